@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from trainers.run_folder import RunFolder
+from trainers.run_state import RunState, append_event, read_state, write_state
+
+
+def test_a_new_run_is_planned(tmp_path):
+    """A folder without state.json holds a run that was never started."""
+    assert read_state(RunFolder(tmp_path)) == RunState(status="planned", iteration=0)
+
+
+def test_state_survives_the_disk(tmp_path):
+    """What was written is what is read."""
+    folder = RunFolder(tmp_path)
+    state = RunState(status="running", iteration=7, attempts={"preempted": 2}, wandb_id="abc")
+
+    write_state(folder, state)
+
+    assert read_state(folder) == state
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_attempts_are_counted_by_cause():
+    """The end of an attempt adds one to its cause and leaves the others alone."""
+    state = RunState(attempts={"preempted": 2}, iteration=5)
+
+    state = state.ended(cause="crashed", status="failed", reason="killed")
+
+    assert state.attempts == {"preempted": 2, "crashed": 1}
+    assert (state.status, state.reason, state.iteration) == ("failed", "killed", 5)
+    assert state.num_attempts == 3
+
+
+def test_an_unknown_cause_is_refused():
+    """A misspelt cause lists those that exist."""
+    with pytest.raises(ValueError, match="'crash'; allowed: finished, preempted"):
+        RunState().ended(cause="crash", status="failed")
+
+
+def test_events_are_lines(tmp_path):
+    """Every event is one JSON object with its time."""
+    folder = RunFolder(tmp_path)
+
+    append_event(folder, "started", iteration=0)
+    append_event(folder, "checkpoint", iteration=9)
+
+    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    assert [(each["event"], each["iteration"]) for each in events] == [
+        ("started", 0),
+        ("checkpoint", 9),
+    ]
+    assert all(each["time"] > 1.6e9 for each in events)

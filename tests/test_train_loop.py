@@ -1,0 +1,179 @@
+import pytest
+import torch
+
+from trainers.errors import CheckpointError
+from trainers.metrics.metric_writer import MetricWriter
+from trainers.random_state import RandomState
+from trainers.train_loop import train
+from trainers.trainer import Trainer
+from trainers.training_iteration_stats import TrainingIterationStats
+
+
+class CountingTrainer(Trainer):
+    """Draws one number per iteration, and remembers what happened in which order."""
+
+    iteration = 0
+    batch_size = 2
+    learning_rate = 0.5
+    seed = 3
+
+    def __init__(self, log):
+        self._log = log
+
+    def create_optimizer(self, model):
+        raise AssertionError("the loop gets its optimizer")
+
+    def can_train(self, datasets):
+        return True
+
+    def build_batch_provider(self, datasets, model, task, snapshot_container=None):
+        pass
+
+    def iterate(self, num_iterations, model, optimizer, device):
+        for _ in range(num_iterations):
+            self._log.append(("draw", self.iteration, float(torch.rand(()))))
+            self.iteration += 1
+            yield TrainingIterationStats(
+                iteration=self.iteration - 1, loss=1.0, time=0.5, data_wait=0.5, learning_rate=0.1
+            )
+
+    def __exit__(self, *error):
+        self._log.append(("exit",))
+
+
+class LoggingWriter(MetricWriter):
+    """Notes what the loop tells it."""
+
+    def __init__(self, log):
+        self._log = log
+
+    def write(self, iteration, scalars):
+        self._log.append(("write", iteration, dict(scalars)))
+
+    def sync(self):
+        self._log.append(("sync",))
+
+    def close(self, *, finished, preempted):
+        raise AssertionError("the loop does not own the writer")
+
+
+def run(log, *, start=0, num_iterations=5, stop_at=None, save=None, write_every=1):
+    trainer = CountingTrainer(log)
+    trainer.iteration = start
+    return train(
+        trainer,
+        None,
+        None,
+        torch.device("cpu"),
+        num_iterations=num_iterations,
+        save_every=2,
+        save=save or (lambda state: log.append(("save", trainer.iteration))),
+        writer=LoggingWriter(log),
+        write_every=write_every,
+        random_state=RandomState.of_iteration(3, start),
+        should_stop=lambda: trainer.iteration == stop_at,
+        report=lambda stats: log.append(("report", stats.iteration)),
+    )
+
+
+def events(log, *kinds):
+    return [entry[:2] for entry in log if entry[0] in kinds]
+
+
+@pytest.fixture(autouse=True)
+def _restore_generator():
+    saved = torch.get_rng_state()
+    yield
+    torch.set_rng_state(saved)
+
+
+def test_saves_at_intervals_and_at_the_end():
+    """Checkpoints come every save_every iterations and after the last one."""
+    log = []
+
+    assert run(log)
+
+    assert events(log, "save") == [("save", 2), ("save", 4), ("save", 5)]
+    assert log[-1] == ("exit",)
+
+
+def test_a_stop_saves_at_once_and_leaves():
+    """Asked to stop, the loop commits the iteration it is at and trains no further."""
+    log = []
+
+    assert not run(log, stop_at=3)
+
+    assert events(log, "save") == [("save", 2), ("save", 3)]
+    assert events(log, "draw")[-1][1] == 2
+
+
+def test_rows_are_durable_before_the_checkpoint_and_told_after():
+    """An iteration is: train, write, sync, save, report."""
+    log = []
+
+    run(log, num_iterations=1)
+
+    assert [entry[0] for entry in log] == ["draw", "write", "sync", "save", "report", "exit"]
+
+
+def test_rows_come_every_so_often():
+    """write_every counts iterations from 0, so that a resumed run writes the same rows."""
+    log = []
+
+    run(log, start=3, num_iterations=9, write_every=4)
+
+    assert events(log, "write") == [("write", 4), ("write", 8)]
+
+
+def test_scalars_are_per_second_and_in_seconds():
+    """The figures of a row follow from the stats and the batch size."""
+    log = []
+
+    run(log, num_iterations=1)
+
+    assert log[1] == (
+        "write",
+        0,
+        {
+            "loss": 1.0,
+            "learning_rate": 0.1,
+            "step_time_s": 0.5,
+            "data_wait_s": 0.5,
+            "samples_per_second": 2.0,
+        },
+    )
+
+
+def test_a_resumed_run_draws_the_same_numbers():
+    """The global generators at an iteration do not depend on where the run was started."""
+    whole, tail = [], []
+
+    run(whole)
+    run(tail, start=3)
+
+    assert tail[0] == whole[[entry[:2] for entry in whole].index(("draw", 3))]
+
+
+def test_training_goes_on_without_a_periodic_checkpoint(caplog):
+    """A full disk costs the checkpoint, not the run; the log says so."""
+    log = []
+
+    def save(state):
+        log.append(("try",))
+        if len(events(log, "try")) == 1:
+            raise CheckpointError("no space left")
+
+    assert run(log, save=save)
+
+    assert "training goes on without this checkpoint: no space left" in caplog.text
+    assert len(events(log, "try")) == 3
+
+
+def test_the_last_checkpoint_must_succeed():
+    """A run whose end cannot be saved is not finished."""
+
+    def save(state):
+        raise CheckpointError("no space left")
+
+    with pytest.raises(CheckpointError, match="no space left"):
+        run([], num_iterations=1, save=save)

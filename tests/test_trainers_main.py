@@ -1,0 +1,192 @@
+"""`python -m trainers RUN_FOLDER` as a user or a supervisor starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from launcher.experiment import read_experiment
+from trainers.config_io import write_run_config
+from trainers.run_folder import RunFolder
+from trainers.run_state import read_state
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "fib25.yaml"
+
+
+class Attempt:
+    """A trainer process with everything that it starts."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._mark = f"LAUNCH_TEST_MARK={uuid.uuid4().hex}".encode()
+        name, value = self._mark.decode().split("=")
+        folder.logs.mkdir(exist_ok=True)
+        with folder.log(0).open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "trainers", str(folder.path)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, name: value},
+            )
+
+    def wait_for_iteration(self, iteration: int) -> None:
+        while read_state(self._folder).iteration < iteration:
+            assert self.process.poll() is None, self._folder.log(0).read_text()
+            time.sleep(0.05)
+
+    def living(self) -> list[str]:
+        """Command lines of the processes that carry this attempt's mark."""
+        found = []
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit() or int(process.name) == os.getpid():
+                continue
+            try:
+                if self._mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write a run folder for the bundled sample, small and quick."""
+
+    def make(name="run", **changes) -> RunFolder:
+        overrides = {
+            "num_iterations": 400,
+            "architecture.num_features": 2,
+            "trainer.batch_size": 1,
+            "trainer.num_data_fetchers": 2,
+            "trainer.augments": [],
+            "trainer.snapshot_interval": None,
+            "checkpoint.every_iterations": 5,
+            "metrics.every_iterations": 1,
+            "wandb.mode": "offline",
+            "resources.cpus": 1,
+            "sweep": None,
+            **changes,
+        }
+        texts = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+        (config,) = read_experiment(EXAMPLE, texts).runs
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir()
+        write_run_config(folder.config, config)
+        return folder
+
+    return make
+
+
+def newest_checkpoint(folder: RunFolder) -> int:
+    return int(max(folder.checkpoints.glob("iteration-*")).name.removeprefix("iteration-"))
+
+
+def iterations(folder: RunFolder) -> list[int]:
+    return [json.loads(line)["iteration"] for line in folder.metrics.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_sigterm_commits_a_checkpoint_and_exits_75(make_run):
+    """A preempted trainer loses no iteration, says so, and leaves nothing running."""
+    folder = make_run()
+    attempt = Attempt(folder)
+    attempt.wait_for_iteration(3)
+
+    attempt.process.send_signal(signal.SIGTERM)
+
+    assert attempt.process.wait() == 75
+    state = read_state(folder)
+    assert (state.status, state.reason) == ("waiting", "stopped by SIGTERM")
+    done = newest_checkpoint(folder)
+    assert iterations(folder) == list(range(done))
+    assert attempt.living() == []
+
+
+@pytest.mark.slow
+def test_sigkill_leaves_no_process_behind(make_run):
+    """Workers and the W&B service die with the trainer, within 5 s."""
+    folder = make_run()
+    attempt = Attempt(folder)
+    attempt.wait_for_iteration(3)
+    assert len(attempt.living()) >= 4  # trainer, two workers, W&B
+
+    attempt.process.kill()
+    attempt.process.wait()
+
+    deadline = time.monotonic() + 5
+    while attempt.living() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert attempt.living() == []
+
+
+@pytest.mark.slow
+def test_a_run_is_carried_on_to_its_end(make_run):
+    """Iterations come once each, and the trained network can be had back at any checkpoint."""
+    import torch
+
+    import trainers
+
+    folder = make_run(num_iterations=6)
+
+    assert Attempt(folder).process.wait() == 0
+    config_text = folder.config.read_text()
+    folder.config.write_text(config_text.replace("num_iterations: 6", "num_iterations: 12"))
+    assert Attempt(folder).process.wait() == 0
+
+    assert iterations(folder) == list(range(12))
+    assert read_state(folder).status == "finished"
+    model, earlier = trainers.load_model(folder.path), trainers.load_model(folder.path, 10)
+    raw = torch.zeros(1, 1, *model.input_shape)
+    with torch.no_grad():
+        prediction = model(raw)
+    assert prediction.shape == (1, 3, *model.output_shape)
+    assert 0 <= prediction.min() <= prediction.max() <= 1
+    assert any(
+        not torch.equal(new, old)
+        for new, old in zip(model.parameters(), earlier.parameters(), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_a_held_run_is_left_alone(make_run):
+    """A second trainer of the same run exits with 3 and changes nothing."""
+    from trainers.run_lock import run_lock
+
+    folder = make_run()
+    with run_lock(folder):
+        attempt = Attempt(folder)
+        assert attempt.process.wait() == 3
+
+    assert f"trained by process {os.getpid()}" in folder.log(0).read_text()
+    assert not folder.state.exists()
+
+
+def test_a_folder_without_config_is_refused(tmp_path):
+    """What is missing is named, without a traceback."""
+    result = subprocess.run(
+        [sys.executable, "-m", "trainers", str(tmp_path)], capture_output=True, text=True
+    )
+
+    assert result.returncode == 2
+    assert str(tmp_path / "config.yaml") in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_soak_of_a_few_cases():
+    """Stopped anywhere, with changing workers, a run ends as if it had never been stopped."""
+    script = EXAMPLE.parents[1] / "scripts" / "soak-resume"
+    result = subprocess.run(
+        [sys.executable, str(script), "--cases=3", "--seed=11", "--iterations=30"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 of 3 cases identical" in result.stdout

@@ -1,0 +1,57 @@
+"""Train segmentation networks on volumetric microscopy data, in runs that survive anything.
+
+The public names; each is imported when it is first used, so that configs stay light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.dummy_trainer import DummyTrainer
+    from trainers.dummy_trainer_config import DummyTrainerConfig
+    from trainers.gp_augments.augment_config import AugmentConfig
+    from trainers.gunpowder_trainer import GunpowderTrainer
+    from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+    from trainers.trained_model import load_model
+    from trainers.run_config import RunConfig
+    from trainers.trainer import Trainer
+    from trainers.trainer_config import TrainerConfig
+    from trainers.training_iteration_stats import TrainingIterationStats
+
+__all__ = [
+    "AugmentConfig",
+    "DummyTrainer",
+    "DummyTrainerConfig",
+    "GunpowderTrainer",
+    "GunpowderTrainerConfig",
+    "RunConfig",
+    "Trainer",
+    "TrainerConfig",
+    "TrainingIterationStats",
+    "load_model",
+]
+
+_MODULES = {
+    "AugmentConfig": "trainers.gp_augments.augment_config",
+    "DummyTrainer": "trainers.dummy_trainer",
+    "DummyTrainerConfig": "trainers.dummy_trainer_config",
+    "GunpowderTrainer": "trainers.gunpowder_trainer",
+    "GunpowderTrainerConfig": "trainers.gunpowder_trainer_config",
+    "RunConfig": "trainers.run_config",
+    "Trainer": "trainers.trainer",
+    "TrainerConfig": "trainers.trainer_config",
+    "TrainingIterationStats": "trainers.training_iteration_stats",
+    "load_model": "trainers.trained_model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,206 @@
+"""Train on crops that a seeded gunpowder pipeline cuts out of volumes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainers.snapshots import SnapshotWriter
+from trainers.stream.sample_stream import SampleStream
+from trainers.stream.stream_spec import StreamSpec
+from trainers.trainer import Trainer
+from trainers.training_iteration_stats import TrainingIterationStats
+
+if TYPE_CHECKING:
+    from trainers.architectures.model import Model
+    from trainers.datasets.dataset import Dataset
+    from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+    from trainers.stream.sample import Sample
+    from trainers.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[
+    npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32], npt.NDArray[np.float32],
+    npt.NDArray[np.uint8],
+]
+
+
+class GunpowderTrainer(Trainer):
+    """Learns from `batch_size` samples per iteration; sample = f(seed, iteration, index)."""
+
+    iteration = 0
+
+    def __init__(self, trainer_config: GunpowderTrainerConfig) -> None:
+        self.batch_size = trainer_config.batch_size
+        self.learning_rate = trainer_config.learning_rate
+        self.num_data_fetchers = trainer_config.num_data_fetchers
+        self._config = trainer_config
+        self._datasets: dict[str, Dataset] = {}
+        self._snapshot_container: Path | None = None
+        self._resources = ExitStack()
+        self._stream: SampleStream | None = None
+        self._snapshots: SnapshotWriter | None = None
+
+    def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
+        return self._config.optimizer.build(model.parameters(), self.learning_rate)
+
+    def can_train(self, datasets: Sequence[Dataset]) -> bool:
+        without = [dataset.name for dataset in datasets if dataset.gt is None]
+        for name in without:
+            logger.error("dataset %r has no ground truth (`gt`); training needs it", name)
+        if not datasets:
+            logger.error("there is no dataset; training needs at least one")
+        return bool(datasets) and not without
+
+    def build_batch_provider(
+        self,
+        datasets: Sequence[Dataset],
+        model: Model,
+        task: Task,
+        snapshot_container: Path | None = None,
+    ) -> None:
+        self._datasets = {dataset.name: dataset for dataset in datasets}
+        self._task = task
+        self._snapshot_container = snapshot_container
+        self._spec = StreamSpec(
+            datasets=tuple(datasets),
+            input_shape=tuple(model.input_shape),
+            output_shape=tuple(model.output_shape),
+            predictor=task.predictor,
+            augments=tuple(self._config.augments),
+            min_masked=self._config.min_masked,
+            clip_raw=self._config.clip_raw,
+            seed=self.seed,
+            batch_size=self.batch_size,
+        )
+
+    def __enter__(self) -> Self:
+        if self._config.snapshot_interval and self._snapshot_container:
+            self._snapshots = self._resources.enter_context(
+                SnapshotWriter(self._snapshot_container)
+            )
+        self._stream = self._resources.enter_context(
+            SampleStream(self._spec, self.num_data_fetchers, self.iteration)
+        )
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream = self._snapshots = None
+        self._resources.close()
+
+    def next(self) -> Batch:
+        """The batch of the next iteration: raw, gt, target, weight, mask.
+
+        With a batch axis first: raw float32 in 0..1 [B, C, z, y, x] of the model's input shape; of
+        its output shape: gt as stored [B, z, y, x], target and weight float32 [B, K, z, y, x],
+        mask uint8 [B, z, y, x].
+        """
+        return self._stack(self._next_samples())
+
+    def iterate(
+        self,
+        num_iterations: int,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+    ) -> Iterator[TrainingIterationStats]:
+        model.to(device).train()
+        for _ in range(num_iterations):
+            asked = time.perf_counter()
+            samples = self._next_samples()
+            batch = self._stack(samples)
+            arrived = time.perf_counter()
+            learning_rate = self.learning_rate * self._config.optimizer.schedule.factor(
+                self.iteration
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            loss, prediction = self._step(batch, model, optimizer, device)
+            iteration = self.iteration
+            self.iteration += 1
+            ended = time.perf_counter()
+            if self._snapshots and iteration % self._config.snapshot_interval == 0:
+                self._take_snapshot(iteration, samples[0], batch, model, prediction)
+            yield TrainingIterationStats(
+                iteration=iteration,
+                loss=loss,
+                time=ended - arrived,
+                data_wait=arrived - asked,
+                learning_rate=learning_rate,
+            )
+
+    def _next_samples(self) -> list[Sample]:
+        if self._stream is None:
+            raise RuntimeError("the data stream is not running; use the trainer in a `with` block")
+        return self._stream.next()
+
+    def _stack(self, samples: Sequence[Sample]) -> Batch:
+        gt = np.stack([sample.gt for sample in samples])
+        target = np.stack([sample.target for sample in samples])
+        target_mask = np.stack([sample.target_mask for sample in samples])
+        return (
+            np.stack([sample.raw for sample in samples]),
+            gt,
+            target,
+            self._task.predictor.create_weight(gt, target, target_mask),
+            np.stack([sample.mask for sample in samples]),
+        )
+
+    def _step(
+        self, batch: Batch, model: Model, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> tuple[float, torch.Tensor]:
+        raw, _, target, weight, _ = batch
+        optimizer.zero_grad()
+        prediction = model(torch.from_numpy(raw).to(device))
+        if self._snapshots:
+            prediction.retain_grad()
+        loss = self._task.loss.compute(
+            prediction, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device)
+        )
+        loss.backward()
+        optimizer.step()
+        return loss.item(), prediction
+
+    def _take_snapshot(
+        self,
+        iteration: int,
+        sample: Sample,
+        batch: Batch,
+        model: Model,
+        prediction: torch.Tensor,
+    ) -> None:
+        assert self._snapshots is not None and prediction.grad is not None
+        raw, gt, target, weight, mask = (array[0] for array in batch)
+        arrays = {"raw": raw, "gt": gt, "target": target, "weight": weight, "mask": mask}
+        arrays["prediction"] = model.activation(prediction[:1].detach())[0].cpu().numpy()
+        arrays["gradients"] = prediction.grad[0].cpu().numpy()
+        voxel_size = self._datasets[sample.dataset].raw.info.voxel_size_nm
+        border = [
+            (outer - inner) / 2 * size
+            for outer, inner, size in zip(
+                model.input_shape, model.output_shape, voxel_size, strict=True
+            )
+        ]
+        self._snapshots.submit(
+            iteration,
+            arrays,
+            voxel_size_nm=voxel_size,
+            offsets_nm={"raw": (0.0,) * len(border)} | {
+                name: tuple(border) for name in arrays if name != "raw"
+            },
+        )

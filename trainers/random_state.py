@@ -1,0 +1,61 @@
+"""The random generators that a model or a user's code may draw from.
+
+Every iteration starts from states that depend on the run's seed and the iteration alone, so that
+nothing that happened before it (another library's draw, a restart) can change what it draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+
+
+@frozen
+class RandomState:
+    """States of the global generators of torch (CPU and every CUDA device), numpy and Python."""
+
+    torch_cpu: torch.Tensor
+    torch_cuda: list[torch.Tensor]
+    numpy: torch.Tensor
+    """The 624 words of the Mersenne twister, then its position."""
+    python: torch.Tensor
+    """The same for `random`."""
+
+    @classmethod
+    def of_iteration(cls, seed: int, iteration: int) -> RandomState:
+        """The states at the beginning of an iteration."""
+        digest = hashlib.blake2b(f"{seed}/{iteration}".encode(), digest_size=8).digest()
+        entropy = int.from_bytes(digest, "little")
+        words = np.frombuffer(digest, np.uint32)
+        keys, position = np.random.RandomState(words).get_state(legacy=True)[1:3]  # type: ignore[misc]
+        return cls(
+            torch_cpu=torch.Generator().manual_seed(entropy).get_state(),
+            torch_cuda=[
+                torch.Generator(f"cuda:{index}").manual_seed(entropy).get_state()
+                for index in range(torch.cuda.device_count())
+            ],
+            numpy=torch.tensor([*keys.tolist(), position]),
+            python=torch.tensor(random.Random(entropy).getstate()[1]),
+        )
+
+    def apply(self) -> None:
+        """Set the global generators."""
+        torch.set_rng_state(self.torch_cpu)
+        for index, state in enumerate(self.torch_cuda[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(state, index)
+        *keys, position = self.numpy.tolist()
+        np.random.set_state(("MT19937", np.array(keys, np.uint32), position, 0, 0.0))
+        random.setstate((3, tuple(self.python.tolist()), None))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "torch_cpu": self.torch_cpu,
+            "torch_cuda": self.torch_cuda,
+            "numpy": self.numpy,
+            "python": self.python,
+        }

@@ -1,0 +1,134 @@
+"""A whole run as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Attribute, Factory, field, frozen
+from attrs.validators import ge, gt, in_, le, min_len, optional
+
+from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.converter import to_plain
+from trainers.datasets.dataset_config import DatasetConfig
+from trainers.tasks.task_config import TaskConfig
+from trainers.trainer_config import TrainerConfig
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+_TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
+_NO_PART_OF_RESULT = ("name", "num_data_fetchers", "snapshot_interval")
+"""Keys of a trainer that change nothing in the weights."""
+
+
+def _folder_name(_: object, __: Attribute[str], name: str) -> None:
+    if not _FOLDER_NAME.fullmatch(name):
+        raise ValueError(
+            "must be the name of a folder: at most 200 letters, digits and . _ + = -, "
+            f"a letter or digit first; found {name!r}"
+        )
+
+
+def _time(_: object, __: Attribute[str], text: str) -> None:
+    if not _TIME.fullmatch(text) or not re.search("[1-9]", text):
+        raise ValueError(
+            f"must be a time above 0 as HH:MM:SS or days-HH:MM:SS, such as 02:00:00; found {text!r}"
+        )
+
+
+def _distinct_names(
+    _: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]
+) -> None:
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) != len(names):
+        raise ValueError(f"must have different names; found {', '.join(names)}")
+
+
+@frozen(kw_only=True)
+class CheckpointConfig:
+    every_iterations: int = field(default=1000, validator=ge(1))
+    keep_last: int = field(default=2, validator=ge(1))
+
+
+@frozen(kw_only=True)
+class MetricsConfig:
+    every_iterations: int = field(default=1, validator=ge(1))
+
+
+@frozen(kw_only=True)
+class WandbConfig:
+    """Where W&B shows the run; `disabled` by default."""
+
+    project: str | None = field(default=None, validator=optional(min_len(1)))
+    entity: str | None = field(default=None, validator=optional(min_len(1)))
+    mode: str = field(default="disabled", validator=in_(("online", "offline", "disabled")))
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode != "disabled" and self.project is None:
+            raise ValueError(f"mode {self.mode!r} needs a project; add one, or set mode: disabled")
+
+
+@frozen(kw_only=True)
+class ResourcesConfig:
+    """What one run asks of a machine."""
+
+    gpus: int = field(default=1, validator=ge(0))
+    cpus: int = field(default=2, validator=ge(1))
+    memory_gb: float = field(default=8, validator=gt(0))
+    time: str = field(default="24:00:00", validator=_time)
+    """At most so long, as HH:MM:SS or days-HH:MM:SS."""
+
+    @property
+    def time_s(self) -> int:
+        match = _TIME.fullmatch(self.time)
+        assert match is not None
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return ((24 * days + hours) * 60 + minutes) * 60 + seconds
+
+
+@frozen(kw_only=True)
+class RunConfig:
+    """The full description of one run; its paths are absolute."""
+
+    name: str = field(validator=_folder_name)
+    """Also the name of the run's folder."""
+    experiment: str = field(
+        default=Factory(lambda self: self.name, takes_self=True), validator=_folder_name
+    )
+    """The experiment that the run belongs to; a run that stands alone is its own."""
+    seed: int = field(default=0, validator=[ge(0), le(2**63 - 1)])
+    num_iterations: int = field(validator=ge(1))
+    datasets: tuple[DatasetConfig, ...] = field(validator=[min_len(1), _distinct_names])
+    task: TaskConfig
+    architecture: ArchitectureConfig
+    trainer: TrainerConfig
+    checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
+    metrics: MetricsConfig = field(factory=MetricsConfig)
+    wandb: WandbConfig = field(factory=WandbConfig)
+    resources: ResourcesConfig = field(factory=ResourcesConfig)
+    python_path: tuple[Path, ...] = ()
+    """Folders with the user's own modules."""
+
+    def verify(self) -> tuple[bool, str]:
+        """Whether the run can be of use, and the reason."""
+        return self.trainer.verify()
+
+    @property
+    def identity(self) -> str:
+        """Equal for two runs exactly if they train the same: seed, data, task, network, trainer.
+
+        How long, where, and what is recorded do not count. The same in every process.
+        """
+        trainer = to_plain(self.trainer)
+        what_counts = {
+            "seed": self.seed,
+            "datasets": to_plain(self.datasets),
+            "task": to_plain(self.task),
+            "architecture": to_plain(self.architecture),
+            "trainer": {key: trainer[key] for key in trainer if key not in _NO_PART_OF_RESULT},
+        }
+        text = json.dumps(what_counts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""What is known about a run without reading its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+from attrs.validators import in_
+
+from trainers.atomic_write import atomic_write
+from trainers.run_folder import RunFolder
+
+STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
+CAUSES = (
+    "finished",
+    "preempted",
+    "time_limit",
+    "node_failure",
+    "out_of_memory",
+    "crashed",
+    "cancelled",
+)
+
+
+@frozen(kw_only=True)
+class RunState:
+    """The contents of `state.json`.
+
+    Written by the process that holds the run's lock, and by the launcher while nobody holds it.
+    """
+
+    status: str = field(default="planned", validator=in_(STATUSES))
+    iteration: int = 0
+    """Iterations that are done; more than the newest checkpoint holds while the run is running."""
+    attempts: dict[str, int] = field(factory=dict)
+    """Ended attempts by cause."""
+    reason: str = ""
+    """Why the last attempt ended, for a person to read."""
+    wandb_id: str = ""
+    """The one W&B run of this folder."""
+
+    def ended(self, *, cause: str, status: str, reason: str = "") -> RunState:
+        """The state after an attempt has ended.
+
+        Args:
+            cause: One of CAUSES.
+        """
+        if cause not in CAUSES:
+            raise ValueError(f"cause is {cause!r}; allowed: {', '.join(CAUSES)}")
+        attempts = {**self.attempts, cause: self.attempts.get(cause, 0) + 1}
+        return attrs.evolve(self, status=status, attempts=attempts, reason=reason)
+
+    @property
+    def num_attempts(self) -> int:
+        return sum(self.attempts.values())
+
+
+def read_state(folder: RunFolder) -> RunState:
+    """The state of a run; the one of a new run when there is none yet."""
+    try:
+        data = json.loads(folder.state.read_bytes())
+    except FileNotFoundError:
+        return RunState()
+    return RunState(**data)
+
+
+def write_state(folder: RunFolder, state: RunState) -> None:
+    """Replace the state; a reader sees the old one or the new one."""
+    with atomic_write(folder.state) as file:
+        file.write(json.dumps(attrs.asdict(state), indent=1).encode())
+
+
+def append_event(folder: RunFolder, kind: str, **details: Any) -> None:
+    """Add a line to `events.jsonl`, with the wall-clock time in seconds."""
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
+    with folder.events.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")

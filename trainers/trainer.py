@@ -1,0 +1,93 @@
+"""What a trainer can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.architectures.model import Model
+    from trainers.datasets.dataset import Dataset
+    from trainers.tasks.task import Task
+    from trainers.training_iteration_stats import TrainingIterationStats
+
+
+class Trainer(ABC):
+    """Makes a model learn, one iteration at a time.
+
+    A trainer is a context manager: whatever it starts (data workers, writer threads) lives inside
+    of the `with` block and is gone after it.
+    """
+
+    iteration: int
+    """Iterations completed so far, over all restarts."""
+
+    batch_size: int
+
+    learning_rate: float
+    """The highest learning rate; the optimizer's schedule scales it down."""
+
+    seed: int = 0
+    """The run's seed; what is drawn in an iteration depends on this and on the iteration alone."""
+
+    @abstractmethod
+    def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
+        """An optimizer for the model's parameters, before its first step."""
+
+    @abstractmethod
+    def iterate(
+        self,
+        num_iterations: int,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+    ) -> Iterator[TrainingIterationStats]:
+        """Train for `num_iterations` more iterations, yielding after each one.
+
+        At every yield `self.iteration`, the model and the optimizer agree, so that the caller may
+        save them there, or break out for good.
+        """
+
+    @abstractmethod
+    def can_train(self, datasets: Sequence[Dataset]) -> bool:
+        """Whether these datasets are enough to train with; logs which one is not, and why."""
+
+    @abstractmethod
+    def build_batch_provider(
+        self,
+        datasets: Sequence[Dataset],
+        model: Model,
+        task: Task,
+        snapshot_container: Path | None = None,
+    ) -> None:
+        """Prepare the data pipeline; it starts when the trainer is entered.
+
+        Args:
+            model: Tells which shapes to cut out of the volumes.
+            task: Turns ground truth into targets and weights.
+            snapshot_container: The OME-Zarr folder for pictures of what the trainer saw.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the trainer itself must remember over a restart."""
+        return {"iteration": self.iteration}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.iteration = state["iteration"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
