@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, le, optional
+from attrs.validators import ge, le, optional
 
 from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.optimizers.optimizer_config import OptimizerConfig
@@ -26,7 +26,10 @@ class GunpowderTrainerConfig(TrainerConfig):
     """Applied in this order."""
     snapshot_interval: int | None = field(default=None, validator=optional(ge(1)))
     """Iterations between two pictures of what the trainer saw, the first at iteration 0."""
-    min_masked: float | None = field(default=0.15, validator=optional(and_(ge(0), le(1))))
+    min_masked: float | None = field(
+        default=0.15,
+        validator=optional([ge(0), le(1)]),  # type: ignore[arg-type]  # the default is no None
+    )
     """Fraction of a crop's output that the mask must cover, or another crop is drawn."""
     clip_raw: bool = True
     """Whether raw outside of the ground truth's extent reads as 0."""

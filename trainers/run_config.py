@@ -39,9 +39,7 @@ def _time(_: object, __: Attribute[str], text: str) -> None:
         )
 
 
-def _distinct_names(
-    _: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]
-) -> None:
+def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]) -> None:
     names = [dataset.name for dataset in datasets]
     if len(set(names)) != len(names):
         raise ValueError(f"must have different names; found {', '.join(names)}")
@@ -77,7 +75,7 @@ class ResourcesConfig:
 
     gpus: int = field(default=1, validator=ge(0))
     cpus: int = field(default=2, validator=ge(1))
-    memory_gb: float = field(default=8, validator=gt(0))
+    memory_gb: float = field(default=8.0, validator=gt(0))
     time: str = field(default="24:00:00", validator=_time)
     """At most so long, as HH:MM:SS or days-HH:MM:SS."""
 

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from attrs.validators import in_
 
 from trainers.atomic_write import atomic_write
+from trainers.errors import ConfigError
 from trainers.run_folder import RunFolder
 
 STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
@@ -41,6 +42,12 @@ class RunState:
     """Why the last attempt ended, for a person to read."""
     wandb_id: str = ""
     """The one W&B run of this folder."""
+    num_iterations: int = 0
+    """The goal, as last submitted; 0 for a run that no launcher has submitted."""
+    identity: str = ""
+    """`RunConfig.identity`, as submitted."""
+    pack: str = ""
+    """The pack that has the run to do; a job of an earlier pack leaves it alone."""
 
     def ended(self, *, cause: str, status: str, reason: str = "") -> RunState:
         """The state after an attempt has ended.
@@ -59,12 +66,20 @@ class RunState:
 
 
 def read_state(folder: RunFolder) -> RunState:
-    """The state of a run; the one of a new run when there is none yet."""
+    """The state of a run; the one of a new run when there is none yet.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
     try:
-        data = json.loads(folder.state.read_bytes())
+        return RunState(**json.loads(folder.state.read_bytes()))
     except FileNotFoundError:
         return RunState()
-    return RunState(**data)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{folder.state} is not the state of a run: {error}. Remove it to have the run's "
+            "attempts counted anew; its checkpoints stay good."
+        ) from error
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:

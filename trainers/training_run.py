@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
 
 from trainers.architectures.model import Model, build_model
-from trainers.checkpoints.checkpoint_store import Checkpoint, CheckpointStore
+from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.checkpoints.checkpoint_store import CheckpointStore
 from trainers.errors import ConfigError
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.random_state import RandomState
@@ -22,6 +23,7 @@ from trainers.trainer import Trainer
 from trainers.training_iteration_stats import TrainingIterationStats
 
 if TYPE_CHECKING:
+    from trainers.datasets.dataset import Dataset
     from trainers.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ def carry_on(folder: RunFolder, config: RunConfig, should_stop: Callable[[], boo
         def save(random_state: RandomState) -> None:
             state = {
                 "trainer": trainer.state_dict(),
+                "in_channels": model.in_channels,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "random": random_state.state_dict(),
@@ -104,11 +107,19 @@ def _build(config: RunConfig, folder: RunFolder) -> tuple[Trainer, Model]:
         config.architecture,
         num_channels=config.task.num_channels,
         activation=task.activation,
-        in_channels=_num_raw_channels(config, datasets),
+        in_channels=_num_raw_channels(datasets),
         seed=config.seed,
     )
     trainer.build_batch_provider(datasets, model, task, folder.snapshots)
     return trainer, model
+
+
+def _num_raw_channels(datasets: Sequence[Dataset]) -> int:
+    channels = {dataset.name: dataset.raw.num_channels or 1 for dataset in datasets}
+    if len(set(channels.values())) > 1:
+        found = ", ".join(f"{name} has {number}" for name, number in channels.items())
+        raise ConfigError(f"the raw arrays must have equally many channels; found: {found}")
+    return next(iter(channels.values()))
 
 
 def _restore(

@@ -1,0 +1,1 @@
+"""The cluster configs that come with the launcher, one YAML file each."""

@@ -1,0 +1,43 @@
+"""What differs between two configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+
+_ABSENT = object()
+
+
+@frozen
+class Difference:
+    """One value, as it was and as it is."""
+
+    key: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: was {self.before}, is {self.after}"
+
+
+def differences(before: Any, after: Any, key: str = "") -> Iterator[Difference]:
+    """Where two pieces of plain data differ, by dotted keys, in the order of the keys."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        parts: Any = {**before, **after}
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        before, after = dict(enumerate(before)), dict(enumerate(after))
+        parts = before
+    elif before == after:
+        return
+    else:
+        yield Difference(key, _show(before), _show(after))
+        return
+    for part in parts:
+        below = f"{key}.{part}" if key else str(part)
+        yield from differences(before.get(part, _ABSENT), after.get(part, _ABSENT), below)
+
+
+def _show(value: Any) -> str:
+    return "absent" if value is _ABSENT else repr(value)

@@ -1,0 +1,14 @@
+"""What the exit status of `launch` tells."""
+
+from __future__ import annotations
+
+OK = 0
+RUN_FAILED = 1
+"""Only with --wait, and for `debug`: a run failed."""
+UNUSABLE = 2
+"""Usage, or a config."""
+NOTHING_TO_DO = 3
+DOES_NOT_FIT = 4
+REFUSED = 5
+"""The scheduler, or this machine, did not start the job."""
+INTERRUPTED = 130

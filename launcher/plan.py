@@ -1,0 +1,84 @@
+"""What is to be done about the runs of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from launcher.differences import differences
+from launcher.experiment_folder import ExperimentFolder
+from launcher.status import read_statuses
+from trainers.config_io import read_run_config
+from trainers.errors import ConfigError
+from trainers.run_config import RunConfig
+from trainers.run_folder import RunFolder
+from trainers.run_state import read_state
+
+_MAX_CONFLICTS = 5
+
+
+@frozen(kw_only=True)
+class PlannedRun:
+    """A run of the experiment, and what is known of it already."""
+
+    config: RunConfig
+    folder: RunFolder
+    state: str
+    """The true one; planned if the run is new."""
+    iteration: int
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be submitted: it is not on its way, and has iterations left to do."""
+        if self.state == "finished":
+            return self.iteration < self.config.num_iterations
+        return self.state not in ("submitted", "running")
+
+
+def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> list[PlannedRun]:
+    """Compare the runs that are wanted with those that there are; writes nothing.
+
+    Raises:
+        ConfigError: Runs of these names exist and train something else; names what differs.
+    """
+    wanted = [(config, folder.run(config.name)) for config in configs]
+    existing = [run for _, run in wanted if run.path.exists()]
+    statuses = {status.name: status for status in read_statuses(existing)}
+    conflicts: list[str] = []
+    planned = []
+    for config, run in wanted:
+        status = statuses.get(config.name)
+        if status and (identity := read_state(run).identity) != config.identity:
+            conflicts += _conflict(config, run, identity)
+        planned.append(
+            PlannedRun(
+                config=config,
+                folder=run,
+                state=status.state if status else "planned",
+                iteration=status.iteration if status else 0,
+            )
+        )
+    if conflicts:
+        raise ConfigError(_refusal(folder, conflicts))
+    return planned
+
+
+def _conflict(config: RunConfig, run: RunFolder, identity: str) -> list[str]:
+    """One paragraph if the run in the folder trains something else."""
+    there = read_run_config(run.config)
+    if there.identity == config.identity:
+        return []
+    lines = [f"  {each}" for each in differences(there.what_counts, config.what_counts)]
+    return ["\n".join([f"{run.path} holds another run:", *lines])]
+
+
+def _refusal(folder: ExperimentFolder, conflicts: list[str]) -> str:
+    shown, left = conflicts[:_MAX_CONFLICTS], len(conflicts) - _MAX_CONFLICTS
+    if left > 0:
+        shown = [*shown, f"and {left} more"]
+    advice = (
+        "A run never changes what it trains. Take the old values, give the experiment another "
+        f"name, choose another --root, or remove {folder.path}."
+    )
+    return "\n".join([*shown, advice])

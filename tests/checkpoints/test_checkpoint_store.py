@@ -1,0 +1,228 @@
+"""Saving and restoring."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.checkpoints import CheckpointReader, CheckpointStore
+from trainers.checkpoints.manifest import Manifest
+from trainers.errors import CheckpointError
+
+IDENTITY = "0123456789abcdef"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_new_run_has_no_checkpoint(folder: Path) -> None:
+    """An empty and a missing folder are both a run that has not begun."""
+    assert CheckpointReader(folder, identity=IDENTITY).newest() is None
+    assert not folder.exists()
+    assert CheckpointStore(folder, identity=IDENTITY).newest() is None
+    assert CheckpointStore(folder, identity=IDENTITY).iterations() == []
+
+
+def test_the_newest_is_restored(two_saved: Path) -> None:
+    """What was saved last comes back, and an older one on request."""
+    store = CheckpointStore(two_saved, identity=IDENTITY)
+
+    newest = store.newest()
+
+    assert newest is not None
+    assert newest.iteration == 20
+    assert newest.state["weight"].equal(torch.full((7, 5), 20.0))
+    assert newest.state["rate"] == 0.1
+    assert store.load(10).state["weight"].equal(torch.full((7, 5), 10.0))
+    assert store.iterations() == [10, 20]
+
+
+def test_a_missing_one_is_refused_with_those_that_exist(two_saved: Path) -> None:
+    """Asking for an iteration without a checkpoint lists the ones to ask for."""
+    with pytest.raises(CheckpointError) as caught:
+        CheckpointReader(two_saved, identity=IDENTITY).load(15)
+
+    assert str(caught.value) == (
+        f"{two_saved} has no checkpoint of iteration 15; there are: 10, 20"
+    )
+
+
+def test_the_layout_on_disk(two_saved: Path) -> None:
+    """A checkpoint is a folder with one safetensors file and a manifest, and nothing else."""
+    assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
+    assert names(two_saved / "iteration-000000010") == ["manifest.json", "rank-00000.safetensors"]
+    manifest = json.loads((two_saved / "iteration-000000010/manifest.json").read_bytes())
+    assert manifest["schema_version"] == 1
+    assert manifest["iteration"] == 10
+    assert manifest["identity"] == "0123456789abcdef"
+    assert manifest["environment"]["torch"] == torch.__version__
+    assert manifest["files"][0]["name"] == "rank-00000.safetensors"
+    assert manifest["files"][0]["num_bytes"] == 4236
+    assert manifest["state"] == {"dict": [["weight", {"tensor": "weight"}], ["rate", 0.1]]}
+
+
+def test_equal_states_give_equal_files(two_saved: Path, tmp_path: Path) -> None:
+    """The files of two runs are the same, byte for byte, when their states are."""
+    other = CheckpointStore(tmp_path / "other", identity=IDENTITY)
+    path = other.save(20, {"weight": torch.full((7, 5), 20.0), "rate": 0.1})
+
+    for name in ("manifest.json", "rank-00000.safetensors"):
+        assert (path / name).read_bytes() == (two_saved / "iteration-000000020" / name).read_bytes()
+
+
+def test_old_ones_go_after_the_commit(folder: Path) -> None:
+    """The newest `keep_last` stay."""
+    store = CheckpointStore(folder, identity=IDENTITY, keep_last=2)
+
+    for iteration in (1, 2, 3, 1_000_000_000):
+        store.save(iteration, {"iteration": iteration})
+
+    assert names(folder) == ["iteration-000000003", "iteration-1000000000"]
+
+
+def test_what_was_not_validated_does_not_push_others_out(two_saved: Path) -> None:
+    """A new process that has read only the newest deletes nothing that it might still need."""
+    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=2)
+    store.save(30, {})
+    assert store.iterations() == [10, 20, 30]
+
+    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=2)
+    assert store.newest() is not None
+    store.save(40, {})
+    assert store.iterations() == [30, 40]
+
+
+def test_saving_twice_changes_nothing(two_saved: Path) -> None:
+    """A whole checkpoint is never written again."""
+    file = two_saved / "iteration-000000020/rank-00000.safetensors"
+    before = (file.stat().st_ino, file.read_bytes())
+
+    path = CheckpointStore(two_saved, identity=IDENTITY).save(20, {"weight": torch.zeros(3)})
+
+    assert path == two_saved / "iteration-000000020"
+    assert (file.stat().st_ino, file.read_bytes()) == before
+
+
+def test_opening_for_writing_sweeps_what_the_dead_left(two_saved: Path) -> None:
+    """Half-written and half-deleted checkpoints go; a reader leaves them to a living writer."""
+    (two_saved / ".tmp-iteration-000000030-ab").mkdir()
+    (two_saved / ".tmp-iteration-000000030-ab/rank-00000.safetensors").write_bytes(b"half")
+
+    CheckpointReader(two_saved, identity=IDENTITY).newest()
+    assert ".tmp-iteration-000000030-ab" in names(two_saved)
+
+    CheckpointStore(two_saved, identity=IDENTITY)
+    assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
+
+
+def test_foreign_names_are_no_checkpoints(two_saved: Path) -> None:
+    """Only folders with the exact name of a checkpoint count."""
+    for name in ("iteration-30", "iteration-0000000030", "iteration-٣00000000", "damaged-0", "x"):
+        (two_saved / name).mkdir()
+    (two_saved / "iteration-000000030").write_bytes(b"a file")
+
+    assert CheckpointStore(two_saved, identity=IDENTITY).iterations() == [10, 20]
+
+
+def test_another_run_is_refused(two_saved: Path) -> None:
+    """The checkpoint of a run with another result is neither used nor touched."""
+    with pytest.raises(CheckpointError) as caught:
+        CheckpointStore(two_saved, identity="fedcba9876543210").newest()
+
+    assert str(caught.value) == (
+        f"{two_saved}/iteration-000000020 cannot be used: it belongs to a run with identity "
+        "'0123456789abcdef'; this one has 'fedcba9876543210'. "
+        "Restore the config that it was trained with, or start a run under another name."
+    )
+    assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
+
+
+def test_another_environment_is_told(two_saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A changed version of torch is no reason to refuse, but one to know."""
+    path = two_saved / "iteration-000000020/manifest.json"
+    manifest = Manifest.from_bytes(path.read_bytes())
+    manifest.environment["torch"] = "1.0"
+    path.write_bytes(manifest.to_bytes())
+
+    assert CheckpointReader(two_saved, identity=IDENTITY).load(20).iteration == 20
+    assert f"since it was written, torch 1.0 became {torch.__version__};" in caplog.text
+
+
+def test_what_cannot_be_saved_leaves_no_trace(two_saved: Path) -> None:
+    """A state of an unknown type is refused before anything is written."""
+    with pytest.raises(TypeError, match=r"state/bad: found a builtins\.object"):
+        CheckpointStore(two_saved, identity=IDENTITY).save(30, {"bad": object()})
+
+    assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
+
+
+def test_the_commit_is_durable_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data, manifest and folder reach the disk before the rename, and the rename after them."""
+    store = CheckpointStore(folder, identity=IDENTITY)
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def record_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        calls.append("fsync " + Path(f"/proc/self/fd/{descriptor}").readlink().name.split("-")[0])
+
+    def record_rename(source: Path, target: Path) -> None:
+        rename(source, target)
+        calls.append(f"rename to {target.name}")
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "rename", record_rename)
+    store.save(10, {"weight": torch.ones(2)})
+
+    assert calls == [
+        "fsync rank",
+        "fsync manifest.json",
+        "fsync .tmp",
+        "rename to iteration-000000010",
+        "fsync checkpoints",
+    ]
+
+
+def test_a_half_deleted_checkpoint_is_no_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a deletion fails after its first file, training goes on and the rest goes later."""
+    store = CheckpointStore(folder, identity=IDENTITY, keep_last=1)
+    store.save(1, {})
+
+    def fail(path: Path) -> None:
+        next(path.iterdir()).unlink()
+        raise OSError("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **_: fail(path) if path.exists() else None)
+        store.save(2, {})
+
+    assert store.iterations() == [2]
+    assert "iteration-000000001: busy; it takes up space until that is possible" in caplog.text
+    assert len(names(folder)) == 2
+    CheckpointStore(folder, identity=IDENTITY)
+    assert names(folder) == ["iteration-000000002"]
+
+
+def test_a_reader_follows_a_running_training(two_saved: Path) -> None:
+    """When retention takes all that a reader has listed, it finds what has come since."""
+    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=1)
+
+    class InterruptedReader(CheckpointReader):
+        def iterations(self) -> list[int]:
+            found = super().iterations()
+            if found == [10, 20]:
+                store.save(30, {})
+            return found
+
+    newest = InterruptedReader(two_saved, identity=IDENTITY).newest()
+
+    assert newest is not None
+    assert newest.iteration == 30

@@ -1,0 +1,113 @@
+"""A network that predicts what a task asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.architectures.custom_config import CustomArchitectureConfig
+from trainers.errors import ConfigError
+
+_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class Model(nn.Module):
+    """From raw `[B, C, *input_shape]` to channels `[B, K, *output_shape]`.
+
+    In training mode it returns logits, which the losses take; in evaluation mode predictions.
+    """
+
+    def __init__(
+        self,
+        architecture: nn.Module,
+        head: nn.Module,
+        activation: nn.Module,
+        *,
+        in_channels: int,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        scale: Callable[[tuple[float, ...]], tuple[float, ...]],
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.head = head
+        self.activation = activation
+        self.in_channels = in_channels
+        self.input_shape = input_shape
+        self.output_shape = output_shape
+        self._scale = scale
+
+    def scale(self, voxel_size: tuple[float, ...]) -> tuple[float, ...]:
+        """The voxel size of the output for that of the input."""
+        return self._scale(voxel_size)
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.architecture(raw))
+        if self.training:
+            return logits
+        prediction: torch.Tensor = self.activation(logits)
+        return prediction
+
+
+def build_model(
+    config: ArchitectureConfig,
+    *,
+    num_channels: int,
+    activation: nn.Module,
+    in_channels: int,
+    seed: int,
+) -> Model:
+    """A new model on the CPU; the same seed gives the same weights, bit for bit.
+
+    Torch's global random state is left as it was.
+
+    Args:
+        num_channels: Channels of the task.
+        activation: Turns the logits into the prediction.
+        in_channels: Channels of the raw data.
+
+    Raises:
+        ConfigError: A user's module cannot be had, or does not give what the config says.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = Model(
+            config.build(in_channels),
+            _head(config, num_channels),
+            activation,
+            in_channels=in_channels,
+            input_shape=config.input_shape,
+            output_shape=config.output_shape,
+            scale=config.scale,
+        )
+        if isinstance(config, CustomArchitectureConfig):
+            _try_out(model.architecture, config, in_channels, num_channels)
+    return model.train()
+
+
+def _head(config: ArchitectureConfig, num_channels: int) -> nn.Module:
+    if config.out_channels is None:
+        return nn.Identity()
+    return _CONVOLUTION[len(config.input_shape)](config.out_channels, num_channels, kernel_size=1)
+
+
+def _try_out(
+    module: nn.Module, config: CustomArchitectureConfig, in_channels: int, num_channels: int
+) -> None:
+    given = (1, in_channels, *config.input_shape)
+    expected = (1, config.out_channels or num_channels, *config.output_shape)
+    try:
+        with torch.no_grad():
+            result = module.eval()(torch.zeros(given))
+    except RuntimeError as error:
+        raise ConfigError(f"{config.import_path} fails on zeros of {given}: {error}") from error
+    found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+    if found != expected:
+        raise ConfigError(
+            f"{config.import_path} turns {given} into {found}; must turn it into {expected}: "
+            "samples, the config's out_channels or else those of the task, the config's "
+            "output_shape"
+        )

@@ -1,0 +1,96 @@
+"""A U-Net of two or three dimensions."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, in_, min_len
+
+from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.architectures.unet_shapes import nearest_sizes, output_size
+
+if TYPE_CHECKING:
+    import torch
+
+PADDINGS = ("valid", "same")
+NORMALIZATIONS = ("none", "group")
+
+
+@frozen(kw_only=True)
+class UNetConfig(ArchitectureConfig):
+    """Two convolutions of 3 voxels at every level, on the way down and on the way up."""
+
+    num_features: int = field(default=12, validator=ge(1))
+    """Features at full resolution."""
+    feature_factor: int = field(default=2, validator=ge(1))
+    """How many times more features each deeper level has."""
+    downsample_factors: tuple[tuple[int, ...], ...] = field(
+        validator=[min_len(1), deep_iterable(deep_iterable(ge(1)))]
+    )
+    """From each level to the next deeper one, along each axis; twice by 2 if not given."""
+    padding: str = field(default="valid", validator=in_(PADDINGS))
+    """`valid` puts out only what the input determines; `same` fills up with zeros instead."""
+    normalization: str = field(default="none", validator=in_(NORMALIZATIONS))
+    """`group` normalizes over the block, so that a voxel's output depends on the whole of it."""
+
+    @downsample_factors.default
+    def _twice_by_2(self) -> tuple[tuple[int, ...], ...]:
+        return ((2,) * len(self.input_shape),) * 2
+
+    def __attrs_post_init__(self) -> None:
+        for factors in self.downsample_factors:
+            if len(factors) != len(self.input_shape):
+                raise ValueError(
+                    f"downsample_factors: found {list(factors)}; must have one factor for each of "
+                    f"the {len(self.input_shape)} axes of input_shape {list(self.input_shape)}"
+                )
+        self._check_input_shape()
+
+    @property
+    def shrinkage(self) -> int:
+        """Voxels that the convolutions of one level take away along every axis."""
+        return 4 if self.padding == "valid" else 0
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return tuple(
+            output_size(size, factors, shrinkage=self.shrinkage)
+            for size, factors in zip(self.input_shape, self._factors_by_axis, strict=True)
+        )
+
+    @property
+    def out_channels(self) -> int:
+        return self.num_features
+
+    def build(self, in_channels: int) -> torch.nn.Module:
+        from trainers.architectures.unet import UNet
+
+        return UNet(self, in_channels)
+
+    @property
+    def _factors_by_axis(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(zip(*self.downsample_factors, strict=True))
+
+    def _check_input_shape(self) -> None:
+        faults = []
+        for axis, (size, factors) in enumerate(
+            zip(self.input_shape, self._factors_by_axis, strict=True)
+        ):
+            try:
+                output_size(size, factors, shrinkage=self.shrinkage)
+            except ValueError as error:
+                faults.append(f"along axis {axis}, {error}")
+        if faults:
+            raise ValueError(
+                f"input_shape: found {list(self.input_shape)}, which this U-Net cannot take: "
+                f"{'; '.join(faults)}. Nearest that work: {self._nearest_shapes()}"
+            )
+
+    def _nearest_shapes(self) -> str:
+        sizes = (
+            nearest_sizes(size, factors, shrinkage=self.shrinkage)
+            for size, factors in zip(self.input_shape, self._factors_by_axis, strict=True)
+        )
+        return ", ".join(str(list(shape)) for shape in product(*sizes))

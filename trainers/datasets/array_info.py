@@ -1,0 +1,184 @@
+"""What is known of an array before it is opened."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from attrs import frozen
+
+from trainers.datasets.array_config import ArrayConfig
+from trainers.datasets.container import array_names
+from trainers.datasets.length_units import nm_per
+from trainers.datasets.n5_array import is_n5_array, read_n5_array
+from trainers.datasets.precomputed_array import is_precomputed_volume, read_precomputed_array
+from trainers.datasets.stored_array import SPATIAL_AXES, Grid, StoredArray
+from trainers.datasets.zarr_array import is_zarr_array, read_zarr_array
+from trainers.errors import DataError
+from trainers.faults import not_one_of
+
+_INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
+_DTYPES = ["bool", *_INTEGERS, "float16", "float32", "float64"]
+
+
+@frozen(kw_only=True)
+class ArrayInfo:
+    """An array as its files and its config describe it.
+
+    Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files.
+    """
+
+    path: Path
+    """Folder of the array itself; for a precomputed volume the one of the volume."""
+    driver: str
+    """TensorStore's name of the format: zarr, zarr3, n5 or neuroglancer_precomputed."""
+    scale_index: int | None = None
+    """Which scale of a precomputed volume."""
+    stored_axes: tuple[str, ...]
+    """Names in the order in which TensorStore gives the dimensions: z, y, x, c, and others whose
+    length is 1."""
+    shape: tuple[int, ...]
+    """Voxels along the spatial axes."""
+    num_channels: int | None
+    """None without a channel axis, and with one of length 1."""
+    dtype: str
+    """Name of the NumPy type."""
+    voxel_size_nm: tuple[float, ...]
+    offset_nm: tuple[float, ...]
+    """Lower corner of the first voxel."""
+    value_range: tuple[float, float] | None
+    """Raw values that become 0 and 1; None: values stay."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.shape)
+
+    @property
+    def is_integer(self) -> bool:
+        return self.dtype in _INTEGERS
+
+
+def read_array_info(config: ArrayConfig) -> ArrayInfo:
+    """Look at the metadata of an array; its voxels are not touched.
+
+    Raises:
+        DataError: There is no such array, or its metadata leave a question open.
+    """
+    path, stored = _read_stored(config)
+    try:
+        return _complete(config, path, stored)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _read_stored(config: ArrayConfig) -> tuple[Path, StoredArray]:
+    folder = config.path / config.array
+    try:
+        if is_precomputed_volume(config.path):
+            return config.path, read_precomputed_array(config.path, config.array)
+        if is_zarr_array(folder):
+            return folder, read_zarr_array(folder)
+        if is_n5_array(folder):
+            return folder, read_n5_array(folder)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise DataError(f"{folder}: its metadata are not understood: {problem}") from error
+    raise DataError(_why_not_found(config))
+
+
+def _why_not_found(config: ArrayConfig) -> str:
+    if not config.path.is_dir():
+        return f"{config.path}: there is no such folder; expected a zarr, N5 or precomputed volume"
+    names = array_names(config.path)
+    if not names:
+        return f"{config.path}: holds no zarr, N5 or neuroglancer precomputed array"
+    return f"{config.path}: `array` is none of its arrays: {not_one_of(config.array, names)}"
+
+
+def _complete(config: ArrayConfig, path: Path, stored: StoredArray) -> ArrayInfo:
+    spatial = _spatial_axes(stored)
+    lengths = dict(zip(stored.grid.axes, stored.shape, strict=True))
+    if stored.dtype not in _DTYPES:
+        raise DataError(f"holds {stored.dtype}; understood: {', '.join(_DTYPES)}")
+    return ArrayInfo(
+        path=path,
+        driver=stored.driver,
+        scale_index=stored.scale_index,
+        stored_axes=stored.grid.axes,
+        shape=tuple(lengths[axis] for axis in spatial),
+        num_channels=lengths["c"] if lengths.get("c", 1) > 1 else None,
+        dtype=stored.dtype,
+        voxel_size_nm=_voxel_size_nm(config, stored.grid, spatial),
+        offset_nm=_offset_nm(config, stored.grid, spatial),
+        value_range=config.value_range or _full_range(stored.dtype),
+    )
+
+
+def _spatial_axes(stored: StoredArray) -> tuple[str, ...]:
+    axes = stored.grid.axes
+    found = f"has the shape {list(stored.shape)} and the axes [{', '.join(axes)}]"
+    if len(set(axes)) != len(stored.shape):
+        raise DataError(f"{found}; expected one name for each axis")
+    if not {"y", "x"} <= set(axes):
+        raise DataError(f"{found}; expected z, y, x or y, x among them")
+    for axis, length in zip(axes, stored.shape, strict=True):
+        if axis not in (*SPATIAL_AXES, "c") and length > 1:
+            raise DataError(f"{found}; besides z, y, x, c an axis must have length 1")
+    return tuple(axis for axis in SPATIAL_AXES if axis in axes)
+
+
+def _voxel_size_nm(config: ArrayConfig, grid: Grid, spatial: tuple[str, ...]) -> tuple[float, ...]:
+    if config.voxel_size_nm is not None:
+        return _for_axes(config.voxel_size_nm, "voxel_size_nm", spatial)
+    if grid.scale is None:
+        raise DataError("its files do not give the voxel size; set `voxel_size_nm`")
+    voxel_size = _in_nm(grid.scale, "voxel_size_nm", grid, spatial)
+    if not all(0 < size < math.inf for size in voxel_size):
+        raise DataError(
+            f"its files give a voxel size of {list(voxel_size)} nm; it must be more than 0; "
+            "set `voxel_size_nm`"
+        )
+    return voxel_size
+
+
+def _offset_nm(config: ArrayConfig, grid: Grid, spatial: tuple[str, ...]) -> tuple[float, ...]:
+    if config.offset_nm is not None:
+        return _for_axes(config.offset_nm, "offset_nm", spatial)
+    if grid.translation is None or not any(grid.translation):
+        return (0.0,) * len(spatial)
+    return _in_nm(grid.translation, "offset_nm", grid, spatial)
+
+
+def _for_axes(values: tuple[float, ...], key: str, spatial: tuple[str, ...]) -> tuple[float, ...]:
+    if len(values) != len(spatial):
+        raise DataError(f"`{key}` is {list(values)}; expected a value for each of {spatial}")
+    return values
+
+
+def _in_nm(
+    values: tuple[float, ...], key: str, grid: Grid, spatial: tuple[str, ...]
+) -> tuple[float, ...]:
+    """Values in nm, to 1e-6 nm: conversion leaves noise such as 5.239999999999999."""
+    by_axis = dict(zip(grid.axes, zip(values, grid.units, strict=True), strict=True))
+    converted = []
+    for value, unit in (by_axis[axis] for axis in spatial):
+        factor = nm_per(unit or "")
+        if factor is None:
+            raise DataError(
+                f"its files give {list(values)} in the units {list(grid.units)}, not all of which "
+                f"are known units of length; set `{key}`"
+            )
+        converted.append(round(float(value) * factor, 6))
+    return tuple(converted)
+
+
+def _full_range(dtype: str) -> tuple[float, float] | None:
+    if dtype == "bool":
+        return (0.0, 1.0)
+    if dtype not in _INTEGERS:
+        return None
+    bits = int(dtype.removeprefix("u").removeprefix("int"))
+    if dtype.startswith("u"):
+        return (0.0, 2.0**bits - 1)
+    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)

@@ -1,0 +1,50 @@
+"""A dataset ready for reading."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from gunpowder import Coordinate
+
+from trainers.datasets.array import Array
+from trainers.datasets.array_info import ArrayInfo, read_array_info
+from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.fit import array_faults
+from trainers.datasets.placement import offset_voxels, units_per_nm
+from trainers.datasets.sample_points import read_sample_points
+from trainers.errors import DataError
+
+
+class Dataset:
+    """Arrays that lie in one world of whole-numbered coordinates. Picklable.
+
+    A world unit is 1 / `units_per_nm` nm, and raw's first voxel begins at 0.
+
+    Raises:
+        DataError: An array or the file of points cannot be used, or they do not fit each other.
+    """
+
+    def __init__(self, config: DatasetConfig) -> None:
+        infos = {key: read_array_info(array) for key, array in config.arrays.items()}
+        if faults := array_faults(config, infos):
+            listed = "; ".join(f"{key}: {message}" for key, message in faults)
+            raise DataError(f"dataset {config.name!r} does not fit together: {listed}")
+        self.name = config.name
+        self.weight = config.weight
+        self.units_per_nm = units_per_nm(infos.values())
+        arrays = {key: self._place(info, origin=infos["raw"]) for key, info in infos.items()}
+        self.raw: Array = arrays["raw"]
+        self.gt: Array | None = arrays.get("gt")
+        self.mask: Array | None = arrays.get("mask")
+        self.sample_points: npt.NDArray[np.float64] | None = None
+        """Positions in world units, [N, ndim]."""
+        if config.sample_points is not None:
+            points_nm = read_sample_points(config.sample_points, infos["raw"].ndim)
+            self.sample_points = self.units_per_nm * (
+                np.array(points_nm) - infos["raw"].offset_nm
+            )
+
+    def _place(self, info: ArrayInfo, *, origin: ArrayInfo) -> Array:
+        voxel_size = Coordinate(round(size * self.units_per_nm) for size in info.voxel_size_nm)
+        offset = voxel_size * Coordinate(offset_voxels(info, origin=origin))
+        return Array(info, voxel_size=voxel_size, offset=offset)

@@ -1,0 +1,80 @@
+"""What the files of an array say, whatever their format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+SPATIAL_AXES = ("z", "y", "x")
+
+
+@frozen(kw_only=True)
+class Grid:
+    """Where the voxels lie. One entry per dimension, in TensorStore's order."""
+
+    axes: tuple[str, ...]
+    scale: tuple[float, ...] | None
+    """Size of a voxel; None if the files do not say."""
+    translation: tuple[float, ...] | None
+    """Lower corner of the first voxel; None if the files do not say."""
+    units: tuple[str | None, ...]
+    """Of scale and translation; None where the files do not say."""
+
+    @classmethod
+    def from_lists(
+        cls,
+        axes: tuple[str, ...],
+        *,
+        scale: Sequence[float] | None,
+        translation: Sequence[float] | None,
+        units: Sequence[str | None] | str | None,
+    ) -> Grid:
+        """A grid from lists of one value per axis, or of one per spatial axis.
+
+        Args:
+            units: A single one holds for all axes.
+
+        Raises:
+            ValueError: The number of values fits neither.
+        """
+        if units is None or isinstance(units, str):
+            units = [units] * len(axes)
+        return cls(
+            axes=axes,
+            scale=None if scale is None else _per_axis(scale, axes, 1.0),
+            translation=None if translation is None else _per_axis(translation, axes, 0.0),
+            units=_per_axis(units, axes, None),
+        )
+
+
+@frozen(kw_only=True)
+class StoredArray:
+    """One array in a container."""
+
+    driver: str
+    """TensorStore's name of the format."""
+    scale_index: int | None = None
+    """Which scale of a precomputed volume."""
+    shape: tuple[int, ...]
+    """One entry per dimension, in TensorStore's order."""
+    dtype: str
+    """Name of the type; not always one that NumPy knows."""
+    grid: Grid
+
+
+def axis_name(name: str) -> str:
+    """The name by which an axis is known here: `Z` is z, and `c^` and `channel` are c."""
+    name = name.lower().removesuffix("^")
+    return "c" if name == "channel" else name
+
+
+def _per_axis(values: Sequence[Any], axes: Sequence[str], other: Any) -> tuple[Any, ...]:
+    if len(values) == len(axes):
+        return tuple(values)
+    spatial = [axis for axis in axes if axis in SPATIAL_AXES]
+    if len(values) != len(spatial):
+        raise ValueError(f"found {list(values)} for the axes {', '.join(axes)}")
+    by_axis = dict(zip(spatial, values, strict=True))
+    return tuple(by_axis.get(axis, other) for axis in axes)

@@ -1,0 +1,21 @@
+"""Augments: how samples are changed at random."""
+
+from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.custom_config import CustomAugmentConfig
+from trainers.gp_augments.elastic_config import ElasticAugmentConfig
+from trainers.gp_augments.gamma_config import GammaAugmentConfig
+from trainers.gp_augments.intensity_config import IntensityAugmentConfig
+from trainers.gp_augments.intensity_scale_shift_config import IntensityScaleShiftAugmentConfig
+from trainers.gp_augments.noise_config import NoiseAugmentConfig
+from trainers.gp_augments.simple_config import SimpleAugmentConfig
+
+__all__ = [
+    "AugmentConfig",
+    "CustomAugmentConfig",
+    "ElasticAugmentConfig",
+    "GammaAugmentConfig",
+    "IntensityAugmentConfig",
+    "IntensityScaleShiftAugmentConfig",
+    "NoiseAugmentConfig",
+    "SimpleAugmentConfig",
+]

@@ -1,0 +1,34 @@
+"""What every augment config promises. Light: safe to import on a login node."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    import gunpowder as gp
+
+
+@frozen(kw_only=True)
+class AugmentConfig(ABC):
+    """How samples are changed at random. Subclass it to bring an augment of your own."""
+
+    @abstractmethod
+    def node(
+        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
+    ) -> gp.BatchFilter:
+        """A new gunpowder node that applies this augment; heavy imports belong in here.
+
+        Its output must depend on its input and on `request.random_seed` only. Raw is float32
+        [C, z, y, x], mostly within 0..1; ground truth and mask are integers [z, y, x].
+        """
+
+    def scaled(self, units_per_nm: int) -> AugmentConfig:
+        """The same augment with its lengths in nm turned into world units, for `node`."""
+        return self
+
+    def doubts(self, input_shape: tuple[int, ...]) -> tuple[str, ...]:
+        """What to warn the user of if inputs have this shape in voxels, such as a lack of effect."""
+        return ()

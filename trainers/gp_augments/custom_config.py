@@ -1,0 +1,60 @@
+"""An augment of the user's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import Attribute, field, frozen
+
+from trainers.errors import ConfigError
+from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.import_path import is_import_path, load_object
+
+if TYPE_CHECKING:
+    import gunpowder as gp
+
+
+def _names_an_object(_: object, __: Attribute[str], value: str) -> None:
+    if not is_import_path(value):
+        raise ValueError(
+            f"must be an import path such as `my_package.module:MyAugmentConfig`; found {value!r}"
+        )
+
+
+@frozen(kw_only=True)
+class CustomAugmentConfig(AugmentConfig):
+    """Stands for a subclass of `AugmentConfig` that is named by its import path."""
+
+    import_path: str = field(validator=_names_an_object)
+    arguments: dict[str, Any] = field(factory=dict)
+    """Handed to the class by name."""
+
+    def load(self) -> AugmentConfig:
+        """The user's own config.
+
+        Raises:
+            ConfigError: It cannot be imported, is no AugmentConfig, or refuses the arguments.
+        """
+        cls = load_object(self.import_path)
+        if not (isinstance(cls, type) and issubclass(cls, AugmentConfig)):
+            raise ConfigError(
+                f"{self.import_path!r} is {cls!r}; an augment must be a subclass of "
+                "trainers.AugmentConfig"
+            )
+        try:
+            return cls(**self.arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self.import_path!r} refuses the arguments {self.arguments!r}: {error}"
+            ) from error
+
+    def node(
+        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
+    ) -> gp.BatchFilter:
+        return self.load().node(raw_key, gt_key, mask_key)
+
+    def scaled(self, units_per_nm: int) -> AugmentConfig:
+        return self.load().scaled(units_per_nm)
+
+    def doubts(self, input_shape: tuple[int, ...]) -> tuple[str, ...]:
+        return self.load().doubts(input_shape)

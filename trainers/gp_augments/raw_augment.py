@@ -1,0 +1,47 @@
+"""The gunpowder node that changes raw values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gunpowder as gp
+import numpy as np
+import numpy.typing as npt
+
+from trainers.errors import DataError
+
+Raw = npt.NDArray[np.float32]
+
+
+class RawAugment(gp.BatchFilter):  # type: ignore[misc]
+    """Replaces raw by `change(raw, rng)`, where the generator belongs to the request.
+
+    Args:
+        within_0_1: Whether `change` is right only for values within 0..1.
+    """
+
+    def __init__(
+        self,
+        raw_key: gp.ArrayKey,
+        change: Callable[[Raw, np.random.Generator], Raw],
+        *,
+        within_0_1: bool,
+    ) -> None:
+        self._raw_key = raw_key
+        self._change = change
+        self._within_0_1 = within_0_1
+
+    def setup(self) -> None:
+        self.enable_autoskip()
+        self.updates(self._raw_key, self.spec[self._raw_key])
+
+    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
+        raw = batch[self._raw_key]
+        if self._within_0_1 and not (raw.data.min() >= 0 and raw.data.max() <= 1):
+            raise DataError(
+                f"raw lies within {raw.data.min():g}..{raw.data.max():g}, and an intensity, gamma "
+                "or noise augment needs 0..1; set the `value_range` of the raw array, or leave "
+                "clipping on in the augments before"
+            )
+        rng = np.random.default_rng(request.random_seed)
+        raw.data = self._change(raw.data, rng).astype(np.float32, copy=False)

@@ -1,0 +1,1 @@
+"""The data stream: sample = f(run seed, iteration, index)."""

@@ -1,0 +1,27 @@
+"""What the stream delivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+
+@frozen(kw_only=True, eq=False)
+class Sample:
+    """One crop; `in` and `out` are the network's input and output shapes in voxels (z, y, x)."""
+
+    raw: npt.NDArray[np.float32]
+    """[C, *in]"""
+    gt: npt.NDArray[Any]
+    """[*out], of the integer type that is stored."""
+    target: npt.NDArray[np.float32]
+    """[K, *out]"""
+    mask: npt.NDArray[np.uint8]
+    """[*out], 1 where the ground truth is known."""
+    target_mask: npt.NDArray[np.uint8]
+    """[K, *out], 1 where the target is known."""
+    dataset: str
+    """The name of the dataset that it was cut from."""

@@ -1,0 +1,141 @@
+"""Make samples: each a function of the run's seed, the iteration and the index, and of no other."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import gunpowder as gp
+import numpy as np
+from attrs import frozen
+from gunpowder.nodes.batch_provider import BatchRequestError
+
+from trainers.datasets.dataset import Dataset
+from trainers.errors import StreamError, TrainerError
+from trainers.stream.pipeline import build_pipeline
+from trainers.stream.random_location import RandomLocation
+from trainers.stream.sample import Sample
+from trainers.stream.stream_spec import StreamSpec
+from trainers.stream.tensorstore_source import GT, MASK, RAW
+from trainers.stream.volume_reader import VolumeReader
+
+
+@frozen
+class _Origin:
+    """A dataset that samples come from."""
+
+    dataset: Dataset
+    location: RandomLocation
+    pipeline: gp.Pipeline
+
+
+class SampleMaker:
+    """Makes any sample of a stream at any time; not thread-safe. Use it in a `with` block.
+
+    Raises:
+        ConfigError: On entering: an augment is of no use in a stream.
+        DataError: On entering: a dataset has no ground truth.
+    """
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._spec = spec
+        self._resources = ExitStack()
+        self._origins: list[_Origin] = []
+        weights = np.array([dataset.weight for dataset in spec.datasets], float)
+        self._probabilities = weights / weights.sum()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._origins = [self._open(dataset, stack) for dataset in self._spec.datasets]
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._resources.close()
+
+    def sample(self, iteration: int, index: int) -> Sample:
+        """The sample of an iteration, both counted from 0.
+
+        The process's global random states are left as they were: the trainer may own them.
+
+        Raises:
+            TrainerError: A volume or an augment's setting does not allow it.
+            StreamError: Anything else; with the traceback.
+        """
+        rng = np.random.default_rng([self._spec.seed, iteration, index])
+        origin = self._origins[rng.choice(len(self._origins), p=self._probabilities)]
+        where = f"dataset {origin.dataset.name!r}, iteration {iteration}, sample {index}"
+        try:
+            with _global_random_states_kept():
+                return self._make(origin, rng)
+        except Exception as error:
+            cause = _cause(error)
+            if isinstance(cause, TrainerError):
+                raise type(cause)(f"{where}: {cause}") from cause
+            text = "".join(traceback.format_exception(cause))
+            raise StreamError(f"{where}: no sample could be made\n{text}") from cause
+
+    def _open(self, dataset: Dataset, stack: ExitStack) -> _Origin:
+        spec = self._spec
+        reader = VolumeReader(dataset, clip_raw=spec.clip_raw)
+        location = RandomLocation(reader, block_shape=spec.output_shape, min_masked=spec.min_masked)
+        pipeline = build_pipeline(reader, spec.augments)
+        return _Origin(dataset, location, stack.enter_context(gp.build(pipeline)))
+
+    def _make(self, origin: _Origin, rng: np.random.Generator) -> Sample:
+        dataset, spec = origin.dataset, self._spec
+        voxel_size = dataset.raw.voxel_size
+        voxel_size_nm = tuple(size / dataset.units_per_nm for size in voxel_size)
+        output = origin.location.pick(rng)
+        border = gp.Coordinate(_half_difference(spec.input_shape, spec.output_shape))
+        input_roi = gp.Roi(
+            output.begin - border * voxel_size, gp.Coordinate(spec.input_shape) * voxel_size
+        )
+        known = spec.predictor.gt_region_for_roi(output, voxel_size, dataset.units_per_nm)
+
+        request = gp.BatchRequest(random_seed=int(rng.integers(2**32)))
+        request[RAW] = gp.ArraySpec(roi=input_roi)
+        request[GT] = request[MASK] = gp.ArraySpec(roi=known)
+        batch = origin.pipeline.request_batch(request)
+
+        gt, mask = batch[GT].data, batch[MASK].data
+        inner = ((output - known.begin) / voxel_size).to_slices()
+        return Sample(
+            raw=np.ascontiguousarray(batch[RAW].data),
+            gt=np.ascontiguousarray(gt[inner]),
+            target=spec.predictor.create_target(gt, voxel_size_nm),
+            mask=np.ascontiguousarray(mask[inner]),
+            target_mask=spec.predictor.create_mask(mask, gt, voxel_size_nm),
+            dataset=dataset.name,
+        )
+
+
+def _half_difference(outer: Sequence[int], inner: Sequence[int]) -> tuple[int, ...]:
+    return tuple((large - small) // 2 for large, small in zip(outer, inner, strict=True))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a node raised, without the errors that gunpowder wraps around it."""
+    while isinstance(error, BatchRequestError | gp.PipelineRequestError) and error.__context__:
+        error = error.__context__
+    return error
+
+
+@contextmanager
+def _global_random_states_kept() -> Iterator[None]:
+    """Undo what gunpowder does to them: every node seeds both at every request."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

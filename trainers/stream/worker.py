@@ -1,0 +1,88 @@
+"""A process that makes samples: `python -m trainers.stream.worker DESCRIPTOR PARENT_PID`.
+
+Over the socket DESCRIPTOR it is sent a pickled StreamSpec and then jobs, (iteration, index); it
+answers each job with (job, Sample or exception), or (None, exception) if it cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+
+from trainers.errors import StreamError, TrainerError
+
+PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Sent to all processes of a job, but the trainer alone decides when its workers end."""
+
+
+def main() -> None:
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    for each in PARENTS_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
+    os.set_inheritable(descriptor, False)
+    threading.Thread(target=_end_with_parent, args=(descriptor, parent), daemon=True).start()
+    with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
+        _serve(connection)
+
+
+def _end_with_parent(descriptor: int, parent: int) -> None:
+    """End this process at once, whatever it is doing, when the parent is gone."""
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)
+    while not hang_up.poll(1000) and os.getppid() == parent:
+        pass
+    os._exit(1)
+
+
+def _serve(connection: Connection) -> None:
+    pickled_spec = connection.recv_bytes()
+    try:
+        with _without_torch():
+            import gunpowder  # noqa: F401
+        from trainers.stream.sample_maker import SampleMaker
+
+        maker = SampleMaker(pickle.loads(pickled_spec))
+        maker.__enter__()
+    except Exception as error:
+        connection.send((None, _portable(error)))
+        return
+    with maker:
+        while True:
+            job = connection.recv()
+            try:
+                connection.send((job, maker.sample(*job)))
+            except TrainerError as error:
+                connection.send((job, _portable(error)))
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Let imports do without it: gunpowder can, and is then faster to start and 180 MB smaller."""
+    absent = sys.modules.setdefault("torch", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["torch"]
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as one that the parent can unpickle, with this process's traceback."""
+    text = traceback.format_exc()
+    if isinstance(error, TrainerError):
+        error.add_note(text)
+        return error
+    return StreamError(f"a data worker cannot start\n{text}")
+
+
+if __name__ == "__main__":
+    main()

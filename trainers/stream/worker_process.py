@@ -1,0 +1,98 @@
+"""The trainer's end of one worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from trainers.errors import StreamError
+from trainers.stream.worker import PARENTS_SIGNALS
+
+Job = tuple[int, int]
+"""Iteration and index of a sample."""
+
+_ONE_THREAD_EACH = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    )
+}
+
+
+class WorkerProcess:
+    """A running `trainers.stream.worker`.
+
+    It is no `multiprocessing.Process`: that would run the user's main module again, and fork or
+    leave a resource tracker behind.
+
+    Args:
+        pickled_spec: What the worker makes samples of.
+    """
+
+    def __init__(self, pickled_spec: bytes) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs, _signals_blocked():
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "trainers.stream.worker"),
+                    *(str(theirs.fileno()), str(os.getpid())),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ONE_THREAD_EACH, "PYTHONPATH": _python_path()},
+            )
+        self.connection = Connection(ours.detach())
+        self.jobs: list[Job] = []
+        """Sent, and not answered yet."""
+        with suppress(ConnectionError):  # a dead worker is noticed when its answers are read
+            self.connection.send_bytes(pickled_spec)
+
+    def assign(self, job: Job) -> None:
+        self.jobs.append(job)
+        with suppress(ConnectionError):
+            self.connection.send(job)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process; none is left when this returns."""
+        self.kill()
+        self._process.wait()
+        self.connection.close()
+
+    def obituary(self) -> StreamError:
+        """What to tell the user once the process has ended by itself."""
+        status = self._process.wait()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        jobs = [f"sample {index} of iteration {iteration}" for iteration, index in self.jobs]
+        return StreamError(
+            f"data worker {self._process.pid} ended with {how}, and did not deliver "
+            f"{', '.join(jobs)}; its own messages are in the log. If the machine was short of "
+            "memory, use fewer num_data_fetchers or ask for more memory"
+        )
+
+
+def _python_path() -> str:
+    """What makes a child find the modules that this process finds."""
+    return os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Start children with these signals blocked, until they have said that they ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

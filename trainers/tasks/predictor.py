@@ -1,0 +1,68 @@
+"""From ground truth to what a network is trained on. NumPy only: it runs in the data workers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainers.tasks.balanced_weight import balanced_weight
+
+if TYPE_CHECKING:
+    import gunpowder
+
+Context = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+class Predictor(ABC):
+    """Makes target, mask and weight; holds no tensor and no history, so it can be pickled.
+
+    `gt` and `mask` of one sample are `[*grown]`: larger than the output block by `context`.
+    """
+
+    @property
+    @abstractmethod
+    def num_channels(self) -> int:
+        """Channels K of the target, and so of the prediction."""
+
+    @abstractmethod
+    def context(self, voxel_size_nm: tuple[float, ...]) -> Context:
+        """Voxels of ground truth needed (before, after) the output block along each axis."""
+
+    @abstractmethod
+    def create_target(
+        self, gt: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
+    ) -> npt.NDArray[np.float32]:
+        """The target `[K, *out]` of ground truth `[*grown]`.
+
+        Raises:
+            DataError: The ground truth holds ids that the task does not know.
+        """
+
+    @abstractmethod
+    def create_mask(
+        self, mask: npt.NDArray[Any], gt: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
+    ) -> npt.NDArray[np.uint8]:
+        """1 where the target is known, `[K, *out]`; `mask` is nonzero where `gt` is known."""
+
+    def create_weight(
+        self, gt: npt.NDArray[Any], target: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.float32]:
+        """Weights of the loss for one batch: positive targets balance the others in each channel.
+
+        `gt` is `[B, *out]`, everything else `[B, K, *out]`; the weight is 0 where `mask` is 0.
+        """
+        return balanced_weight(target > 0, mask != 0)
+
+    def gt_region_for_roi(
+        self, roi: gunpowder.Roi, voxel_size: gunpowder.Coordinate, units_per_nm: int = 1
+    ) -> gunpowder.Roi:
+        """The region of ground truth needed for a target in `roi`, on the same voxel grid.
+
+        Args:
+            voxel_size: In world units, of which `units_per_nm` make a nanometre.
+        """
+        before, after = self.context(tuple(size / units_per_nm for size in voxel_size))
+        return roi.grow(voxel_size * before, voxel_size * after)
