@@ -33,7 +33,9 @@ def attempt_end(
     if exit_status == exit_codes.STOPPED:
         return _stopped(cancel_requested, "stopped after a checkpoint")
     if killed_after_s is not None:
-        how = f"did not stop within {killed_after_s:g} s and was killed; back to its last checkpoint"
+        how = (
+            f"did not stop within {killed_after_s:g} s and was killed; back to its last checkpoint"
+        )
         return _stopped(cancel_requested, how)
     if exit_status == -signal.SIGTERM:
         return _stopped(cancel_requested, "stopped by SIGTERM while it was starting or ending")

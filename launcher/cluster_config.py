@@ -9,7 +9,7 @@ from attrs.validators import ge, gt, in_, min_len, optional
 
 from trainers.config_io import read_config
 from trainers.errors import ConfigError
-from trainers.faults import Fault, not_one_of
+from trainers.faults import not_one_of
 from trainers.yaml_source import YamlSource
 
 
@@ -49,8 +49,8 @@ def read_cluster(path: Path) -> ClusterConfig:
     Raises:
         ConfigError: It is not there, not YAML, or has faults; lists all of them by line.
     """
-    source = YamlSource.read(path)
-    kind = source.data.get("kind") if isinstance(source.data, dict) else None
+    data = YamlSource.read(path).data
+    kind = data.get("kind") if isinstance(data, dict) else None
     if kind not in CLUSTERS:
-        raise ConfigError(source.describe(Fault(("kind",), not_one_of(kind, CLUSTERS))))
+        raise ConfigError(f"{path}: kind: {not_one_of(kind, CLUSTERS)}")
     return read_config(CLUSTERS[kind], path)

@@ -3,56 +3,68 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
 
 import cluster_configs
+from launcher.cluster_config import read_cluster
 from launcher.errors import LauncherError
+from trainers.errors import ConfigError
 
 
 @frozen(kw_only=True)
 class FoundCluster:
-    """A cluster config that `--cluster NAME` would take."""
+    """A cluster config that `--cluster NAME` takes."""
 
     name: str
+    description: str
+    """The config's own, or what is wrong with it."""
     path: Path
-    origin: str
-    """Which folder it lies in: the project's, the user's, or the package's."""
 
 
-def find_cluster(name_or_path: str) -> FoundCluster:
-    """The config at a path, or the first one of that name.
+def find_cluster(name_or_path: str) -> Path:
+    """The config file of a cluster: the one at a path, or the first one of a name.
 
     Raises:
         LauncherError: There is none; lists those that there are.
     """
     if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        return FoundCluster(name=path.stem, path=path, origin="path")
-    found = find_clusters()
-    for cluster in found:
-        if cluster.name == name_or_path:
-            return cluster
-    raise LauncherError(
-        f"no cluster {name_or_path!r}; there are {', '.join(cluster.name for cluster in found)}. "
-        "Add cluster_configs/NAME.yaml, or give the path of a .yaml file."
-    )
+        return Path(name_or_path)
+    paths = _paths()
+    if name_or_path not in paths:
+        raise LauncherError(
+            f"no cluster {name_or_path!r}; there are {', '.join(paths)}. Add "
+            f"cluster_configs/{name_or_path}.yaml, or give the path of a .yaml file."
+        )
+    return paths[name_or_path]
 
 
 def find_clusters() -> list[FoundCluster]:
-    """All cluster configs; one in an earlier folder hides those of its name in later ones."""
-    found: dict[str, FoundCluster] = {}
-    for origin, folder in _folders():
-        for path in sorted(folder.glob("*.yaml")):
-            cluster = FoundCluster(name=path.stem, path=path, origin=origin)
-            found.setdefault(path.stem, cluster)
-    return list(found.values())
+    """All clusters that have a name."""
+    return [
+        FoundCluster(name=name, description=_describe(path), path=path)
+        for name, path in _paths().items()
+    ]
 
 
-def _folders() -> Iterator[tuple[str, Path]]:
-    yield "project", Path("cluster_configs")
+def _paths() -> dict[str, Path]:
+    """Config files by name; one in an earlier folder hides those of its name in later ones."""
     config_home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    yield "user", Path(config_home) / "launch" / "clusters"
-    yield from (("packaged", Path(folder)) for folder in cluster_configs.__path__)
+    folders = (
+        Path("cluster_configs"),
+        Path(config_home) / "launch" / "clusters",
+        Path(cluster_configs.__file__).parent,
+    )
+    paths: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            paths.setdefault(path.stem, path)
+    return paths
+
+
+def _describe(path: Path) -> str:
+    try:
+        return read_cluster(path).description
+    except ConfigError as error:
+        return f"not usable: {error}"

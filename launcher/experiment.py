@@ -14,8 +14,7 @@ from launcher.overrides import with_overrides
 from launcher.run_fit import RunFit
 from launcher.sweep import SweepPoint, sweep_points, without_sweep
 from trainers.converter import read_fields
-from trainers.errors import ConfigError
-from trainers.faults import Fault, Malformed, show, unknown_keys
+from trainers.faults import Fault, MalformedError, config_error, show, unknown_keys
 from trainers.run_config import RunConfig
 from trainers.yaml_source import YamlSource
 
@@ -25,13 +24,13 @@ _KEYS = (*_RUN_KEYS, "sweep")
 
 @frozen(kw_only=True)
 class Experiment:
-    """Runs that were asked for together."""
+    """Runs that are asked for together."""
 
     name: str
     runs: tuple[RunConfig, ...]
     """Their names differ."""
     source: Path
-    """The file that was read."""
+    """The file that asks for them."""
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -42,40 +41,40 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Raises:
         ConfigError: Lists all that is wrong with the file, the overrides, and the arrays that they
-            name: a line each, with the place it comes from.
+            name: a line each, with the place that it comes from.
     """
     source = YamlSource.read(path)
     if not isinstance(source.data, dict):
         fault = Fault((), f"found {show(source.data)}; must be a mapping")
-        raise ConfigError(source.describe(fault))
-    lines = [source.describe(fault) for fault in source.faults]
-    source, more = with_overrides(source, overrides)
-    lines += more
-    lines += map(source.describe, unknown_keys(source.data, _KEYS))
+        raise config_error(source.placed([fault]))
+    faults = source.placed(source.faults)
+    source, unusable = with_overrides(source, overrides)
+    faults |= unusable
     try:
         points = list(sweep_points(source))
-    except Malformed as error:
-        lines += map(source.describe, error.faults)
+    except MalformedError as error:
+        faults |= source.placed(error.faults)
         points = [SweepPoint("", without_sweep(source))]
-    lines += map(source.describe, _same_names(points))
+    faults |= source.placed(_same_names(points))
     runs = []
     fit = RunFit()
     for point in points:
-        sections, faults = _read_sections(point.source.data, path.absolute().parent)
-        faults += fit.faults(sections)
-        lines += map(point.source.describe, faults)
-        if not lines:
+        sections, malformed = _read_sections(point.source.data, path.absolute().parent)
+        faults |= point.source.placed([*malformed, *fit.faults(sections)])
+        if not faults:
             runs.append(_run(sections, point.name))
-    if lines:
-        raise ConfigError("\n".join(dict.fromkeys(lines)))
+    if faults:
+        raise config_error(faults)
     return Experiment(name=runs[0].experiment, runs=tuple(runs), source=path)
 
 
 def _read_sections(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Fault]]:
-    data = {"python_path": ["."], **{key: data[key] for key in data if key in _RUN_KEYS}}
+    unknown = unknown_keys(data, _KEYS)
+    known = {"python_path": ["."], **{key: data[key] for key in data if key in _RUN_KEYS}}
     if isinstance(data.get("trainer"), dict):
-        data["trainer"] = {"name": str(data.get("name") or "unnamed"), **data["trainer"]}
-    return read_fields(RunConfig, data, folder=folder)
+        known["trainer"] = {"name": str(data.get("name") or "unnamed"), **data["trainer"]}
+    sections, faults = read_fields(RunConfig, known, folder=folder)
+    return sections, unknown + faults
 
 
 def _run(sections: dict[str, Any], name: str) -> RunConfig:
@@ -86,7 +85,7 @@ def _run(sections: dict[str, Any], name: str) -> RunConfig:
 def _same_names(points: Sequence[SweepPoint]) -> list[Fault]:
     times = Counter(point.name for point in points)
     return [
-        Fault(("sweep",), f"{count} runs would have the name {name}; must all differ")
+        Fault(("sweep",), f"{count} runs would have the name {name}; each needs its own")
         for name, count in times.items()
         if count > 1
     ]

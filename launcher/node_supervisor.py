@@ -130,7 +130,7 @@ class NodeSupervisor:
         self._running[folder] = process
         append_event(
             folder,
-            "started",
+            "launched",
             pack=self._folder.name,
             pid=process.pid,
             gpus=slot.gpus,

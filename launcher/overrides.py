@@ -4,38 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainers.faults import Key, Malformed
+from trainers.faults import Key, MalformedError, Place, PlacedFault
 from trainers.yaml_source import YamlSource
 from trainers.yaml_text import YamlError, parse_yaml
 
 _SWEEP = "sweep."
 
 
-def with_overrides(source: YamlSource, overrides: Sequence[str]) -> tuple[YamlSource, list[str]]:
-    """The source with values replaced, and one line for each override that makes no sense.
+def with_overrides(
+    source: YamlSource, overrides: Sequence[str]
+) -> tuple[YamlSource, set[PlacedFault]]:
+    """The source with values replaced, and the faults of the overrides that cannot be applied.
 
     Args:
-        overrides: `key=value` each, a later one above an earlier one. The value is YAML; the parts
-            of the key are joined by dots, and positions in lists are numbers.
+        overrides: `key=value` each, the last one wins. The value is YAML; dots join the parts of
+            the key, and positions in lists are numbers.
     """
-    faults = []
+    faults = set()
     for override in overrides:
-        place = f"command line: {override}"
+        place = Place(f"command line: {override}")
         name, equals, text = override.partition("=")
         if not (name and equals):
-            faults.append(f"{place}: must have the form key=value, such as trainer.batch_size=4")
+            problem = "must have the form key=value, such as trainer.batch_size=4"
+            faults.add(PlacedFault(place, problem))
             continue
         try:
             source = source.with_value(_key(name), parse_yaml(text).data, place)
         except YamlError as error:
-            faults.append(f"{place}: the value is not YAML: {error.problem}")
-        except Malformed as error:
-            faults += [f"{place}: {fault}" for fault in error.faults]
+            faults.add(PlacedFault(place, f"the value is not YAML: {error.problem}"))
+        except MalformedError as error:
+            faults |= {PlacedFault(place, str(fault)) for fault in error.faults}
     return source, faults
 
 
 def _key(name: str) -> Key:
-    """A sweep's own keys have dots."""
+    """The keys below `sweep` have dots of their own."""
     if name.startswith(_SWEEP):
         return ("sweep", name.removeprefix(_SWEEP))
     return tuple(name.split("."))

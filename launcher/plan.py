@@ -36,7 +36,7 @@ class PlannedRun:
         return self.state not in ("submitted", "running")
 
 
-def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> list[PlannedRun]:
+def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:
     """Compare the runs that are wanted with those that there are; writes nothing.
 
     Raises:
@@ -61,7 +61,7 @@ def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> list[Pl
         )
     if conflicts:
         raise ConfigError(_refusal(folder, conflicts))
-    return planned
+    return tuple(planned)
 
 
 def _conflict(config: RunConfig, run: RunFolder, identity: str) -> list[str]:
@@ -82,3 +82,22 @@ def _refusal(folder: ExperimentFolder, conflicts: list[str]) -> str:
         f"name, choose another --root, or remove {folder.path}."
     )
     return "\n".join([*shown, advice])
+
+
+def refuse_invalid(configs: Iterable[RunConfig]) -> None:
+    """Stop at runs that can be of no use.
+
+    Raises:
+        ConfigError: The `verify()` of some says so; gives each reason once.
+    """
+    names_by_reason: dict[str, list[str]] = {}
+    for config in configs:
+        valid, reason = config.verify()
+        if not valid:
+            names_by_reason.setdefault(reason, []).append(config.name)
+    if names_by_reason:
+        faults = [
+            f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {reason}"
+            for reason, names in names_by_reason.items()
+        ]
+        raise ConfigError("\n".join([*faults, "--allow-invalid submits them all the same"]))

@@ -9,6 +9,7 @@ from launcher.status import RunStatus
 from launcher.tables import status_table, summary
 
 LINE_INTERVAL_S = 10.0
+_MOST_TELLING = ("failed", "running", "waiting", "cancelled", "submitted", "finished", "planned")
 
 
 class Progress(ABC):
@@ -44,9 +45,11 @@ class ScreenProgress(Progress):
         self._drawn = 0
 
     def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
-        *rows, total = status_table(_most_telling(statuses)).splitlines()
-        rows = rows[: self._lines - 2]
-        rows = [row[: self._columns - 1] for row in [*rows, summary(statuses)]]
+        num_shown = max(1, self._lines - 4)  # beside header, summary, and the line of the cursor
+        if len(statuses) > num_shown:
+            statuses = sorted(statuses, key=lambda status: _MOST_TELLING.index(status.state))
+        rows = [status_table(statuses[:num_shown]), summary(statuses)]
+        lines = [line[: self._columns - 1] for line in "\n".join(rows).splitlines()]
         erase = f"\x1b[{self._drawn}A\x1b[J" if self._drawn else ""
-        self._drawn = len(rows)
-        return erase + "".join(f"{row}\n" for row in rows)
+        self._drawn = len(lines)
+        return erase + "".join(f"{line}\n" for line in lines)

@@ -67,16 +67,18 @@ class RunFit:
                 yield Fault(tuple(key.split(".")), message)
 
     def _different_channels(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
-        looks = [self._info(dataset.raw) for dataset in datasets]
-        channels = [
-            look.num_channels or 1 if isinstance(look, ArrayInfo) else None for look in looks
-        ]
-        for position, found in enumerate(channels):
-            if None not in (found, channels[0]) and found != channels[0]:
-                yield Fault(
-                    ("datasets", position, "raw"),
-                    f"found {found} channels; must be {channels[0]}, as in the first dataset",
-                )
+        looks = [(dataset, self._info(dataset.raw)) for dataset in datasets]
+        channels = {
+            dataset.name: look.num_channels or 1
+            for dataset, look in looks
+            if isinstance(look, ArrayInfo)
+        }
+        first = next(iter(channels), "")
+        for position, dataset in enumerate(datasets):
+            found = channels.get(dataset.name)
+            if found not in (None, channels.get(first)):
+                message = f"found {found} channels; must be {channels[first]}, as in {first}"
+                yield Fault(("datasets", position, "raw"), message)
 
 
 def _info(array: ArrayConfig) -> ArrayInfo | DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import frozen
 
 from launcher import file_lock
 from launcher.errors import LauncherError
@@ -26,14 +26,14 @@ class RunStatus:
     folder: str
     state: str
     """The true one, of `trainers.run_state.STATUSES`."""
-    iteration: int = 0
-    num_iterations: int = 0
+    iteration: int
+    num_iterations: int
     """0 if the run was never submitted."""
-    attempts: dict[str, int] = field(factory=dict)
+    attempts: dict[str, int]
     """Ended attempts by cause."""
-    reason: str = ""
-    wandb_id: str = ""
-    is_supervised: bool = False
+    reason: str
+    wandb_id: str
+    is_supervised: bool
     """Whether the supervisor that has the run to do lives."""
 
 
@@ -68,7 +68,8 @@ def runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
 def read_statuses(runs: Sequence[RunFolder]) -> list[RunStatus]:
     """How each run is now; one whose state cannot be read counts as failed, with the reason."""
     living = {
-        experiment: _living_packs(experiment) for experiment in set(map(ExperimentFolder.of_run, runs))
+        experiment: _living_packs(experiment)
+        for experiment in set(map(ExperimentFolder.of_run, runs))
     }  # before the states: of a supervisor that is gone by then, no word can be missed
     return [_read_status(run, living[ExperimentFolder.of_run(run)]) for run in runs]
 
@@ -80,17 +81,14 @@ def _living_packs(experiment: ExperimentFolder) -> set[str]:
 
 
 def _read_status(run: RunFolder, living_packs: Container[str]) -> RunStatus:
-    known = {
-        "name": run.name,
-        "experiment": ExperimentFolder.of_run(run).name,
-        "folder": str(run.path),
-    }
     try:
         state, true, reason = _read_state(run, living_packs)
     except ConfigError as error:
-        return RunStatus(**known, state="failed", reason=str(error))
+        state, true, reason = RunState(), "failed", str(error)
     return RunStatus(
-        **known,
+        name=run.name,
+        experiment=ExperimentFolder.of_run(run).name,
+        folder=str(run.path),
         state=true,
         iteration=state.iteration,
         num_iterations=state.num_iterations,

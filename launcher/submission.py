@@ -1,66 +1,106 @@
-"""Write the folders of runs that are due, and hand them to a job."""
+"""From an experiment to a job on this machine."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import attrs
+from attrs import frozen
 
+from launcher import file_lock
+from launcher.cluster_config import LocalClusterConfig
 from launcher.errors import DoesNotFitError, SubmissionError
+from launcher.experiment import Experiment
 from launcher.experiment_folder import ExperimentFolder, PackFolder
 from launcher.local_job import start_locally
-from launcher.machine import Machine
+from launcher.machine import Machine, this_machine
 from launcher.pack import Member, Pack, write_pack
-from launcher.plan import PlannedRun
-from trainers.config_io import write_run_config
+from launcher.plan import PlannedRun, plan_runs
+from launcher.run_writing import write_source, write_submitted
 from trainers.run_config import RunConfig
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, append_event, read_state, write_state
+from trainers.run_state import read_state, write_state
 
 
-def check_fit(configs: Sequence[RunConfig], machine: Machine) -> None:
-    """Refuse runs that could never start on this machine.
+@frozen(kw_only=True)
+class Submission:
+    """What was done, or with `dry_run` would have been done, about the runs of an experiment."""
 
-    A machine without GPUs takes all runs, on its CPU.
+    folder: ExperimentFolder
+    machine: Machine
+    runs: tuple[PlannedRun, ...]
+    pack: PackFolder | None = None
+    """The job that has the due runs; None if no job was started."""
+
+    @property
+    def due(self) -> list[PlannedRun]:
+        return [run for run in self.runs if run.is_due]
+
+
+def submit_locally(
+    experiment: Experiment,
+    overrides: Sequence[str],
+    cluster: LocalClusterConfig,
+    *,
+    root: Path,
+    dry_run: bool,
+) -> Submission:
+    """Start the runs that are due as one job on this machine, and leave the others alone.
+
+    Args:
+        overrides: Those that the experiment was read with.
+        root: The folder of experiments.
+        dry_run: Write and start nothing.
 
     Raises:
-        DoesNotFitError: A run asks for more GPUs than there are.
+        ConfigError: A run exists and trains something else.
+        DoesNotFitError: A run asks for more GPUs than this machine has; one without any takes all
+            runs, on its CPU.
+        SubmissionError: The job did not start; the runs are as they were, and their folders stay.
     """
+    folder = ExperimentFolder(root.absolute() / experiment.name)
+    machine = this_machine(gpus=cluster.gpus, cpus=cluster.cpus)
+    _check_fit(experiment.runs, machine)
+    if dry_run:
+        runs = plan_runs(folder, experiment.runs)
+        return Submission(folder=folder, machine=machine, runs=runs)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with file_lock.hold(folder.lock):
+        runs = plan_runs(folder, experiment.runs)
+        submission = Submission(folder=folder, machine=machine, runs=runs)
+        if not submission.due:
+            return submission
+        write_source(folder, experiment.source, overrides)
+        pack = _start(submission, cluster.grace_s)
+        return attrs.evolve(submission, pack=pack)
+
+
+def _check_fit(configs: Sequence[RunConfig], machine: Machine) -> None:
     largest = max(configs, key=lambda config: config.resources.gpus)
     asked, present = largest.resources.gpus, len(machine.gpus)
     if 0 < present < asked:
         raise DoesNotFitError(
-            f"run {largest.name} does not fit because resources.gpus is {asked} and this machine has "
-            f"{present}; resources.gpus={present} would fit"
+            f"{largest.name} does not fit because resources.gpus is {asked} and this machine has "
+            f"{present} to give; resources.gpus={present} would fit"
         )
 
 
-def submit_locally(
-    runs: Sequence[PlannedRun], folder: ExperimentFolder, machine: Machine, *, grace_s: float
-) -> PackFolder:
-    """Start all these runs as one pack on this machine; the caller holds the experiment's lock.
-
-    Raises:
-        SubmissionError: The job did not start; the runs are as they were, and their folders stay.
-    """
-    pack = _new_pack_folder(folder)
+def _start(submission: Submission, grace_s: float) -> PackFolder:
+    pack = _new_pack_folder(submission.folder)
     members = tuple(
-        Member(
-            name=run.config.name, gpus=run.config.resources.gpus, cpus=run.config.resources.cpus
-        )
-        for run in runs
+        Member(name=run.config.name, gpus=resources.gpus, cpus=resources.cpus)
+        for run in submission.due
+        for resources in [run.config.resources]
     )
-    write_pack(pack, Pack(members=members, machine=machine, grace_s=grace_s))
-    for run in runs:
+    write_pack(pack, Pack(members=members, machine=submission.machine, grace_s=grace_s))
+    for run in submission.due:
         write_submitted(run, pack=pack.name)
     try:
         start_locally(pack)
     except SubmissionError:
-        for run in runs:
+        for run in submission.due:
             write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
         raise
     return pack
@@ -74,39 +114,3 @@ def _new_pack_folder(folder: ExperimentFolder) -> PackFolder:
             pack.path.mkdir()
             break
     return pack
-
-
-def write_submitted(run: PlannedRun, *, pack: str) -> None:
-    """Make the run's folder say what it is to train, and that `pack` has it to do.
-
-    A new folder is whole or absent. The state comes before the end of a request to cancel: an
-    older job that still has the run in its queue must not see the one without the other.
-    """
-    folder = run.folder
-    state = _submitted(read_state(folder), run.config, pack)
-    if folder.path.exists():
-        write_run_config(run.config, folder.config)
-        write_state(folder, state)
-        folder.cancel_request.unlink(missing_ok=True)
-    else:
-        unfinished = RunFolder(folder.path.with_name(f".{folder.name}"))
-        shutil.rmtree(unfinished.path, ignore_errors=True)
-        unfinished.path.mkdir(parents=True)
-        write_run_config(run.config, unfinished.config)
-        write_state(unfinished, state)
-        unfinished.path.rename(folder.path)
-    append_event(folder, "submitted", pack=pack)
-
-
-def _submitted(before: RunState, config: RunConfig, pack: str) -> RunState:
-    if before.status == "running":  # its supervisor died with it, and could not count the attempt
-        before = before.ended(cause="node_failure", status="waiting")
-    return attrs.evolve(
-        before,
-        status="submitted",
-        reason="",
-        wandb_id=before.wandb_id or secrets.token_hex(4),
-        num_iterations=config.num_iterations,
-        identity=config.identity,
-        pack=pack,
-    )

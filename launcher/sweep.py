@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from trainers.faults import Fault, Key, Malformed, show
+from trainers.faults import Fault, Key, MalformedError, show
 from trainers.yaml_source import YamlSource
 
 MAX_NAME_LENGTH = 100
@@ -30,9 +30,10 @@ def sweep_points(source: YamlSource) -> Iterator[SweepPoint]:
     """Every combination of the values under `sweep`, the last key varying fastest.
 
     Raises:
-        Malformed: `sweep` is no mapping of dotted keys to lists of values, or a key leads nowhere.
+        MalformedError: `sweep` maps no dotted keys to lists of values, or a key leads nowhere.
     """
-    grid = source.data.get("sweep", {})
+    grid = source.data.get("sweep")
+    grid = {} if grid is None else grid
     _check(source, grid)
     labels = _labels(list(grid))
     axes = [list(enumerate(values)) for values in grid.values()]
@@ -54,32 +55,39 @@ def without_sweep(source: YamlSource) -> YamlSource:
 def _check(source: YamlSource, grid: Any) -> None:
     if not isinstance(grid, dict):
         message = f"found {show(grid)}; must be a mapping of keys to lists of values"
-        raise Malformed([Fault(("sweep",), message)])
+        raise MalformedError([Fault(("sweep",), message)])
     faults = []
     for name, values in grid.items():
         key: Key = ("sweep", name)
         if not isinstance(values, list) or not values:
-            message = f"found {show(values)}; must be a list of values, such as [1, 2]"
-            faults.append(Fault(key, message))
+            rule = "must be a list of values, such as trainer.batch_size: [1, 2]"
+            faults.append(Fault(key, f"found {show(values)}; {rule}"))
         elif name == "name":
             faults.append(Fault(key, "cannot be swept; runs are named after the swept values"))
         elif outer := next((each for each in grid if name.startswith(f"{each}.")), None):
             faults.append(Fault(key, f"lies inside of {outer}, which is swept too"))
         else:
             try:
-                source.with_value(tuple(name.split(".")), values[0], "")
-            except Malformed as error:
+                source.with_value(tuple(name.split(".")), values[0], source.place(key))
+            except MalformedError as error:
                 faults += [Fault(key, str(fault)) for fault in error.faults]
     if faults:
-        raise Malformed(faults)
+        raise MalformedError(faults)
 
 
 def _labels(names: list[str]) -> list[str]:
-    """The last word of each dotted key, positions after it included; the whole key if two agree."""
-    words = [re.sub(r"^.*\.(?=[^.]*[^.\d])", "", name) for name in names]
+    """The last word of each dotted key; the whole key where that is not unique."""
+    words = list(map(_last_word, names))
     return [
         word if words.count(word) == 1 else name for word, name in zip(words, names, strict=True)
     ]
+
+
+def _last_word(name: str) -> str:
+    """With the positions in lists that follow it."""
+    parts = name.split(".")
+    words = [index for index, part in enumerate(parts) if not part.isdecimal()]
+    return ".".join(parts[words[-1] if words else 0 :])
 
 
 def _text(value: Any) -> str:

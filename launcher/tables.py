@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from launcher.status import RunStatus
 from trainers.run_state import STATUSES
+
+_MAX_REASON = 120
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -22,7 +24,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def status_table(statuses: Sequence[RunStatus]) -> str:
-    """A line per run, and one that counts them."""
+    """A line per run."""
     several = len({status.experiment for status in statuses}) > 1
     rows = [
         (
@@ -30,12 +32,12 @@ def status_table(statuses: Sequence[RunStatus]) -> str:
             status.state,
             f"{status.iteration} of {status.num_iterations or '?'}",
             counted(status.attempts),
-            " ".join(status.reason.split()),
+            textwrap.shorten(status.reason, _MAX_REASON),
         )
         for status in statuses
     ]
     header = ("RUN", "STATE", "ITERATION", "ATTEMPTS", "REASON")
-    return f"{table(header, rows)}\n{summary(statuses)}"
+    return table(header, rows)
 
 
 def summary(statuses: Sequence[RunStatus]) -> str:

@@ -30,9 +30,9 @@ def holder(tmp_path):
 
 def test_a_second_process_is_refused(tmp_path, holder):
     """Whoever comes second is told who holds the run."""
-    with pytest.raises(RunLockedError, match=f"trained by process {holder.pid} on "):
-        with run_lock(RunFolder(tmp_path)):
-            pass
+    message = f"trained by process {holder.pid} on "
+    with pytest.raises(RunLockedError, match=message), run_lock(RunFolder(tmp_path)):
+        pass
 
 
 def test_a_killed_holder_holds_nothing(tmp_path, holder):

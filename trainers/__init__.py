@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
     from trainers.gunpowder_trainer import GunpowderTrainer
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-    from trainers.trained_model import load_model
     from trainers.run_config import RunConfig
+    from trainers.trained_model import load_model
     from trainers.trainer import Trainer
     from trainers.trainer_config import TrainerConfig
     from trainers.training_iteration_stats import TrainingIterationStats

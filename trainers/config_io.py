@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from trainers.atomic_write import atomic_write
 from trainers.converter import from_plain, to_plain
-from trainers.errors import ConfigError
-from trainers.faults import Malformed
+from trainers.faults import MalformedError, config_error
 from trainers.run_config import RunConfig
 from trainers.yaml_source import YamlSource
 from trainers.yaml_text import dump_yaml
@@ -28,10 +27,10 @@ def read_config(cls: type[T], path: Path) -> T:
     faults = list(source.faults)
     try:
         config = from_plain(cls, source.data, folder=path.parent)
-    except Malformed as error:
+    except MalformedError as error:
         faults += error.faults
     if faults:
-        raise ConfigError("\n".join(map(source.describe, faults)))
+        raise config_error(source.placed(faults))
     return config
 
 

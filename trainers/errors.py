@@ -1,9 +1,11 @@
 """TrainerError
-|- ConfigError        the user can fix it in a file
-|- DataError          a volume cannot be read, or is not what the config says
-|- StreamError        the data stream broke; carries the worker's own traceback
-|- CheckpointError    the files of a checkpoint are not usable
-`- RunLockedError     another process is training this run
+|- ConfigError                 the user can fix it in a file
+|  `- MalformedError           plain data that are no config: `faults.py`
+|- DataError                   a volume cannot be read, or is not what the config says
+|- StreamError                 the data stream broke; carries the worker's own traceback
+|- CheckpointError             the files of a checkpoint are not usable
+|  `- DamagedCheckpointError   they are not what was written: `checkpoints/errors.py`
+`- RunLockedError              another process is training this run
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
+from trainers.errors import ConfigError
+
 Key = tuple[str | int, ...]
 """The way from the top of a file to a value: names of keys, and positions in lists."""
 
@@ -29,10 +31,33 @@ class Fault:
         return Fault((*parents, *self.key), self.message)
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (dotted(self.key), self.message)))
+        return ": ".join(filter(None, (".".join(map(str, self.key)), self.message)))
 
 
-class Malformed(Exception):
+@frozen(order=True)
+class Place:
+    """Where a value was written down."""
+
+    source: str
+    """A file, or what stood on the command line."""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@frozen(order=True)
+class PlacedFault:
+    """A fault for the user to read; sorted by file and line."""
+
+    place: Place
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+class MalformedError(ConfigError):
     """A value has faults; their keys start at this value."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -40,12 +65,20 @@ class Malformed(Exception):
         super().__init__(self.faults)
 
     @classmethod
-    def at_top(cls, message: str) -> Malformed:
+    def at_top(cls, message: str) -> MalformedError:
         return cls([Fault((), message)])
 
+    def under(self, parent: str | int) -> list[Fault]:
+        """The faults as they are seen from what holds the value under `parent`."""
+        return [fault.under(parent) for fault in self.faults]
 
-def dotted(key: Key) -> str:
-    return ".".join(map(str, key))
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+def config_error(faults: Iterable[PlacedFault]) -> ConfigError:
+    """All faults, a line each, in the order of the files."""
+    return ConfigError("\n".join(map(str, sorted(faults))))
 
 
 def show(value: Any) -> str:
@@ -84,8 +117,9 @@ def not_one_of(value: Any, allowed: Collection[Any]) -> str:
 
 def _allowed(word: str, allowed: Collection[Any]) -> str:
     words = [str(each) for each in allowed]
-    near = difflib.get_close_matches(word, words, n=1)
-    return "".join(f"did you mean {each!r}? " for each in near) + f"allowed: {', '.join(words)}"
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    hint = "".join(f"did you mean {each!r}? " for each in near)
+    return f"{hint}allowed: {', '.join(words) or 'none'}"
 
 
 def reworded(error: ValueError, value: Any) -> str:
@@ -94,9 +128,10 @@ def reworded(error: ValueError, value: Any) -> str:
     if len(error.args) == 4:  # attrs' in_: message, attribute, options, value
         return not_one_of(error.args[3], error.args[2])
     if match := _LENGTH.fullmatch(message):
-        if match[3] == "0":
-            return "must not be empty"
-        return f"found a length of {match[3]}; must be {_WORDS[match[1]]} {match[2]}"
+        limit = f"{_WORDS[match[1]]} {match[2]}"
+        rule = "not be empty" if limit == "at least 1" else f"have a length of {limit}"
+        found = show(value) if len(value) == int(match[3]) else f"an entry of length {match[3]}"
+        return f"found {found}; must {rule}"
     if match := _BOUND.fullmatch(message):
         found = match[3] if isinstance(value, list) else show(value)
         return f"found {found}; must be {_WORDS[match[1]]} {match[2]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Batch = tuple[
-    npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32], npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[Any],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
     npt.NDArray[np.uint8],
 ]
 
@@ -87,7 +90,7 @@ class GunpowderTrainer(Trainer):
     def __enter__(self) -> Self:
         if self._config.snapshot_interval and self._snapshot_container:
             self._snapshots = self._resources.enter_context(
-                SnapshotWriter(self._snapshot_container)
+                closing(SnapshotWriter(self._snapshot_container))
             )
         self._stream = self._resources.enter_context(
             SampleStream(self._spec, self.num_data_fetchers, self.iteration)
@@ -134,7 +137,7 @@ class GunpowderTrainer(Trainer):
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
-            if self._snapshots and iteration % self._config.snapshot_interval == 0:
+            if self._is_snapshot_due(iteration):
                 self._take_snapshot(iteration, samples[0], batch, model, prediction)
             yield TrainingIterationStats(
                 iteration=iteration,
@@ -167,14 +170,18 @@ class GunpowderTrainer(Trainer):
         raw, _, target, weight, _ = batch
         optimizer.zero_grad()
         prediction = model(torch.from_numpy(raw).to(device))
-        if self._snapshots:
+        if self._is_snapshot_due(self.iteration):
             prediction.retain_grad()
         loss = self._task.loss.compute(
             prediction, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device)
         )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item(), prediction
+
+    def _is_snapshot_due(self, iteration: int) -> bool:
+        interval = self._config.snapshot_interval
+        return self._snapshots is not None and interval is not None and iteration % interval == 0
 
     def _take_snapshot(
         self,
@@ -200,7 +207,6 @@ class GunpowderTrainer(Trainer):
             iteration,
             arrays,
             voxel_size_nm=voxel_size,
-            offsets_nm={"raw": (0.0,) * len(border)} | {
-                name: tuple(border) for name in arrays if name != "raw"
-            },
+            offsets_nm={"raw": (0.0,) * len(border)}
+            | {name: tuple(border) for name in arrays if name != "raw"},
         )

@@ -8,6 +8,10 @@ from attrs import field, frozen
 from attrs.validators import ge, le, optional
 
 from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.gamma_config import GammaAugmentConfig
+from trainers.gp_augments.intensity_config import IntensityAugmentConfig
+from trainers.gp_augments.intensity_scale_shift_config import IntensityScaleShiftAugmentConfig
+from trainers.gp_augments.noise_config import NoiseAugmentConfig
 from trainers.optimizers.optimizer_config import OptimizerConfig
 from trainers.optimizers.radam_config import RAdamConfig
 from trainers.trainer_config import TrainerConfig
@@ -45,4 +49,19 @@ class GunpowderTrainerConfig(TrainerConfig):
         return self.trainer_type(self)
 
     def verify(self) -> tuple[bool, str]:
-        return True, "every valid GunpowderTrainerConfig can train"
+        low, high = 0.0, 1.0
+        for position, augment in enumerate(self.augments):
+            if isinstance(augment, IntensityScaleShiftAugmentConfig):
+                low, high = sorted(end * augment.scale + augment.shift for end in (low, high))
+            elif _needs_0_to_1(augment) and (low < 0 or high > 1):
+                return False, (
+                    f"augments.{position} needs raw within 0..1, but the scale and shift before "
+                    f"it turn that into {low:g}..{high:g}; move it to the front"
+                )
+        return True, "all values go together"
+
+
+def _needs_0_to_1(augment: AugmentConfig) -> bool:
+    if isinstance(augment, IntensityAugmentConfig | NoiseAugmentConfig):
+        return augment.clip
+    return isinstance(augment, GammaAugmentConfig)

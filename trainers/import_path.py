@@ -27,13 +27,13 @@ def load_object(import_path: str) -> Any:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(
-            f"cannot import {module_name!r} for {import_path!r}: {error}. Put the module beside the "
-            "experiment file, list its folder under `python_path`, or install it."
+            f"cannot import {module_name!r} for {import_path!r}: {error}. Put the module beside "
+            "the experiment file, list its folder under `python_path`, or install it."
         ) from error
     try:
         return getattr(module, name)
     except AttributeError:
-        known = [each for each in vars(module) if not each.startswith("_")]
+        known = ", ".join(sorted(each for each in vars(module) if not each.startswith("_")))
         raise ConfigError(
-            f"{module_name!r} ({module.__file__}) has no {name!r}; it has {', '.join(sorted(known))}"
+            f"{module_name!r} ({module.__file__}) has no {name!r}; it has {known}"
         ) from None

@@ -32,14 +32,14 @@ class RandomState:
         digest = hashlib.blake2b(f"{seed}/{iteration}".encode(), digest_size=8).digest()
         entropy = int.from_bytes(digest, "little")
         words = np.frombuffer(digest, np.uint32)
-        keys, position = np.random.RandomState(words).get_state(legacy=True)[1:3]  # type: ignore[misc]
+        twister = np.random.RandomState(words).get_state(legacy=False)["state"]
         return cls(
             torch_cpu=torch.Generator().manual_seed(entropy).get_state(),
             torch_cuda=[
                 torch.Generator(f"cuda:{index}").manual_seed(entropy).get_state()
                 for index in range(torch.cuda.device_count())
             ],
-            numpy=torch.tensor([*keys.tolist(), position]),
+            numpy=torch.tensor([*twister["key"].tolist(), twister["pos"]]),
             python=torch.tensor(random.Random(entropy).getstate()[1]),
         )
 

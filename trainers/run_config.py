@@ -47,12 +47,16 @@ def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetCon
 
 @frozen(kw_only=True)
 class CheckpointConfig:
+    """When a run is saved, besides when it is stopped and when it ends."""
+
     every_iterations: int = field(default=1000, validator=ge(1))
     keep_last: int = field(default=2, validator=ge(1))
 
 
 @frozen(kw_only=True)
 class MetricsConfig:
+    """Which iterations are reported."""
+
     every_iterations: int = field(default=1, validator=ge(1))
 
 
@@ -116,17 +120,21 @@ class RunConfig:
 
     @property
     def identity(self) -> str:
-        """Equal for two runs exactly if they train the same: seed, data, task, network, trainer.
+        """Equal for two runs exactly if what counts is; the same in every process."""
+        text = json.dumps(self.what_counts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-        How long, where, and what is recorded do not count. The same in every process.
+    @property
+    def what_counts(self) -> dict[str, Any]:
+        """What determines the weights, as plain data: seed, datasets, task, network, trainer.
+
+        How long, where, and what is recorded do not count.
         """
         trainer = to_plain(self.trainer)
-        what_counts = {
+        return {
             "seed": self.seed,
             "datasets": to_plain(self.datasets),
             "task": to_plain(self.task),
             "architecture": to_plain(self.architecture),
             "trainer": {key: trainer[key] for key in trainer if key not in _NO_PART_OF_RESULT},
         }
-        text = json.dumps(what_counts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]

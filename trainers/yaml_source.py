@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from trainers.errors import ConfigError
-from trainers.faults import Fault, Key, Malformed, show
+from trainers.faults import Fault, Key, MalformedError, Place, PlacedFault, show
 from trainers.yaml_text import YamlError, parse_yaml
 
 
@@ -23,7 +23,7 @@ class YamlSource:
     """What must not stand in the file, found while reading it."""
     _file: str
     _lines: Mapping[Key, int]
-    _replaced: tuple[tuple[Key, str], ...] = ()
+    _replaced: tuple[tuple[Key, Place], ...] = ()
     """Keys and places of the values that do not come from where they stand, newest first."""
 
     @classmethod
@@ -45,48 +45,51 @@ class YamlSource:
             ) from error
         return cls(yaml.data, yaml.faults, str(path), yaml.lines)
 
-    def place(self, key: Key) -> str:
-        """Where a value comes from, or, if it is missing, the nearest one around it."""
+    def place(self, key: Key) -> Place:
+        """Where a value comes from; if it is missing, where the nearest one around it does.
+
+        What has a replaced value inside is taken to come from there too.
+        """
         for replaced, place in self._replaced:
             shared = min(len(key), len(replaced))
             if key[:shared] == replaced[:shared]:
                 return place
         while key not in self._lines:
             key = key[:-1]
-        return f"{self._file}:{self._lines[key]}"
+        return Place(self._file, self._lines[key])
 
-    def describe(self, fault: Fault) -> str:
-        """One line for the user."""
-        return f"{self.place(fault.key)}: {fault}"
+    def placed(self, faults: Iterable[Fault]) -> set[PlacedFault]:
+        return {PlacedFault(self.place(fault.key), str(fault)) for fault in faults}
 
-    def with_value(self, key: Key, value: Any, place: str) -> Self:
+    def with_value(self, key: Key, value: Any, place: Place) -> Self:
         """A copy in which a value stands at `key` that comes from `place`; shares what is equal.
 
         Mappings that are missing on the way are made; positions in lists may be given as text.
 
         Raises:
-            Malformed: The way leads nowhere.
+            MalformedError: The way leads nowhere.
         """
         data, key = _with_value(self.data, key, value)
         return attrs.evolve(self, data=data, replaced=((key, place), *self._replaced))
 
 
 def _with_value(data: Any, key: Key, value: Any, above: Key = ()) -> tuple[Any, Key]:
+    """The new data, and the key as it leads through them; `above` is the way down to the data."""
     if not key:
         return value, above
-    part, *rest = key
+    part, rest = key[0], key[1:]
     if isinstance(data, list):
         position = int(part) if str(part).isdecimal() else len(data)
         if position >= len(data):
-            raise Malformed(
-                [Fault((*above, part), f"no such position; the list has {len(data)}, from 0 on")]
-            )
+            allowed = ", ".join(map(str, range(len(data)))) or "none"
+            raise MalformedError([Fault(above, f"there is no position {part}; allowed: {allowed}")])
         data = list(data)
-        data[position], way = _with_value(data[position], tuple(rest), value, (*above, position))
+        data[position], way = _with_value(data[position], rest, value, (*above, position))
     elif isinstance(data, dict):
-        below = data.get(part, {})
-        below, way = _with_value(below, tuple(rest), value, (*above, part))
+        below, way = _with_value(data.get(part, {}), rest, value, (*above, part))
         data = {**data, part: below}
     else:
-        raise Malformed([Fault(above, f"found {show(data)}, which has no key {part!r} inside")])
+        raise MalformedError(
+            [Fault(above, f"found {show(data)}, which has no key {part!r} inside")]
+        )
     return data, way

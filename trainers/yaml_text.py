@@ -19,7 +19,7 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+")
+_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+")  # Python takes 4300 digits
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF_OR_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -52,7 +52,10 @@ def parse_yaml(text: str) -> YamlText:
         YamlError: The text is not YAML.
     """
     walk = _Walk()
-    data = walk.value(_compose(text), (), line=1)
+    try:
+        data = walk.value(_compose(text), (), line=1)
+    except RecursionError:
+        raise YamlError(1, 1, "the values are nested too deeply") from None
     return YamlText(data, walk.lines, tuple(walk.faults))
 
 
@@ -82,9 +85,11 @@ def _compose_slowly(text: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark, start = error.problem_mark, error.context_mark
         assert mark is not None
         problem = ", ".join(filter(None, (error.context, error.problem)))
+        if start is not None and start.line < mark.line:
+            problem += f" (begun on line {start.line + 1})"
         raise YamlError(mark.line + 1, mark.column + 1, problem) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")
@@ -103,11 +108,12 @@ class _Walk:
     def value(self, node: yaml.Node, key: Key, line: int) -> Any:
         self.lines[key] = line
         if node.tag not in _PLAIN_TAGS:
-            self.faults.append(Fault(key, f"found the tag {node.tag}; tags are not allowed"))
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self.faults.append(Fault(key, f"found the tag {tag}; tags are not allowed"))
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.style else _scalar(node.value)
         if node in self._open:
-            self.faults.append(Fault(key, "the alias stands for what contains it"))
+            self.faults.append(Fault(key, "an alias must not stand for what contains it"))
             return None
         self._open.append(node)
         read = self._mapping if isinstance(node, yaml.MappingNode) else self._list
@@ -126,7 +132,8 @@ class _Walk:
         for name_node, value_node in node.value:
             line = _line(name_node)
             if not isinstance(name_node, yaml.ScalarNode):
-                self.faults.append(Fault(key, f"the key on line {line} must be a plain word"))
+                self.lines[*key, "?"] = line
+                self.faults.append(Fault((*key, "?"), "a key must be a plain word"))
                 continue
             name = name_node.value
             below = (*key, name)

@@ -37,6 +37,18 @@ class CustomArchitectureConfig(ArchitectureConfig):
     def _like_the_input(self) -> tuple[int, ...]:
         return self.input_shape
 
+    def __attrs_post_init__(self) -> None:
+        fits = len(self.output_shape) == len(self.input_shape) and all(
+            size >= out and (size - out) % 2 == 0
+            for size, out in zip(self.input_shape, self.output_shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"output_shape: found {list(self.output_shape)}; must lie in the middle of "
+                f"input_shape {list(self.input_shape)}: as many axes, none longer, and each "
+                "shorter by an even number of voxels"
+            )
+
     def build(self, in_channels: int) -> torch.nn.Module:
         """The user's module.
 

@@ -43,8 +43,9 @@ class _Level(nn.Module):
         factors = config.downsample_factors[level]
         features = config.num_features * config.feature_factor**level
         self.before = _convolutions(config, in_channels, features)
-        self.down = _MaxPool(factors)
+        self.down = MaxPool(factors)
         self.deeper = _level(config, level + 1, features)
+        # no trilinear interpolation, whose gradient is not deterministic on CUDA
         self.up = _TRANSPOSED_CONVOLUTION[len(factors)](
             features * config.feature_factor, features, kernel_size=factors, stride=factors
         )
@@ -59,7 +60,7 @@ class _Level(nn.Module):
         return result
 
 
-class _MaxPool(nn.Module):
+class MaxPool(nn.Module):
     """The largest value of every block.
 
     Unlike that of `nn.MaxPool3d`, its gradient is deterministic on CUDA.

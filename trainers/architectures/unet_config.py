@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -74,15 +73,15 @@ class UNetConfig(ArchitectureConfig):
         return tuple(zip(*self.downsample_factors, strict=True))
 
     def _check_input_shape(self) -> None:
-        faults = []
-        for axis, (size, factors) in enumerate(
-            zip(self.input_shape, self._factors_by_axis, strict=True)
-        ):
+        axes_by_fault: dict[str, list[str]] = {}
+        names = "zyx"[-len(self.input_shape) :]
+        for name, size, factors in zip(names, self.input_shape, self._factors_by_axis, strict=True):
             try:
                 output_size(size, factors, shrinkage=self.shrinkage)
             except ValueError as error:
-                faults.append(f"along axis {axis}, {error}")
-        if faults:
+                axes_by_fault.setdefault(str(error), []).append(name)
+        if axes_by_fault:
+            faults = (f"along {', '.join(axes)} {fault}" for fault, axes in axes_by_fault.items())
             raise ValueError(
                 f"input_shape: found {list(self.input_shape)}, which this U-Net cannot take: "
                 f"{'; '.join(faults)}. Nearest that work: {self._nearest_shapes()}"
@@ -93,4 +92,5 @@ class UNetConfig(ArchitectureConfig):
             nearest_sizes(size, factors, shrinkage=self.shrinkage)
             for size, factors in zip(self.input_shape, self._factors_by_axis, strict=True)
         )
-        return ", ".join(str(list(shape)) for shape in product(*sizes))
+        shapes = dict.fromkeys(zip(*sizes, strict=True))
+        return ", ".join(str(list(shape)) for shape in shapes)

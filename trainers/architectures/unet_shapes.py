@@ -27,8 +27,8 @@ def output_size(size: int, factors: Sequence[int], *, shrinkage: int) -> int:
     return size
 
 
-def nearest_sizes(size: int, factors: Sequence[int], *, shrinkage: int) -> tuple[int, ...]:
-    """The nearest working size below or equal, if there is one, and the one above or equal."""
+def nearest_sizes(size: int, factors: Sequence[int], *, shrinkage: int) -> tuple[int, int]:
+    """The nearest working sizes, below and above; twice the one above if there is none below."""
 
     def works(candidate: int) -> bool:
         try:
@@ -37,9 +37,9 @@ def nearest_sizes(size: int, factors: Sequence[int], *, shrinkage: int) -> tuple
             return False
         return True
 
-    below = next(filter(works, range(size, 0, -1)), None)
     above = next(filter(works, count(size)))
-    return (above,) if below in (None, above) else (below, above)
+    below = next(filter(works, range(size, 0, -1)), above)
+    return below, above
 
 
 def _convolved(size: int, shrinkage: int, where: str) -> int:

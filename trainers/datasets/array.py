@@ -43,36 +43,24 @@ class Array:
         return self.info.num_channels
 
     def __getitem__(self, roi: Roi) -> npt.NDArray[Any]:
-        """The voxels of a region that lies inside of the array, as `begin_read` gives them."""
-        if not self.roi.contains(roi):
-            raise ValueError(f"{self.info.path}: {roi} is not inside of {self.roi}")
+        """The voxels of a region, as `begin_read` describes them."""
         return self.begin_read(roi)()
 
     def begin_read(self, roi: Roi) -> Callable[[], npt.NDArray[Any]]:
-        """Start to read a region; the function that comes back waits for the voxels.
+        """Start to read a region of the array; the function that comes back waits for the voxels.
 
-        They have the axes of `axes` and the stored type. Outside of the array they are 0; inside
-        of it, a chunk that was never written holds the array's fill value.
+        They have the axes of `axes` and the stored type. A chunk that was never written holds the
+        array's fill value.
 
         Raises:
+            ValueError: The region is not inside of the array, or ends between voxels.
             DataError: The array cannot be opened, or (while waiting) a chunk cannot be read.
         """
-        block = Roi(self._in_voxels(roi.begin - self.roi.begin), self._in_voxels(roi.shape))
-        stored = block.intersect(Roi(block.begin * 0, self.info.shape))
-        channels = () if self.num_channels is None else (self.num_channels,)
-        if stored.empty:
-            return lambda: np.zeros((*channels, *block.shape), self.dtype)
-        reading = self._store[(..., *stored.to_slices())].read()
-
-        def wait() -> npt.NDArray[Any]:
-            voxels: npt.NDArray[Any] = self._result(reading, f"voxels {stored}")
-            if stored == block:
-                return voxels
-            padded = np.zeros((*channels, *block.shape), self.dtype)
-            padded[(..., *(stored - block.begin).to_slices())] = voxels
-            return padded
-
-        return wait
+        if not self.roi.contains(roi):
+            raise ValueError(f"{self.info.path}: {roi} is not inside of {self.roi}")
+        begin, shape = self._in_voxels(roi.begin - self.roi.begin), self._in_voxels(roi.shape)
+        reading = self._store[(..., *Roi(begin, shape).to_slices())].read()
+        return lambda: self._result(reading, f"voxels {begin} to {begin + shape}")
 
     def _in_voxels(self, world: Coordinate) -> Coordinate:
         if any(world % self.voxel_size):
@@ -84,17 +72,19 @@ class Array:
     @cached_property
     def _store(self) -> ts.TensorStore:
         """The open array, with the axes of `axes`, beginning at 0."""
-        spec = {
+        spec: dict[str, Any] = {
             "driver": self.info.driver,
             "kvstore": {"driver": "file", "path": f"{self.info.path.absolute()}/"},
         }
         if self.info.scale_index is not None:
             spec["scale_index"] = self.info.scale_index
         opening = ts.open(spec, open=True, read=True, context=_context())
-        store = self._result(opening, "its metadata")[ts.d[:].translate_to[0]]
         kept = [axis for axis in self.info.stored_axes if axis in self.axes]
-        store = store[tuple(slice(None) if axis in kept else 0 for axis in self.info.stored_axes)]
-        return store.transpose([kept.index(axis) for axis in self.axes])
+        index = tuple(slice(None) if axis in kept else 0 for axis in self.info.stored_axes)
+        store: ts.TensorStore = self._result(opening, "its metadata")
+        return store[ts.d[:].translate_to[0]][index].transpose(
+            [kept.index(axis) for axis in self.axes]
+        )
 
     def _result(self, future: ts.Future[Any], part: str) -> Any:
         try:

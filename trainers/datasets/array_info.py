@@ -20,6 +20,9 @@ from trainers.faults import not_one_of
 _INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
 _DTYPES = ["bool", *_INTEGERS, "float16", "float32", "float64"]
 
+_MALFORMED = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What a reader raises when the metadata have not the form that it expects."""
+
 
 @frozen(kw_only=True)
 class ArrayInfo:
@@ -81,7 +84,7 @@ def _read_stored(config: ArrayConfig) -> tuple[Path, StoredArray]:
             return folder, read_zarr_array(folder)
         if is_n5_array(folder):
             return folder, read_n5_array(folder)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{folder}: its metadata are not understood: {problem}") from error
     raise DataError(_why_not_found(config))
@@ -134,7 +137,7 @@ def _voxel_size_nm(config: ArrayConfig, grid: Grid, spatial: tuple[str, ...]) ->
     if grid.scale is None:
         raise DataError("its files do not give the voxel size; set `voxel_size_nm`")
     voxel_size = _in_nm(grid.scale, "voxel_size_nm", grid, spatial)
-    if not all(0 < size < math.inf for size in voxel_size):
+    if min(voxel_size) <= 0:
         raise DataError(
             f"its files give a voxel size of {list(voxel_size)} nm; it must be more than 0; "
             "set `voxel_size_nm`"
@@ -152,7 +155,9 @@ def _offset_nm(config: ArrayConfig, grid: Grid, spatial: tuple[str, ...]) -> tup
 
 def _for_axes(values: tuple[float, ...], key: str, spatial: tuple[str, ...]) -> tuple[float, ...]:
     if len(values) != len(spatial):
-        raise DataError(f"`{key}` is {list(values)}; expected a value for each of {spatial}")
+        raise DataError(
+            f"`{key}` is {list(values)}; expected {len(spatial)} values: {', '.join(spatial)}"
+        )
     return values
 
 
@@ -164,12 +169,12 @@ def _in_nm(
     converted = []
     for value, unit in (by_axis[axis] for axis in spatial):
         factor = nm_per(unit or "")
-        if factor is None:
+        if factor is None or not math.isfinite(value):
             raise DataError(
-                f"its files give {list(values)} in the units {list(grid.units)}, not all of which "
-                f"are known units of length; set `{key}`"
+                f"its files give {list(values)} in the units {list(grid.units)}; expected finite "
+                f"numbers in a unit of length; set `{key}`"
             )
-        converted.append(round(float(value) * factor, 6))
+        converted.append(round(value * factor, 6))
     return tuple(converted)
 
 

@@ -36,15 +36,29 @@ class Dataset:
         self.raw: Array = arrays["raw"]
         self.gt: Array | None = arrays.get("gt")
         self.mask: Array | None = arrays.get("mask")
-        self.sample_points: npt.NDArray[np.float64] | None = None
-        """Positions in world units, [N, ndim]."""
-        if config.sample_points is not None:
-            points_nm = read_sample_points(config.sample_points, infos["raw"].ndim)
-            self.sample_points = self.units_per_nm * (
-                np.array(points_nm) - infos["raw"].offset_nm
-            )
+        self.sample_points = self._read_points(config, origin_nm=infos["raw"].offset_nm)
+        """Positions in world units, [N, ndim], or None; all lie in the ground truth if there is
+        one."""
 
     def _place(self, info: ArrayInfo, *, origin: ArrayInfo) -> Array:
         voxel_size = Coordinate(round(size * self.units_per_nm) for size in info.voxel_size_nm)
         offset = voxel_size * Coordinate(offset_voxels(info, origin=origin))
         return Array(info, voxel_size=voxel_size, offset=offset)
+
+    def _read_points(
+        self, config: DatasetConfig, *, origin_nm: tuple[float, ...]
+    ) -> npt.NDArray[np.float64] | None:
+        if config.sample_points is None:
+            return None
+        points_nm = np.array(read_sample_points(config.sample_points, len(origin_nm)))
+        points: npt.NDArray[np.float64] = (points_nm - origin_nm) * self.units_per_nm
+        if self.gt is None:
+            return points
+        points = points[((points >= self.gt.roi.begin) & (points < self.gt.roi.end)).all(axis=1)]
+        if not len(points):
+            raise DataError(
+                f"dataset {self.name!r}: none of the {len(points_nm)} points in "
+                f"{config.sample_points} lies in the ground truth; they must be in nm, in the "
+                "frame of the arrays"
+            )
+        return points

@@ -27,8 +27,8 @@ class DatasetConfig:
     weight: int = field(default=1, validator=ge(1))
     """How often samples come from here, relative to the other datasets."""
     sample_points: Path | None = None
-    """CSV file with the header z,y,x (2-D: y,x) and positions in nm, in the frame of the arrays;
-    samples are then taken around these points."""
+    """CSV file with the header z,y,x (2-D: y,x) and positions in nm, in the frame of the arrays.
+    Samples are then taken around those of the points that lie in the ground truth."""
 
     @property
     def arrays(self) -> dict[str, ArrayConfig]:

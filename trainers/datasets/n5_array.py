@@ -23,7 +23,7 @@ def read_n5_array(folder: Path) -> StoredArray:
     in the folder above, and the place is `offset`. Without `axes` they are the first of x, y, z, c.
     """
     attributes = _attributes(folder)
-    shape = tuple(attributes["dimensions"])
+    shape = tuple(map(int, attributes["dimensions"]))
     axes = tuple(axis_name(name) for name in attributes.get("axes", "xyzc"[: len(shape)]))
     if "transform" in attributes:
         grid = _cosem_grid(axes, attributes["transform"])
@@ -40,11 +40,11 @@ def _attributes(folder: Path) -> dict[str, Any]:
 def _cosem_grid(axes: tuple[str, ...], transform: Mapping[str, Any]) -> Grid:
     """COSEM lists the axes in an order of its own, mostly with z first."""
     order = [transform["axes"].index(axis) for axis in axes]
-    return Grid(
-        axes=axes,
-        scale=tuple(transform["scale"][i] for i in order),
-        translation=tuple(transform["translate"][i] for i in order),
-        units=tuple(transform["units"][i] for i in order),
+    return Grid.from_lists(
+        axes,
+        scale=[transform["scale"][i] for i in order],
+        translation=[transform["translate"][i] for i in order],
+        units=[transform["units"][i] for i in order],
     )
 
 

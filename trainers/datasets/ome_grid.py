@@ -34,19 +34,15 @@ def _grid(image: Mapping[str, Any], level: Mapping[str, Any]) -> Grid:
         match step:
             case {"type": "identity"}:
                 pass
-            case {"type": "scale", "scale": factors}:
+            case {"type": "scale", "scale": [*factors]} if len(factors) == len(axes):
                 scale = [a * b for a, b in zip(scale, factors, strict=True)]
                 translation = [a * b for a, b in zip(translation, factors, strict=True)]
-            case {"type": "translation", "translation": shifts}:
+            case {"type": "translation", "translation": [*shifts]} if len(shifts) == len(axes):
                 translation = [a + b for a, b in zip(translation, shifts, strict=True)]
             case _:
                 raise ValueError(
-                    f"found the coordinate transformation {step}; "
-                    "only scale and translation with their values beside them are understood"
+                    f"found the coordinate transformation {step} for the axes {', '.join(axes)}; "
+                    "only scale and translation with a value for each axis are understood"
                 )
-    return Grid(
-        axes=axes,
-        scale=tuple(scale),
-        translation=tuple(translation),
-        units=tuple(axis.get("unit") for axis in image["axes"]),
-    )
+    units = [axis.get("unit") for axis in image["axes"]]
+    return Grid.from_lists(axes, scale=scale, translation=translation, units=units)

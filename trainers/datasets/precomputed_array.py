@@ -31,7 +31,7 @@ def read_precomputed_array(folder: Path, scale: str) -> StoredArray:
     return StoredArray(
         driver="neuroglancer_precomputed",
         scale_index=index,
-        shape=(*level["size"], info["num_channels"]),
+        shape=(*map(int, level["size"]), int(info["num_channels"])),
         dtype=str(info["data_type"]),
         grid=Grid.from_lists(
             ("x", "y", "z", "c"),

@@ -43,9 +43,9 @@ class Grid:
             units = [units] * len(axes)
         return cls(
             axes=axes,
-            scale=None if scale is None else _per_axis(scale, axes, 1.0),
-            translation=None if translation is None else _per_axis(translation, axes, 0.0),
-            units=_per_axis(units, axes, None),
+            scale=_numbers(scale, axes, 1.0),
+            translation=_numbers(translation, axes, 0.0),
+            units=_per_axis([unit and str(unit) for unit in units], axes, None),
         )
 
 
@@ -68,6 +68,12 @@ def axis_name(name: str) -> str:
     """The name by which an axis is known here: `Z` is z, and `c^` and `channel` are c."""
     name = name.lower().removesuffix("^")
     return "c" if name == "channel" else name
+
+
+def _numbers(
+    values: Sequence[float] | None, axes: Sequence[str], other: float
+) -> tuple[float, ...] | None:
+    return None if values is None else _per_axis([float(each) for each in values], axes, other)
 
 
 def _per_axis(values: Sequence[Any], axes: Sequence[str], other: Any) -> tuple[Any, ...]:

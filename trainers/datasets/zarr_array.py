@@ -35,7 +35,7 @@ def read_zarr_array(folder: Path) -> StoredArray:
         metadata = read_json(folder / "zarr.json")
         driver, dtype = "zarr3", str(metadata["data_type"])
         names = metadata.get("dimension_names")
-    shape = tuple(metadata["shape"])
+    shape = tuple(map(int, metadata["shape"]))
     return StoredArray(
         driver=driver,
         shape=shape,

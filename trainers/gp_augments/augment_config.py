@@ -30,5 +30,5 @@ class AugmentConfig(ABC):
         return self
 
     def doubts(self, input_shape: tuple[int, ...]) -> tuple[str, ...]:
-        """What to warn the user of if inputs have this shape in voxels, such as a lack of effect."""
+        """What to warn the user of if inputs have this shape in voxels, such as no effect."""
         return ()

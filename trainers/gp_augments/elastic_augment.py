@@ -6,6 +6,7 @@ import gunpowder as gp
 import numpy as np
 import numpy.typing as npt
 
+from trainers.errors import ConfigError
 from trainers.gp_augments.deformation import (
     planar_rotation,
     random_displacement,
@@ -28,6 +29,11 @@ class ElasticAugment(gp.BatchFilter):  # type: ignore[misc]
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
         voxel_size = self.spec.get_lcm_voxel_size(request.array_specs)
         block = request.get_total_roi() / voxel_size
+        if block.dims != len(self._config.control_point_spacing):
+            raise ConfigError(
+                f"the elastic augment has {len(self._config.control_point_spacing)} values of "
+                f"control_point_spacing, and the volumes have {block.dims} axes; give one per axis"
+            )
         positions = self._draw(block.shape, voxel_size, np.random.default_rng(request.random_seed))
 
         upstream = request.copy()

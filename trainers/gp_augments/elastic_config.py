@@ -67,7 +67,7 @@ class ElasticAugmentConfig(AugmentConfig):
             f"in the {length} voxels of axis {axis}, so that hardly anything is bent; use a "
             f"control_point_spacing of at most {max(length // 2, 1)} there"
             for axis, (length, spacing) in enumerate(
-                zip(input_shape, self.control_point_spacing, strict=True)
+                zip(input_shape, self.control_point_spacing, strict=False)
             )
             if round(length / spacing) < 2
         )

@@ -18,15 +18,9 @@ from trainers.stream.worker import PARENTS_SIGNALS
 Job = tuple[int, int]
 """Iteration and index of a sample."""
 
-_ONE_THREAD_EACH = {
-    name: "1"
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    )
-}
+_ONE_THREAD_EACH = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 
 
 class WorkerProcess:

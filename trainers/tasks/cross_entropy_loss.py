@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from trainers.tasks.loss import Loss
 
 
 class CrossEntropyLoss(Loss):
-    """Cross-entropy of the softmax over the channels.
+    """Cross-entropy of the softmax over the channels; targets are probabilities.
 
-    Written out, because the forward pass of `nn.CrossEntropyLoss` is not deterministic on CUDA.
+    With class indices as targets torch's cross-entropy is not deterministic on CUDA.
     """
 
     def of_each(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return -(target * prediction.log_softmax(dim=1)).sum(dim=1, keepdim=True)
+        return cross_entropy(prediction, target, reduction="none").unsqueeze(1)

@@ -64,5 +64,7 @@ class Predictor(ABC):
         Args:
             voxel_size: In world units, of which `units_per_nm` make a nanometre.
         """
+        from gunpowder import Coordinate
+
         before, after = self.context(tuple(size / units_per_nm for size in voxel_size))
-        return roi.grow(voxel_size * before, voxel_size * after)
+        return roi.grow(voxel_size * Coordinate(before), voxel_size * Coordinate(after))

@@ -1,0 +1,145 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from launcher.errors import LauncherError
+from launcher.machine import Machine, visible_gpus
+from launcher.slots import Slots, slots_folder
+
+TWO_GPUS = """\
+GPU 0: NVIDIA A40 (UUID: GPU-aaaa1111-0000-0000-0000-000000000000)
+GPU 1: NVIDIA A40 (UUID: GPU-bbbb2222-0000-0000-0000-000000000000)
+"""
+FIRST, SECOND = (
+    "GPU-aaaa1111-0000-0000-0000-000000000000",
+    "GPU-bbbb2222-0000-0000-0000-000000000000",
+)
+DIVIDED_GPU = """\
+GPU 0: NVIDIA H200 (UUID: GPU-aaaa1111-0000-0000-0000-000000000000)
+  MIG 3g.71gb     Device  0: (UUID: MIG-c0ffee00-0000-0000-0000-000000000000)
+  MIG 3g.71gb     Device  1: (UUID: MIG-c0ffee01-0000-0000-0000-000000000000)
+"""
+
+
+def test_runs_get_cores_of_their_own_where_there_is_no_gpu(tmp_path):
+    """Cores are given once, and again after they were given back; GPUs are not asked for."""
+    slots = Slots(Machine(cores=(0, 1, 2, 3)), tmp_path)
+
+    first, second = slots.take(gpus=1, cpus=2), slots.take(gpus=1, cpus=2)
+
+    assert (first.cores, first.gpus) == ((0, 1), ())
+    assert second.cores == (2, 3)
+    assert slots.take(gpus=0, cpus=1) is None
+    first.close()
+    assert slots.take(gpus=0, cpus=1).cores == (0,)
+
+
+def test_too_few_free_cores_are_not_held_back(tmp_path):
+    """A large run that has to wait takes nothing away from a small one."""
+    slots = Slots(Machine(cores=(0, 1, 2)), tmp_path)
+    slots.take(gpus=0, cpus=2)
+
+    assert slots.take(gpus=0, cpus=2) is None
+    assert slots.take(gpus=0, cpus=1).cores == (2,)
+
+
+def test_a_run_that_is_too_large_has_the_machine_for_itself(tmp_path):
+    """More cores than there are means all of them."""
+    slots = Slots(Machine(cores=(0, 1)), tmp_path)
+
+    assert slots.take(gpus=0, cpus=16).cores == (0, 1)
+    assert slots.take(gpus=0, cpus=1) is None
+
+
+def test_runs_get_gpus_and_the_cores_beside_them(tmp_path):
+    """Each GPU goes with its share of the cores, if that is enough; else the run goes anywhere."""
+    machine = Machine(gpus=(FIRST, SECOND), cores=(0, 1, 2, 3))
+    slots = Slots(machine, tmp_path)
+
+    first, second = slots.take(gpus=1, cpus=2), slots.take(gpus=1, cpus=3)
+
+    assert (first.gpus, first.cores) == ((FIRST,), (0, 1))
+    assert (second.gpus, second.cores) == ((SECOND,), ())
+    assert slots.take(gpus=1, cpus=1) is None
+
+
+def test_slots_are_shared_by_all_supervisors(tmp_path):
+    """What one supervisor has taken, another one does not get, whatever size it asks for."""
+    machine = Machine(cores=(0, 1))
+    slot = Slots(machine, tmp_path).take(gpus=0, cpus=1)
+
+    other = Slots(machine, tmp_path)
+
+    assert other.take(gpus=0, cpus=2) is None
+    assert other.take(gpus=0, cpus=1).cores == (1,)
+    slot.close()
+
+
+def test_a_slot_lasts_as_long_as_the_process_that_inherited_it(tmp_path):
+    """The supervisor's end does not free the slot of a run that lives on."""
+    slots = Slots(Machine(cores=(0,)), tmp_path)
+    slot = slots.take(gpus=0, cpus=1)
+    run = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=slot.descriptors
+    )
+
+    slot.close()
+
+    assert slots.take(gpus=0, cpus=1) is None
+    run.communicate(b"\n")
+    assert slots.take(gpus=0, cpus=1) is not None
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "size", "expected"),
+    [
+        ((FIRST, SECOND), (0, 1), {"gpus": 1, "cpus": 8}, 2),
+        ((FIRST, SECOND), (0, 1), {"gpus": 2, "cpus": 1}, 1),
+        ((FIRST, SECOND), (0, 1, 2), {"gpus": 0, "cpus": 1}, 3),
+        ((), (0, 1, 2, 3, 4), {"gpus": 4, "cpus": 2}, 2),
+        ((), (0,), {"gpus": 0, "cpus": 2}, 1),
+    ],
+)
+def test_how_many_runs_go_on_at_once(gpus, cores, size, expected):
+    """As many as the GPUs allow; without GPUs, as the cores allow, and one at least."""
+    assert Machine(gpus=gpus, cores=cores).max_runs(**size) == expected
+
+
+@pytest.mark.parametrize(
+    ("listing", "cuda_visible_devices", "expected"),
+    [
+        ("", None, ()),
+        (TWO_GPUS, None, (FIRST, SECOND)),
+        (TWO_GPUS, "1,0", (SECOND, FIRST)),
+        (TWO_GPUS, "1", (SECOND,)),
+        (TWO_GPUS, "", ()),
+        (TWO_GPUS, "-1", ()),
+        (TWO_GPUS, "0,7,1", (FIRST,)),
+        (TWO_GPUS, "GPU-bbbb", (SECOND,)),
+        (
+            DIVIDED_GPU,
+            None,
+            (
+                "MIG-c0ffee00-0000-0000-0000-000000000000",
+                "MIG-c0ffee01-0000-0000-0000-000000000000",
+            ),
+        ),
+        (DIVIDED_GPU, "MIG-c0ffee01", ("MIG-c0ffee01-0000-0000-0000-000000000000",)),
+    ],
+)
+def test_gpus_that_may_be_used(listing, cuda_visible_devices, expected):
+    """CUDA_VISIBLE_DEVICES chooses among those that nvidia-smi lists, as it does in CUDA."""
+    assert visible_gpus(listing, cuda_visible_devices) == expected
+
+
+def test_the_folder_of_the_locks_is_private(tmp_path, monkeypatch):
+    """Nobody else can take slots away; a folder of somebody else's is refused."""
+    folder = tmp_path / "slots"
+    monkeypatch.setenv("LAUNCH_SLOTS_DIR", str(folder))
+    assert slots_folder().stat().st_mode & 0o777 == 0o700
+
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(LauncherError, match="belongs to another user"):
+        slots_folder()

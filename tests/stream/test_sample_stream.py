@@ -1,0 +1,206 @@
+"""Batches from any number of workers, and what becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from trainers.datasets.dataset import Dataset
+from trainers.errors import ConfigError, DataError, StreamError
+from trainers.gp_augments import (
+    CustomAugmentConfig,
+    ElasticAugmentConfig,
+    GammaAugmentConfig,
+    IntensityAugmentConfig,
+    NoiseAugmentConfig,
+    SimpleAugmentConfig,
+)
+from trainers.stream.sample import Sample
+from trainers.stream.sample_stream import SampleStream
+from trainers.stream.stream_spec import StreamSpec
+
+SpecOf = Callable[..., StreamSpec]
+EVERY_AUGMENT = (
+    SimpleAugmentConfig(),
+    ElasticAugmentConfig(
+        control_point_spacing=(4, 4, 4),
+        control_point_displacement_sigma=(8.0, 8.0, 8.0),
+        rotation_interval=(0.0, 1.5),
+        subsample=2,
+    ),
+    CustomAugmentConfig(import_path="custom_augments:NegateConfig"),
+    IntensityAugmentConfig(scale=(0.9, 1.1), shift=(-0.1, 0.1)),
+    GammaAugmentConfig(gamma_range=(0.5, 2.0)),
+    NoiseAugmentConfig(),
+)
+
+
+@pytest.fixture
+def spec(make_dataset: Callable[..., Dataset], spec_of: SpecOf) -> StreamSpec:
+    """Two datasets, every augment, and a mask that rejects some places."""
+    rng = np.random.default_rng(0)
+    gt = rng.integers(0, 2**60, (6, 6, 6), np.uint64).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    raw = rng.integers(0, 256, (24, 24, 24), np.uint8)
+    return spec_of(
+        make_dataset(raw, gt, (gt % 3 > 0).astype(np.uint8), name="cube"),
+        make_dataset(raw, gt[5:], gt_offset=(5, 0, 0), voxel_size_nm=(40, 4, 4), name="plates"),
+        augments=EVERY_AUGMENT,
+        min_masked=0.5,
+        batch_size=3,
+    )
+
+
+def with_augment(spec: StreamSpec, name: str) -> StreamSpec:
+    augment = CustomAugmentConfig(import_path=f"custom_augments:{name}")
+    return attrs.evolve(spec, augments=(augment,))
+
+
+def children(pid: int | None = None) -> set[int]:
+    """Processes that a process has started, and that have not ended."""
+    text = Path(f"/proc/{pid or os.getpid()}/task").glob("*/children")
+    return {int(each) for path in text for each in path.read_text().split()}
+
+
+def contents(samples: list[Sample]) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+    """Every bit of every array, with its name, type and shape."""
+    return [
+        (name, array.dtype.str, array.shape, array.tobytes())
+        for sample in samples
+        for name, array in attrs.asdict(sample, recurse=False).items()
+        if name != "dataset"
+    ]
+
+
+def test_the_samples_are_the_same_for_any_number_of_workers(spec: StreamSpec) -> None:
+    """Byte for byte, from whichever iteration on a stream is started again."""
+    with SampleStream(spec, 0, 0) as stream:
+        expected = [contents(stream.next()) for _ in range(6)]
+
+    for num_workers, start_iteration in [(1, 0), (2, 3), (4, 1)]:
+        with SampleStream(spec, num_workers, start_iteration) as stream:
+            batches = [contents(stream.next()) for _ in range(start_iteration, 6)]
+        assert batches == expected[start_iteration:]
+
+
+def test_errors_of_a_worker_arrive_with_its_traceback(spec: StreamSpec) -> None:
+    """A worker has one thread per library, and has not imported torch."""
+    failing = with_augment(spec, "ReportConfig")
+
+    with SampleStream(failing, 1, 0) as stream, pytest.raises(StreamError) as caught:
+        stream.next()
+
+    assert "iteration 0, sample 0: no sample could be made\n" in str(caught.value)
+    assert "custom_augments.py" in str(caught.value)
+    assert "RuntimeError: torch is loaded: False, threads: 1" in str(caught.value)
+
+
+def test_errors_of_the_user_keep_their_kind_and_come_in_order(spec: StreamSpec) -> None:
+    """Batches before the one that cannot be made are delivered; the next one says why not."""
+    failing = attrs.evolve(with_augment(spec, "FailOnBrightConfig"), batch_size=1)
+
+    def batches_before_the_error(num_workers: int) -> tuple[int, str, list[str]]:
+        with SampleStream(failing, num_workers, 0) as stream:
+            for iteration in range(1000):
+                try:
+                    stream.next()
+                except DataError as error:
+                    return iteration, str(error), getattr(error, "__notes__", [])
+        raise AssertionError("every sample was dark")
+
+    iteration, message, _ = batches_before_the_error(0)
+    in_worker = batches_before_the_error(1)
+
+    assert in_worker[:2] == (iteration, message)
+    assert "custom_augments.py" in in_worker[2][0]
+
+
+def test_a_stream_that_cannot_start_says_so(spec: StreamSpec) -> None:
+    """The worker's own refusal is raised, and not just that it ended."""
+    refused = with_augment(spec, "PreCacheConfig")
+
+    with SampleStream(refused, 1, 0) as stream, pytest.raises(ConfigError, match="PreCache cannot"):
+        stream.next()
+
+
+def test_workers_leave_signals_to_the_trainer_and_their_death_is_told(spec: StreamSpec) -> None:
+    """Signals that a whole job receives do not end a worker; when one is killed, `next` says so."""
+    before = children()
+    with SampleStream(spec, 1, 0) as stream:
+        (worker,) = children() - before
+        for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(worker, ignored)
+        stream.next()
+
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(StreamError) as caught:
+            for _ in range(10):
+                stream.next()
+
+    assert f"data worker {worker} ended with SIGKILL, and did not deliver" in str(caught.value)
+    assert "of iteration " in str(caught.value)
+
+
+def test_nothing_is_left_after_closing(spec: StreamSpec) -> None:
+    """No process, no thread and no open file, also if nothing was ever asked for."""
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    processes, threads = children(), threading.active_count()
+
+    with SampleStream(spec, 2, 0):
+        assert len(children()) == len(processes) + 2
+
+    assert children() == processes
+    assert threading.active_count() == threads
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def test_workers_end_when_the_trainer_is_killed(spec: StreamSpec, tmp_path: Path) -> None:
+    """SIGKILL gives the trainer no chance to end them; they are gone within 5 s."""
+    (tmp_path / "spec").write_bytes(pickle.dumps(spec))
+    trainer = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("stream_until_killed.py"), tmp_path / "spec"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert trainer.stdout is not None and trainer.stdout.readline() == b"batch\n"
+    workers = [os.pidfd_open(pid) for pid in children(trainer.pid)]
+    assert len(workers) == 2
+
+    trainer.kill()
+
+    for worker in workers:
+        assert select.select([worker], [], [], 5)[0], "a worker outlived the trainer"
+        os.close(worker)
+    trainer.communicate()
+
+
+def test_classes_of_the_main_program_are_refused(spec: StreamSpec) -> None:
+    """Workers do not run the user's program again, so they would not find the class."""
+
+    class MyConfig(SimpleAugmentConfig):
+        pass
+
+    MyConfig.__module__ = "__main__"
+
+    with pytest.raises(ConfigError, match="'MyConfig' is defined in the program's main module"):
+        SampleStream(attrs.evolve(spec, augments=(MyConfig(),)), 1, 0)
+
+
+def test_what_cannot_be_pickled_is_refused(spec: StreamSpec) -> None:
+    """The error says what to do."""
+
+    class LocalConfig(SimpleAugmentConfig):
+        pass
+
+    with pytest.raises(ConfigError, match=r"LocalConfig.* or set num_data_fetchers to 0"):
+        SampleStream(attrs.evolve(spec, augments=(LocalConfig(),)), 1, 0)

@@ -1,0 +1,182 @@
+"""What a run is, and when two runs are the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import attrs
+import pytest
+
+from trainers.architectures.unet_config import UNetConfig
+from trainers.config_io import from_plain, to_plain, write_run_config
+from trainers.datasets.array_config import ArrayConfig
+from trainers.datasets.dataset_config import DatasetConfig
+from trainers.dummy_trainer_config import DummyTrainerConfig
+from trainers.gp_augments import (
+    GammaAugmentConfig,
+    IntensityAugmentConfig,
+    IntensityScaleShiftAugmentConfig,
+    NoiseAugmentConfig,
+    SimpleAugmentConfig,
+)
+from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+from trainers.optimizers import SGDConfig
+from trainers.run_config import (
+    CheckpointConfig,
+    MetricsConfig,
+    ResourcesConfig,
+    RunConfig,
+    WandbConfig,
+)
+from trainers.tasks.distance_config import DistanceTaskConfig
+
+TRAINER = GunpowderTrainerConfig(name="t", batch_size=2, learning_rate=1e-4)
+DATASET = DatasetConfig(name="cells", raw=ArrayConfig(path="/data/cells.zarr", array="raw"))
+RUN = RunConfig(
+    name="first",
+    num_iterations=100,
+    datasets=(DATASET,),
+    task=DistanceTaskConfig(scale_nm=50.0),
+    architecture=UNetConfig(input_shape=(52, 52, 52)),
+    trainer=TRAINER,
+)
+MATTERS = {
+    "seed": {"seed": 1},
+    "dataset weight": {"datasets": (attrs.evolve(DATASET, weight=2),)},
+    "one more dataset": {"datasets": (DATASET, attrs.evolve(DATASET, name="more"))},
+    "task": {"task": DistanceTaskConfig(scale_nm=51.0)},
+    "architecture": {"architecture": UNetConfig(input_shape=(52, 52, 52), num_features=13)},
+    "learning rate": {"trainer": attrs.evolve(TRAINER, learning_rate=2e-4)},
+    "batch size": {"trainer": attrs.evolve(TRAINER, batch_size=3)},
+    "augments": {"trainer": attrs.evolve(TRAINER, augments=[SimpleAugmentConfig()])},
+    "min_masked": {"trainer": attrs.evolve(TRAINER, min_masked=None)},
+    "clip_raw": {"trainer": attrs.evolve(TRAINER, clip_raw=False)},
+    "optimizer": {"trainer": attrs.evolve(TRAINER, optimizer=SGDConfig())},
+    "kind of trainer": {
+        "trainer": DummyTrainerConfig(
+            name="t", batch_size=2, learning_rate=1e-4, mirror_augment=True
+        )
+    },
+}
+MATTERS_NOT = {
+    "name": {"name": "second", "experiment": "other"},
+    "length": {"num_iterations": 200},
+    "workers": {"trainer": attrs.evolve(TRAINER, num_data_fetchers=0)},
+    "snapshots": {"trainer": attrs.evolve(TRAINER, snapshot_interval=10)},
+    "name of the trainer": {"trainer": attrs.evolve(TRAINER, name="u")},
+    "checkpoints": {"checkpoint": CheckpointConfig(every_iterations=1)},
+    "metrics": {"metrics": MetricsConfig(every_iterations=2)},
+    "W&B": {"wandb": WandbConfig(project="cells", mode="online")},
+    "resources": {"resources": ResourcesConfig(gpus=0, cpus=1)},
+    "modules": {"python_path": ()},
+}
+
+
+@pytest.mark.parametrize("change", MATTERS.values(), ids=MATTERS)
+def test_identity_sees(change):
+    """What changes the weights changes the identity."""
+    assert attrs.evolve(RUN, **change).identity != RUN.identity
+
+
+@pytest.mark.parametrize("change", MATTERS_NOT.values(), ids=MATTERS_NOT)
+def test_identity_does_not_see(change):
+    """What leaves the weights alone leaves the identity alone."""
+    assert attrs.evolve(RUN, **change).identity == RUN.identity
+
+
+def test_identity_is_the_same_everywhere(tmp_path):
+    """Another process that reads the keys in another order finds the same identity."""
+
+    def backwards(value):
+        if isinstance(value, dict):
+            return {key: backwards(value[key]) for key in reversed(value)}
+        return value
+
+    assert from_plain(RunConfig, backwards(to_plain(RUN))).identity == RUN.identity
+    path = tmp_path / "config.yaml"
+    write_run_config(path, RUN)
+    code = (
+        "import sys; from pathlib import Path; from trainers.config_io import read_run_config; "
+        "sys.stdout.write(read_run_config(Path(sys.argv[1])).identity)"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, path],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert found == {RUN.identity}
+    assert len(RUN.identity) == 16
+
+
+def test_run_that_stands_alone():
+    """A run without an experiment is its own."""
+    assert RUN.experiment == "first"
+
+
+@pytest.mark.parametrize(
+    ("time", "time_s"),
+    [("00:00:01", 1), ("02:00:00", 7200), ("100:00:00", 360_000), ("2-01:00:00", 176_400)],
+)
+def test_time(time, time_s):
+    """A time limit is given the way Slurm writes it."""
+    assert ResourcesConfig(time=time).time_s == time_s
+
+
+@pytest.mark.parametrize("time", ["", "2:00", "00:00:00", "1:60:00", "1-2", "-1:00:00", "1h"])
+def test_no_time(time):
+    """Other ways to write a time, and no time at all, are refused."""
+    with pytest.raises(ValueError, match="must be a time above 0 as HH:MM:SS or days-HH:MM:SS"):
+        ResourcesConfig(time=time)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-a", "a\n", "größe", 201 * "a"])
+def test_no_folder_name(name):
+    """A run's name must do as a folder's on any system."""
+    with pytest.raises(ValueError, match="must be the name of a folder"):
+        attrs.evolve(RUN, name=name)
+
+
+def test_dummy_runs_are_not_valid():
+    """A run is verified by its trainer."""
+    assert RUN.verify() == (True, "all values go together")
+    assert attrs.evolve(RUN, **MATTERS["kind of trainer"]).verify() == (
+        False,
+        "a DummyTrainerConfig is for tests and is never valid",
+    )
+
+
+TO_BOTH_SIDES_OF_0 = IntensityScaleShiftAugmentConfig(scale=2, shift=-1)
+BACK = IntensityScaleShiftAugmentConfig(scale=0.5, shift=0.5)
+GAMMA = GammaAugmentConfig(gamma_range=(0.5, 2))
+
+
+@pytest.mark.parametrize(
+    ("augments", "valid"),
+    [
+        ([GAMMA, TO_BOTH_SIDES_OF_0], True),
+        ([TO_BOTH_SIDES_OF_0, GAMMA], False),
+        ([TO_BOTH_SIDES_OF_0, SimpleAugmentConfig(), BACK, GAMMA], True),
+        ([TO_BOTH_SIDES_OF_0, NoiseAugmentConfig()], False),
+        ([TO_BOTH_SIDES_OF_0, NoiseAugmentConfig(clip=False)], True),
+        ([TO_BOTH_SIDES_OF_0, IntensityAugmentConfig(scale=(1, 1), shift=(0, 0))], False),
+    ],
+)
+def test_augments_that_need_0_to_1(augments, valid):
+    """An augment that cannot take what the one before it gives makes a run useless."""
+    assert attrs.evolve(TRAINER, augments=augments).verify()[0] is valid
+
+
+def test_reason_names_the_augment():
+    """The reason tells which augment is in the wrong place, and what to do."""
+    assert attrs.evolve(TRAINER, augments=[TO_BOTH_SIDES_OF_0, GAMMA]).verify() == (
+        False,
+        "augments.1 needs raw within 0..1, but the scale and shift before it turn that into -1..1; "
+        "move it to the front",
+    )

@@ -1,0 +1,89 @@
+"""Scalars as JSON lines: the record that counts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.atomic_write import atomic_write
+from trainers.metrics.metric_writer import MetricWriter
+
+logger = logging.getLogger(__name__)
+
+
+class JsonLinesWriter(MetricWriter):
+    """Appends rows such as `{"iteration": 7, "loss": 0.25}`, one line each.
+
+    A float reads back with the same bits. NaN and the infinities become null, since the numbers of
+    JSON, and so jq and `pandas.read_json(lines=True)`, have no place for them.
+
+    Args:
+        start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
+    """
+
+    def __init__(self, path: Path, *, start_iteration: int) -> None:
+        self._last_iteration = _cut_back(path, start_iteration)
+        self._file = path.open("ab")
+
+    @property
+    def last_iteration(self) -> int:
+        """The last iteration that earlier attempts have left a row of; -1 if there is none."""
+        return self._last_iteration
+
+    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        finite = {name: v if math.isfinite(v) else None for name, v in scalars.items()}
+        row = {"iteration": iteration, **finite}
+        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self, *, finished: bool, preempted: bool) -> None:
+        self.sync()
+        self._file.close()
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Iteration and scalars of every row; null reads as NaN, and what is no row is left out."""
+    with path.open("rb") as file:
+        for line in file:
+            if (row := _parse(line)) is not None:
+                iteration = row.pop("iteration")
+                yield (
+                    iteration,
+                    {name: math.nan if value is None else value for name, value in row.items()},
+                )
+
+
+def _cut_back(path: Path, start_iteration: int) -> int:
+    """Leave the rows before `start_iteration`; the result is the iteration of the last of them.
+
+    A kill can tear the last line. Lines that are damaged in any other way are dropped aloud.
+    """
+    last, strays, damaged = -1, 0, 0
+    path.touch()
+    with path.open("rb") as old, atomic_write(path) as new:
+        for line in old:
+            row = _parse(line)
+            if row is None or row["iteration"] <= last:
+                strays += 1
+            elif row["iteration"] < start_iteration:
+                new.write(line.rstrip() + b"\n")
+                last, damaged = row["iteration"], strays
+    if damaged:
+        logger.warning("%s: dropped %d lines that are not rows of metrics", path, damaged)
+    return last
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and type(row.get("iteration")) is int else None

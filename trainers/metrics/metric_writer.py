@@ -1,0 +1,54 @@
+"""Where scalar metrics go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+
+class MetricWriter(ABC):
+    """Receives the scalars of one attempt at a run."""
+
+    @abstractmethod
+    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        """Record the scalars of one iteration; iterations come in rising order."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Make what was written survive a power failure, where that is possible."""
+
+    @abstractmethod
+    def close(self, *, finished: bool, preempted: bool) -> None:
+        """End the attempt: the run is finished, or was preempted, or neither: it failed."""
+
+
+class NullWriter(MetricWriter):
+    """Drops everything."""
+
+    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self, *, finished: bool, preempted: bool) -> None:
+        pass
+
+
+class MultiWriter(MetricWriter):
+    """Passes everything on to several writers, in order."""
+
+    def __init__(self, writers: Sequence[MetricWriter]) -> None:
+        self._writers = tuple(writers)
+
+    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        for writer in self._writers:
+            writer.write(iteration, scalars)
+
+    def sync(self) -> None:
+        for writer in self._writers:
+            writer.sync()
+
+    def close(self, *, finished: bool, preempted: bool) -> None:
+        for writer in self._writers:
+            writer.close(finished=finished, preempted=preempted)

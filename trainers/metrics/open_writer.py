@@ -1,0 +1,82 @@
+"""Open all that a run reports to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from trainers.converter import to_plain
+from trainers.metrics.background_writer import BackgroundWriter
+from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
+from trainers.metrics.metric_writer import MetricWriter, MultiWriter, NullWriter
+from trainers.run_folder import RunFolder
+from trainers.run_state import read_state, write_state
+
+if TYPE_CHECKING:
+    from trainers.run_config import RunConfig
+
+logger = logging.getLogger(__name__)
+
+
+def open_metric_writer(
+    config: RunConfig, folder: RunFolder, *, start_iteration: int
+) -> MetricWriter:
+    """The writer of an attempt that begins at `start_iteration`: metrics.jsonl, and W&B if wanted.
+
+    Nothing that W&B does, or fails to do, reaches the caller. Open it before the data workers
+    start, as W&B brings a process and threads of its own; this may take half a minute when the
+    server does not answer.
+    """
+    lines = JsonLinesWriter(folder.metrics, start_iteration=start_iteration)
+    if config.wandb.mode == "disabled":
+        return lines
+    return MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration)])
+
+
+def _open_wandb(config: RunConfig, folder: RunFolder, last_iteration: int) -> MetricWriter:
+    # W&B sends its error reports and usage figures out of an offline run too.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    state = read_state(folder)
+    if not state.wandb_id:
+        state = attrs.evolve(state, wandb_id=secrets.token_hex(4))
+        write_state(folder, state)
+    try:
+        from trainers.metrics.wandb_writer import WandbWriter, kill_service
+
+        writer = WandbWriter(
+            folder,
+            mode=config.wandb.mode,
+            project=config.wandb.project,
+            entity=config.wandb.entity,
+            run_id=state.wandb_id,
+            name=config.name,
+            group=config.experiment,
+            config=to_plain(config),
+            last_iteration=last_iteration,
+            segment=state.num_attempts,
+        )
+    except Exception as error:  # whatever it is, training must not die of it
+        logger.warning("training goes on without W&B: %r", error)
+        return NullWriter()
+    return BackgroundWriter(
+        writer,
+        name="W&B",
+        backlog=_rows_between(folder, writer.last_step, last_iteration),
+        kill=kill_service,
+    )
+
+
+def _rows_between(
+    folder: RunFolder, after: int, last: int
+) -> Iterable[tuple[int, Mapping[str, float]]]:
+    if after >= last:
+        return
+    for iteration, scalars in read_rows(folder.metrics):
+        if iteration > last:
+            return
+        yield iteration, scalars
