@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LauncherError, TrainerError) as error:
         return _refuse(error, exit_codes.UNUSABLE)
     except KeyboardInterrupt:
+        print("interrupted; runs in the background go on", file=sys.stderr)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,6 +101,7 @@ def _submit_locally(
 
 def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
     from launcher.debug_run import first_due, run_here
+    from launcher.status import read_statuses
     from launcher.tables import short
     from trainers.exit_codes import FINISHED, STOPPED
 
@@ -107,12 +110,15 @@ def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
         print("nothing to do: all runs are finished or on their way", file=sys.stderr)
         return exit_codes.NOTHING_TO_DO
     others = [config.name for config in experiment.runs if config.name != run.config.name]
-    print(f"run {run.config.name} in this process, with its data: {short(run.folder.path)}")
+    say = partial(print, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    say(f"run {run.config.name} in this process, data workers too: {short(run.folder.path)}")
     if others:
-        print(f"not run: {', '.join(others)}", flush=True)
+        say(f"not run: {', '.join(others)}")
     if arguments.dry_run:
         return exit_codes.OK
     exit_status = run_here(run.folder)
+    if arguments.json:
+        _print_json([attrs.asdict(status) for status in read_statuses([run.folder])])
     codes = {FINISHED: exit_codes.OK, STOPPED: exit_codes.INTERRUPTED}
     return codes.get(exit_status, exit_codes.RUN_FAILED)
 
@@ -122,13 +128,9 @@ def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
 
     progress = _progress()
     statuses: list[RunStatus] = []
-    try:
-        for statuses in watch(runs):
-            if not silent:
-                print(progress.text(statuses, time.monotonic()), end="", flush=True)
-    except KeyboardInterrupt:
-        print("interrupted; the runs go on", file=sys.stderr)
-        raise
+    for statuses in watch(runs):
+        if not silent:
+            print(progress.text(statuses, time.monotonic()), end="", flush=True)
     return statuses
 
 
@@ -160,7 +162,7 @@ def _cancel(arguments: Namespace) -> int:
     from launcher.tables import table
 
     runs = [run for folder in arguments.folders for run in find_runs(folder.absolute())]
-    outcomes = cancel_runs(runs)
+    outcomes = cancel_runs(list(dict.fromkeys(runs)))
     if arguments.json:
         _print_json([attrs.asdict(outcome) for outcome in outcomes])
     else:

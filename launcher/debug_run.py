@@ -8,8 +8,7 @@ from pathlib import Path
 import attrs
 
 from launcher import file_lock
-from launcher.attempt_end import attempt_end
-from launcher.attempt_record import record_end
+from launcher.attempt_record import record_exit
 from launcher.experiment import Experiment
 from launcher.experiment_folder import ExperimentFolder
 from launcher.plan import PlannedRun, plan_runs
@@ -62,12 +61,6 @@ def run_here(folder: RunFolder) -> int:
 
     exit_status = main([str(folder.path)])
     if exit_status != exit_codes.NOTHING_TO_DO:
-        end = attempt_end(
-            exit_status,
-            cancel_requested=folder.cancel_request.exists(),
-            killed_after_s=None,
-            last_words="it said why on the terminal",
-        )
         with file_lock.hold(ExperimentFolder.of_run(folder).lock):
-            record_end(folder, end, exit_status=exit_status)
+            record_exit(folder, exit_status, last_words="the terminal has its last words")
     return exit_status

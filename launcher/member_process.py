@@ -26,9 +26,8 @@ class MemberProcess:
             OSError: There is no such program, or the machine can start no more processes.
         """
         self.log = log
-        self.asked_to_stop_s: float | None = None
-        """When it was first asked, by the clock of whoever asked."""
         self.was_killed = False
+        self._asked_to_stop_s: float | None = None
         self._slot = slot
         environment = {
             **os.environ,
@@ -60,9 +59,15 @@ class MemberProcess:
 
     def ask_to_stop(self, now_s: float) -> None:
         """Tell the trainer to checkpoint and go; only the first call does anything."""
-        if self.asked_to_stop_s is None:
-            self.asked_to_stop_s = now_s
+        if self._asked_to_stop_s is None:
+            self._asked_to_stop_s = now_s
             self._process.send_signal(signal.SIGTERM)
+
+    def has_outstayed(self, grace_s: float, now_s: float) -> bool:
+        """Whether it was asked to stop longer than `grace_s` ago, and not killed since."""
+        if self.was_killed or self._asked_to_stop_s is None:
+            return False
+        return now_s > self._asked_to_stop_s + grace_s
 
     def kill(self) -> None:
         """End the trainer and all that it started."""

@@ -12,7 +12,7 @@ import attrs
 
 from launcher import file_lock
 from launcher.attempt_end import AttemptEnd
-from launcher.attempt_record import record_end, record_exit, record_start
+from launcher.attempt_record import last_words, record_end, record_exit
 from launcher.experiment_folder import PackFolder
 from launcher.member_process import MemberProcess
 from launcher.pack import Member, Pack
@@ -20,7 +20,7 @@ from launcher.slots import Slot, Slots
 from trainers import exit_codes
 from trainers.errors import ConfigError
 from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, append_event, read_state, write_state
+from trainers.run_state import append_event, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -78,22 +78,25 @@ class NodeSupervisor:
         exit_status = process.clean_up()
         logger.info("%s: exit status %d", folder.name, exit_status)
         with file_lock.hold(self._experiment.lock):
-            if exit_status == exit_codes.NOTHING_TO_DO or not self._is_ours(folder):
-                append_event(folder, "left alone", pack=self._folder.name, exit_status=exit_status)
-                return
-            killed_after_s = self._grace_s if process.was_killed else None
-            record_exit(folder, exit_status, process.log, killed_after_s=killed_after_s)
+            if exit_status != exit_codes.NOTHING_TO_DO and self._has_to_do(folder):
+                record_exit(
+                    folder,
+                    exit_status,
+                    last_words=last_words(process.log),
+                    killed_after_s=self._grace_s if process.was_killed else None,
+                )
 
     def _stop_members(self, stopping: bool, now_s: float) -> None:
         for folder, process in self._running.items():
             if stopping or folder.cancel_request.exists():
                 process.ask_to_stop(now_s)
-            asked_s = process.asked_to_stop_s
-            if asked_s is not None and now_s > asked_s + self._grace_s:
-                logger.warning("%s: killed, %g s after it was asked", folder.name, now_s - asked_s)
+            if process.has_outstayed(self._grace_s, now_s):
+                logger.warning("%s: killed, having been asked to stop", folder.name)
                 process.kill()
 
     def _start_members(self) -> None:
+        if not self._queue:
+            return
         with file_lock.hold(self._experiment.lock):
             while self._queue and self._settle(self._queue[0]):
                 self._queue.popleft()
@@ -101,24 +104,22 @@ class NodeSupervisor:
     def _settle(self, member: Member) -> bool:
         """Start a member, unless it is not to be started any more; false if no slot is free."""
         folder = self._experiment.run(member.name)
-        try:
-            state = read_state(folder)
-        except ConfigError as error:
-            logger.error("%s is left out: %s", member.name, error)
+        if not self._has_to_do(folder):
             return True
-        if state.pack != self._folder.name:
-            logger.info("%s is left to %s", member.name, state.pack)
-        elif folder.cancel_request.exists():
-            write_state(folder, attrs.evolve(state, status="cancelled"))
-        elif slot := self._slots.take(gpus=member.gpus, cpus=member.cpus):
-            self._start(member, folder, state, slot)
-        else:
+        if folder.cancel_request.exists():
+            write_state(folder, attrs.evolve(read_state(folder), status="cancelled"))
+            return True
+        slot = self._slots.take(gpus=member.gpus, cpus=member.cpus)
+        if slot is None:
             return False
+        self._start(member, folder, slot)
         return True
 
-    def _start(self, member: Member, folder: RunFolder, state: RunState, slot: Slot) -> None:
+    def _start(self, member: Member, folder: RunFolder, slot: Slot) -> None:
+        """The run counts as running before its process exists: nobody else may start it now."""
+        state = read_state(folder)
+        write_state(folder, attrs.evolve(state, status="running", reason=""))
         log = folder.log(state.num_attempts)
-        record_start(folder, state)
         command = self._command(folder)
         try:
             process = MemberProcess(command, slot=slot, cpus=member.cpus, log=log)
@@ -135,9 +136,14 @@ class NodeSupervisor:
             pid=process.pid,
             gpus=slot.gpus,
             cores=slot.cores,
-            log=str(log),
+            log=log.name,
         )
         logger.info("%s: process %d, log %s", member.name, process.pid, log)
 
-    def _is_ours(self, folder: RunFolder) -> bool:
-        return read_state(folder).pack == self._folder.name
+    def _has_to_do(self, folder: RunFolder) -> bool:
+        """Whether the run is this pack's, and not a later one's; a damaged one is nobody's."""
+        try:
+            return read_state(folder).pack == self._folder.name
+        except ConfigError as error:
+            logger.error("%s is left alone: %s", folder.name, error)
+            return False

@@ -49,8 +49,8 @@ def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> tuple[P
     planned = []
     for config, run in wanted:
         status = statuses.get(config.name)
-        if status and (identity := read_state(run).identity) != config.identity:
-            conflicts += _conflict(config, run, identity)
+        if status and read_state(run).identity != config.identity:
+            conflicts += _conflict(config, run)
         planned.append(
             PlannedRun(
                 config=config,
@@ -64,8 +64,8 @@ def plan_runs(folder: ExperimentFolder, configs: Iterable[RunConfig]) -> tuple[P
     return tuple(planned)
 
 
-def _conflict(config: RunConfig, run: RunFolder, identity: str) -> list[str]:
-    """One paragraph if the run in the folder trains something else."""
+def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
+    """A paragraph, if the run in the folder trains something else."""
     there = read_run_config(run.config)
     if there.identity == config.identity:
         return []
@@ -96,8 +96,9 @@ def refuse_invalid(configs: Iterable[RunConfig]) -> None:
         if not valid:
             names_by_reason.setdefault(reason, []).append(config.name)
     if names_by_reason:
-        faults = [
-            f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {reason}"
-            for reason, names in names_by_reason.items()
-        ]
+        faults = [f"{_few(names)}: {reason}" for reason, names in names_by_reason.items()]
         raise ConfigError("\n".join([*faults, "--allow-invalid submits them all the same"]))
+
+
+def _few(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

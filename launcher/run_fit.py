@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from trainers.architectures.architecture_config import ArchitectureConfig
@@ -11,6 +12,7 @@ from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import ArrayInfo, read_array_info
 from trainers.datasets.dataset_config import DatasetConfig
 from trainers.datasets.fit import dataset_faults
+from trainers.datasets.sample_points import read_sample_points
 from trainers.errors import DataError
 from trainers.faults import Fault, Key
 from trainers.gp_augments.elastic_config import ElasticAugmentConfig
@@ -23,6 +25,7 @@ class RunFit:
 
     def __init__(self) -> None:
         self._info = cache(_info)
+        self._points = cache(_fault_of_points)
 
     def faults(self, sections: Mapping[str, Any]) -> Iterator[Fault]:
         """What does not fit in one run.
@@ -35,7 +38,7 @@ class RunFit:
         for position, dataset in enumerate(datasets):
             for fault in self._faults_of_dataset(dataset, architecture):
                 yield fault.under("datasets", position)
-        yield from self._different_channels(datasets)
+        yield from self._unlike_the_first(datasets)
         if isinstance(sections.get("trainer"), GunpowderTrainerConfig):
             yield from _missing_ground_truth(datasets)
         if architecture is not None:
@@ -47,9 +50,10 @@ class RunFit:
     def _faults_of_dataset(
         self, dataset: DatasetConfig, architecture: ArchitectureConfig | None
     ) -> Iterator[Fault]:
-        points = dataset.sample_points
-        if points is not None and not points.is_file():
-            yield Fault(("sample_points",), f"found {points}, which is no file")
+        if dataset.sample_points is not None and architecture is not None:
+            fault = self._points(dataset.sample_points, len(architecture.input_shape))
+            if fault is not None:
+                yield Fault(("sample_points",), fault)
         arrays = {"raw": dataset.raw, "gt": dataset.gt, "mask": dataset.mask}
         looks = {name: self._info(array) for name, array in arrays.items() if array is not None}
         for name, look in looks.items():
@@ -66,19 +70,24 @@ class RunFit:
             ):
                 yield Fault(tuple(key.split(".")), message)
 
-    def _different_channels(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
-        looks = [(dataset, self._info(dataset.raw)) for dataset in datasets]
-        channels = {
-            dataset.name: look.num_channels or 1
-            for dataset, look in looks
-            if isinstance(look, ArrayInfo)
-        }
-        first = next(iter(channels), "")
-        for position, dataset in enumerate(datasets):
-            found = channels.get(dataset.name)
-            if found not in (None, channels.get(first)):
-                message = f"found {found} channels; must be {channels[first]}, as in {first}"
-                yield Fault(("datasets", position, "raw"), message)
+    def _unlike_the_first(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
+        """Raw arrays that one network cannot see side by side: it sees voxels, not nanometres."""
+        looks = [self._info(dataset.raw) for dataset in datasets]
+        known = [position for position, look in enumerate(looks) if isinstance(look, ArrayInfo)]
+        for position in known[1:]:
+            name, first, look = datasets[known[0]].name, looks[known[0]], looks[position]
+            assert isinstance(first, ArrayInfo) and isinstance(look, ArrayInfo)
+            key = ("datasets", position, "raw")
+            channels, expected = look.num_channels or 1, first.num_channels or 1
+            if channels != expected:
+                yield Fault(key, f"found {channels} channels; must be {expected}, as in {name}")
+            if look.voxel_size_nm != first.voxel_size_nm:
+                yield Fault(
+                    key,
+                    f"found voxels of {list(look.voxel_size_nm)} nm; must be "
+                    f"{list(first.voxel_size_nm)}, as in {name}; name the scale level with that "
+                    "voxel size, or resample the volume",
+                )
 
 
 def _info(array: ArrayConfig) -> ArrayInfo | DataError:
@@ -86,6 +95,16 @@ def _info(array: ArrayConfig) -> ArrayInfo | DataError:
         return read_array_info(array)
     except DataError as error:
         return error
+
+
+def _fault_of_points(path: Path, num_axes: int) -> str | None:
+    if not path.is_file():
+        return f"found {path}, which is no file"
+    try:
+        read_sample_points(path, num_axes)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _missing_ground_truth(datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:

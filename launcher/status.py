@@ -67,10 +67,9 @@ def runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
 
 def read_statuses(runs: Sequence[RunFolder]) -> list[RunStatus]:
     """How each run is now; one whose state cannot be read counts as failed, with the reason."""
-    living = {
-        experiment: _living_packs(experiment)
-        for experiment in set(map(ExperimentFolder.of_run, runs))
-    }  # before the states: of a supervisor that is gone by then, no word can be missed
+    # Supervisors before states: whatever one that is gone has written is then read.
+    experiments = set(map(ExperimentFolder.of_run, runs))
+    living = {experiment: _living_packs(experiment) for experiment in experiments}
     return [_read_status(run, living[ExperimentFolder.of_run(run)]) for run in runs]
 
 

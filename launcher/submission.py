@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +24,9 @@ from launcher.plan import PlannedRun, plan_runs
 from launcher.run_writing import write_source, write_submitted
 from trainers.run_config import RunConfig
 from trainers.run_state import read_state, write_state
+
+_NUM_WRITERS = 16
+"""Of run folders at once: each spends its time waiting for the disk."""
 
 
 @frozen(kw_only=True)
@@ -95,8 +100,8 @@ def _start(submission: Submission, grace_s: float) -> PackFolder:
         for resources in [run.config.resources]
     )
     write_pack(pack, Pack(members=members, machine=submission.machine, grace_s=grace_s))
-    for run in submission.due:
-        write_submitted(run, pack=pack.name)
+    with ThreadPoolExecutor(_NUM_WRITERS) as writers:
+        list(writers.map(partial(write_submitted, pack=pack.name), submission.due))
     try:
         start_locally(pack)
     except SubmissionError:

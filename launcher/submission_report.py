@@ -16,7 +16,7 @@ def report_text(submission: Submission) -> str:
         (
             run.config.name,
             _action(run, submission),
-            _size(run, submission),
+            _slot(run, submission),
             short(run.folder.path),
         )
         for run in submission.runs
@@ -49,8 +49,9 @@ def report_json(submission: Submission) -> dict[str, Any]:
             {
                 "name": run.config.name,
                 "folder": str(run.folder.path),
-                "action": _action(run, submission),
-                "slot": _size(run, submission),
+                "state": run.state,
+                "due": run.is_due,
+                "slot": _slot(run, submission),
             }
             for run in submission.runs
         ],
@@ -79,7 +80,7 @@ def _action(run: PlannedRun, submission: Submission) -> str:
     return goal if run.state == "planned" else f"{goal}: was {run.state}"
 
 
-def _size(run: PlannedRun, submission: Submission) -> str:
+def _slot(run: PlannedRun, submission: Submission) -> str:
     resources = run.config.resources
     if submission.machine.uses_gpus(resources.gpus):
         return f"{resources.gpus} of {len(submission.machine.gpus)} GPUs"

@@ -40,7 +40,8 @@ def test_a_dry_run_as_json(workplace, tmp_path):
             {
                 "name": "dummies",
                 "folder": str(folder / "runs" / "dummies"),
-                "action": "to submit",
+                "state": "planned",
+                "due": True,
                 "slot": "1 of 2 cores",
             }
         ],

@@ -1,7 +1,7 @@
 """What users read when an experiment file is wrong.
 
-The tables in `malformed/` hold what changes in `good/experiment.yaml`, by line, and every line of
-the message; FOLDER stands for the folder of the experiment file.
+The tables in `malformed/` hold what changes in `good/experiment.yaml`, by line, the files beside
+it, and every line of the message; FOLDER stands for the folder of the experiment file.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def changed(case: dict[str, Any]) -> str:
 def test_all_faults_are_told(case, folder):
     """A malformed experiment is refused with exactly these lines."""
     Path("experiment.yaml").write_text(changed(case))
+    for name, text in case.get("files", {}).items():
+        Path(name).write_text(text)
 
     with pytest.raises(ConfigError) as caught:
         read_experiment(Path("experiment.yaml"), case.get("overrides", ()))

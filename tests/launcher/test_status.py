@@ -1,4 +1,3 @@
-
 import pytest
 
 from launcher import file_lock

@@ -227,7 +227,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_runs(workplace):
     os.killpg(waiting.pid, signal.SIGINT)
 
     assert waiting.wait() == 130
-    assert waiting.stderr.read() == b"interrupted; the runs go on\n"
+    assert waiting.stderr.read() == b"interrupted; runs in the background go on\n"
     waiting.stderr.close()
     assert workplace.status().state == "running"
 
@@ -240,7 +240,7 @@ def test_debug_runs_the_first_run_in_this_process(workplace):
 
     assert debug.returncode == 0, debug.stderr
     assert debug.stdout.splitlines() == [
-        "run seed-1 in this process, with its data: experiments/dummies/runs/seed-1",
+        "run seed-1 in this process, data workers too: experiments/dummies/runs/seed-1",
         "not run: seed-2, seed-3",
     ]
     assert "finished after 5 iterations" in debug.stderr

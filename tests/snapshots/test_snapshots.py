@@ -38,9 +38,7 @@ OFFSETS_NM = {name: OFFSET_NM for name in ARRAYS} | {"raw": ORIGIN}
 
 def take(folder: Path, iteration: int = 100, **changed: npt.NDArray[np.generic]) -> None:
     writer = SnapshotWriter(folder)
-    writer.submit(
-        iteration, ARRAYS | changed, voxel_size_nm=VOXEL_SIZE_NM, offsets_nm=OFFSETS_NM
-    )
+    writer.submit(iteration, ARRAYS | changed, voxel_size_nm=VOXEL_SIZE_NM, offsets_nm=OFFSETS_NM)
     writer.close()
 
 

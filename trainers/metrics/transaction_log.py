@@ -1,4 +1,4 @@
-"""Read the log that W&B keeps of a run on disk, in the format of LevelDB's logs."""
+"""Read a `.wandb` file: a log in the format of LevelDB's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
+FILE_HEADER_BYTES = 7
 _BLOCK = 32 * 1024
-_FILE_HEADER = 7
 _FRAGMENT = struct.Struct("<IHB")  # checksum, length, kind
 _FULL, _FIRST, _LAST = 1, 2, 4
 
 
-def read_records(path: Path, *, tail_bytes: int) -> Iterator[bytes]:
-    """The records in about the last `tail_bytes` of a log, up to the first that is torn."""
+def read_records(path: Path, *, tail_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """The records in about the last `tail_bytes` of a log, up to the first that is torn.
+
+    Each comes with the offset in the file at which it ends.
+    """
     block_index = max(0, path.stat().st_size - tail_bytes) // _BLOCK
     with path.open("rb") as file:
-        file.seek(block_index * _BLOCK)
-        at = 0 if block_index else _FILE_HEADER
+        start = file.seek(block_index * _BLOCK)
+        at = 0 if block_index else FILE_HEADER_BYTES
         record: bytes | None = None  # as long as its beginning has not been seen
         while block := file.read(_BLOCK):
             while at + _FRAGMENT.size <= len(block):
@@ -33,6 +36,6 @@ def read_records(path: Path, *, tail_bytes: int) -> Iterator[bytes]:
                 if record is not None:
                     record += part
                     if kind in (_FULL, _LAST):
-                        yield record
+                        yield record, start + at
                         record = None
-            at = 0
+            start, at = start + _BLOCK, 0

@@ -1,4 +1,4 @@
-"""Show a run in W&B; the only module that imports wandb."""
+"""Show a run in W&B."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 from trainers.metrics.metric_writer import MetricWriter
-from trainers.metrics.transaction_log import read_records
+from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
 from trainers.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
 INIT_TIMEOUT_S = 10.0
 FINISH_TIMEOUT_S = 10.0
-_LOG_TAIL_BYTES = 2**20
-"""Enough of a log to hold a row, however many records of other kinds there are."""
 
 
 class WandbWriter(MetricWriter):
@@ -101,9 +98,10 @@ class WandbWriter(MetricWriter):
                 logger.warning("W&B records this attempt offline, in %s: %r", folder.wandb, error)
                 _end_service()
             else:
+                mark_as_synced(folder.wandb)  # the backlog has their rows
                 self._last_step = run.starting_step - 1
                 return run
-        recorded = _recorded_step(folder.wandb)
+        recorded = last_recorded_step(folder.wandb)
         if recorded <= last_iteration:
             self._last_step = recorded
             return self._continue("offline")
@@ -168,19 +166,3 @@ def _require_writable(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def _recorded_step(folder: Path) -> int:
-    """The last step that the attempts up to now have left on disk; -1 if there is none."""
-    logs = folder.glob("*run-*/*.wandb")
-    for log in sorted(logs, key=lambda log: log.stat().st_mtime_ns, reverse=True):
-        step = -1
-        for data in read_records(log, tail_bytes=_LOG_TAIL_BYTES):
-            record = Record.FromString(data)
-            if record.HasField("history"):
-                step = record.history.step.num
-            elif record.HasField("run") and record.run.HasField("branch_point"):
-                step = int(record.run.branch_point.value)
-        if step >= 0:
-            return step
-    return -1
