@@ -4,7 +4,7 @@ from __future__ import annotations
 
 OK = 0
 RUN_FAILED = 1
-"""Only with --wait, and for `debug`: a run failed."""
+"""Or was left unfinished; only with --wait, and for debug."""
 UNUSABLE = 2
 """Usage, or a config."""
 NOTHING_TO_DO = 3

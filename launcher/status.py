@@ -48,7 +48,7 @@ def find_runs(path: Path) -> list[RunFolder]:
     experiments = [ExperimentFolder(path)]
     if path.is_dir() and not experiments[0].runs.is_dir():
         experiments = [ExperimentFolder(child) for child in sorted(path.iterdir())]
-    runs = [run for experiment in experiments for run in runs_of(experiment)]
+    runs = [run for experiment in experiments for run in _runs_of(experiment)]
     if not runs:
         what = "holds no runs" if path.is_dir() else "is no folder"
         raise LauncherError(
@@ -58,7 +58,7 @@ def find_runs(path: Path) -> list[RunFolder]:
     return runs
 
 
-def runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
+def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
     """The runs of one experiment; none if it is not the folder of an experiment."""
     if experiment.runs.is_dir():
         names = sorted(child.name for child in experiment.runs.iterdir())

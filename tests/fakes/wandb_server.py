@@ -103,7 +103,8 @@ class WandbServer:
         name = variables.get("name") or base64.b64decode(variables["id"]).decode()
         is_new = name not in self.runs
         run = self.runs.setdefault(name, ServedRun(name, variables.get("project") or ""))
-        run.state = "running"
+        if run.state != "preempting":
+            run.state = "running"
         run.config = json.loads(variables.get("config") or "null") or run.config
         run.display_name = variables.get("displayName") or run.display_name
         run.group = variables.get("groupName") or run.group

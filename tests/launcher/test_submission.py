@@ -73,32 +73,14 @@ def test_a_finished_run_can_be_extended(workplace):
     ]
 
 
-def test_a_new_run_joins_the_others(workplace):
-    """Only what is new is submitted when a sweep grows."""
-    workplace.submit("sweep.seed=[1]", "--wait")
+def test_folders_may_have_any_name(workplace, tmp_path):
+    """Spaces, quotes and newlines reach every process of the job unharmed."""
+    root = tmp_path / "it's a \"new\nroot"
 
-    assert workplace.submit("sweep.seed=[1, 2]", "--wait") == 0
+    assert workplace.submit(f"--root={root}", "num_iterations=1", "--wait", "--json") == 0
 
-    assert "seed-1  none: finished" in workplace.out
-    assert workplace.state("seed-1").attempts == {"finished": 1}
-    assert workplace.state("seed-2").attempts == {"finished": 1}
-
-
-def test_a_run_never_changes_what_it_trains(workplace):
-    """Refused with every key that differs, and nothing is written; what does not count may."""
-    workplace.submit("--wait")
-    config = workplace.run().config.read_text()
-
-    assert workplace.submit("trainer.batch_size=2", "seed=9", "num_iterations=9") == 2
-
-    assert workplace.err.splitlines() == [
-        f"{workplace.run().path} holds another run:",
-        "  seed: was 0, is 9",
-        "  trainer.batch_size: was 1, is 2",
-        "A run never changes what it trains. Take the old values, give the experiment another "
-        f"name, choose another --root, or remove {workplace.experiment.path}.",
-    ]
-    assert workplace.run().config.read_text() == config
+    (status,) = json.loads(workplace.out)["statuses"]
+    assert status["folder"] == str(root / "dummies" / "runs" / "dummies")
 
 
 def test_the_job_is_detached(workplace):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
 import pytest
 
 from tests.fakes.wandb_server import WandbServer
@@ -83,14 +82,14 @@ def killed(folder: RunFolder) -> Killed:
 
 
 @contextmanager
-def reporting(
-    folder: RunFolder, mode: str, num_iterations: int
-) -> Iterator[subprocess.Popen[str]]:
-    """A process that has reported some iterations, and waits to be killed."""
-    command = [sys.executable, "-m", "tests.metrics.report_until_killed"]
+def reporting(folder: RunFolder, mode: str, num_iterations: int) -> Iterator[subprocess.Popen[str]]:
+    """`tests.metrics.report` in a process of its own, when it has reported and waits."""
+    command = [sys.executable, "-m", "tests.metrics.report"]
     with subprocess.Popen(
         [*command, folder.path, mode, str(num_iterations)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:

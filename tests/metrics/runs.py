@@ -47,18 +47,3 @@ def records_of(log: Path) -> Iterator[Any]:
 def steps_of(log: Path) -> list[int]:
     """The steps of the rows in a W&B log."""
     return [record.history.step.num for record in records_of(log) if record.HasField("history")]
-
-
-def services_of(pid: int) -> list[int]:
-    """The W&B processes below a process, zombies left out."""
-    below = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            child, rest = status.read_text().split(" (", 1)
-        except FileNotFoundError:  # it has just ended
-            continue
-        name, fields = rest.rsplit(") ", 1)
-        state, parent = fields.split()[:2]
-        if int(parent) == pid and state != "Z":
-            below += [int(child)] * name.startswith("wandb") + services_of(int(child))
-    return below

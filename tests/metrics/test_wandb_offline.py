@@ -13,6 +13,7 @@ from tests.metrics.conftest import Attempt, Killed
 from tests.metrics.runs import RUN_ID, logs_of, records_of, steps_of
 from trainers.run_folder import RunFolder
 
+
 def test_each_iteration_is_a_row(folder: RunFolder, attempt: Attempt) -> None:
     """The log in the run's folder has one row for every iteration, with the same scalars."""
     attempt("offline", 0, 3, finished=True)
@@ -35,9 +36,13 @@ def test_each_iteration_is_a_row(folder: RunFolder, attempt: Attempt) -> None:
     ],
 )
 def test_the_end_is_told(
-    folder: RunFolder, attempt: Attempt, ending: dict[str, bool], exit_code: int, is_preempting: bool
+    folder: RunFolder,
+    attempt: Attempt,
+    ending: dict[str, bool],
+    exit_code: int,
+    is_preempting: bool,
 ) -> None:
-    """A finished run exits with 0; a preempted one says so and exits with 1; a failed one with 1."""
+    """A finished run exits with 0, a failed one with 1, and a preempted one says so before."""
     attempt("offline", 0, 1, **ending)
 
     (log,) = logs_of(folder)

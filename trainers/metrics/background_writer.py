@@ -57,6 +57,7 @@ class BackgroundWriter(MetricWriter):
         if self._thread.is_alive():
             self._give_up(f"it has not ended within {CLOSE_TIMEOUT_S:.0f} s")
             self._kill()
+            self._thread.join(CLOSE_TIMEOUT_S)
 
     def _put(self, call: Callable[[], None] | None) -> None:
         if self._given_up:

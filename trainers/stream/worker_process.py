@@ -18,9 +18,12 @@ from trainers.stream.worker import PARENTS_SIGNALS
 Job = tuple[int, int]
 """Iteration and index of a sample."""
 
-_ONE_THREAD_EACH = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
+_ENVIRONMENT = {
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+    ),
+    "MALLOC_ARENA_MAX": "1",  # with a heap per reading thread, resident memory creeps up
+}
 
 
 class WorkerProcess:
@@ -43,7 +46,7 @@ class WorkerProcess:
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **_ONE_THREAD_EACH, "PYTHONPATH": _python_path()},
+                env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _python_path()},
             )
         self.connection = Connection(ours.detach())
         self.jobs: list[Job] = []

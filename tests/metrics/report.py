@@ -1,0 +1,34 @@
+"""Report iterations of a run, say so, wait for the end of stdin, report as many again, and finish.
+
+Usage: python -m tests.metrics.report RUN_FOLDER MODE NUM_ITERATIONS
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from tests.metrics.runs import run_config
+from trainers.metrics import background_writer
+from trainers.metrics.open_writer import open_metric_writer
+from trainers.run_folder import RunFolder
+
+
+def main(folder: str, mode: str, num_iterations: int) -> None:
+    background_writer.CLOSE_TIMEOUT_S = 2.0
+    writer = open_metric_writer(run_config(mode), RunFolder(Path(folder)), start_iteration=0)
+    for iteration in range(num_iterations):
+        writer.write(iteration, {"loss": 1.0})
+    writer.sync()
+    sys.stdout.write("reported\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    for iteration in range(num_iterations, 2 * num_iterations):
+        writer.write(iteration, {"loss": 1.0})
+        time.sleep(0.001)
+    writer.close(finished=True, preempted=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
