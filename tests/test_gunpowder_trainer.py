@@ -81,7 +81,8 @@ UNET_2D = UNetConfig(input_shape=(24, 24), num_features=2, downsample_factors=((
 )
 def test_batches_have_the_shapes_of_the_model(tmp_path, task, architecture, shape, channels):
     """raw, gt, target, weight and mask come as documented, whatever the task and the axes."""
-    trainer, model = start(task, architecture, [make_dataset(tmp_path, shape, channels=channels)])
+    dataset = make_dataset(tmp_path, shape, channels=channels)
+    trainer, _ = start(task, architecture, [dataset])
 
     with trainer:
         raw, gt, target, weight, mask = trainer.next()
