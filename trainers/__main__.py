@@ -60,7 +60,7 @@ def _attempt(folder: RunFolder, config: RunConfig, stop: StopFlag) -> int:
         unusable = isinstance(error, ConfigError | DataError | CheckpointError)
         return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
     if finished:
-        _set_status(folder, "finished", iteration=config.num_iterations)
+        _set_status(folder, "finished")
         logger.info("finished after %d iterations", config.num_iterations)
         return exit_codes.FINISHED
     reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
@@ -69,13 +69,8 @@ def _attempt(folder: RunFolder, config: RunConfig, stop: StopFlag) -> int:
     return exit_codes.STOPPED
 
 
-def _set_status(
-    folder: RunFolder, status: str, reason: str = "", iteration: int | None = None
-) -> None:
-    state = read_state(folder)
-    if iteration is None:
-        iteration = state.iteration
-    write_state(folder, attrs.evolve(state, status=status, reason=reason, iteration=iteration))
+def _set_status(folder: RunFolder, status: str, reason: str = "") -> None:
+    write_state(folder, attrs.evolve(read_state(folder), status=status, reason=reason))
     append_event(folder, status, reason=reason)
 
 

@@ -48,7 +48,7 @@ def carry_on(folder: RunFolder, config: RunConfig, should_stop: Callable[[], boo
     checkpoint = store.newest()
     iteration = checkpoint.iteration if checkpoint else 0
     append_event(folder, "restored" if checkpoint else "started", iteration=iteration)
-    write_state(folder, attrs.evolve(read_state(folder), iteration=iteration))
+    _note_iteration(folder, iteration)
     if iteration >= config.num_iterations:
         return True
     writer = open_metric_writer(config, folder, start_iteration=iteration)
@@ -88,6 +88,7 @@ def carry_on(folder: RunFolder, config: RunConfig, should_stop: Callable[[], boo
                 should_stop=should_stop,
                 report=_Progress(folder, config),
             )
+            _note_iteration(folder, trainer.iteration)
     finally:
         writer.close(finished=finished, preempted=should_stop() and not finished)
     return finished
@@ -140,6 +141,10 @@ def _be_deterministic(num_threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def _note_iteration(folder: RunFolder, iteration: int) -> None:
+    write_state(folder, attrs.evolve(read_state(folder), iteration=iteration))
+
+
 class _Progress:
     """Keeps state.json and the log abreast of the training."""
 
@@ -154,7 +159,7 @@ class _Progress:
         if now < self._told_at + STATE_INTERVAL_S and done != self._num_iterations:
             return
         self._told_at = now
-        write_state(self._folder, attrs.evolve(read_state(self._folder), iteration=done))
+        _note_iteration(self._folder, done)
         logger.info(
             "iteration %d of %d, loss %.4f, %.2f s a step, %.2f s of it waiting for data",
             done,
