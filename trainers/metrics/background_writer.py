@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from queue import Full, Queue
+from queue import SimpleQueue
 from threading import Thread
 
 from trainers.metrics.metric_writer import MetricWriter
@@ -40,7 +40,7 @@ class BackgroundWriter(MetricWriter):
         self._name = name
         self._kill = kill
         self._given_up = False
-        self._calls: Queue[Callable[[], None] | None] = Queue(MAX_WAITING_ROWS)
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, args=(backlog,), name=name, daemon=True)
         self._thread.start()
 
@@ -52,20 +52,18 @@ class BackgroundWriter(MetricWriter):
 
     def close(self, *, finished: bool, preempted: bool) -> None:
         self._put(partial(self._writer.close, finished=finished, preempted=preempted))
-        self._put(None)
+        self._calls.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             self._give_up(f"it has not ended within {CLOSE_TIMEOUT_S:.0f} s")
             self._kill()
             self._thread.join(CLOSE_TIMEOUT_S)
 
-    def _put(self, call: Callable[[], None] | None) -> None:
-        if self._given_up:
-            return
-        try:
-            self._calls.put_nowait(call)
-        except Full:
+    def _put(self, call: Callable[[], None]) -> None:
+        if self._calls.qsize() >= MAX_WAITING_ROWS:
             self._give_up(f"it is {MAX_WAITING_ROWS} rows behind")
+        if not self._given_up:
+            self._calls.put(call)
 
     def _work(self, backlog: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         try:
@@ -75,6 +73,7 @@ class BackgroundWriter(MetricWriter):
                 call()
         except Exception as error:  # whatever it is, training must not die of it
             self._give_up(repr(error))
+        if self._given_up:
             with suppress(Exception):
                 self._writer.close(finished=False, preempted=False)
 
