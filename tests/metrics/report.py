@@ -6,7 +6,6 @@ Usage: python -m tests.metrics.report RUN_FOLDER MODE NUM_ITERATIONS
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from tests.metrics.runs import run_config
@@ -26,7 +25,6 @@ def main(folder: str, mode: str, num_iterations: int) -> None:
     sys.stdin.read()
     for iteration in range(num_iterations, 2 * num_iterations):
         writer.write(iteration, {"loss": 1.0})
-        time.sleep(0.001)
     writer.close(finished=True, preempted=False)
 
 

@@ -135,6 +135,7 @@ class WandbWriter(MetricWriter):
             disable_git=True,
             save_code=False,
             x_disable_meta=True,  # command line, host, user and e-mail address
+            x_disable_machine_info=True,  # its monitor outlives a killed trainer by 5 s
             x_save_requirements=False,
             x_transaction_log_flush_interval=5.0,
             login_timeout=INIT_TIMEOUT_S,
