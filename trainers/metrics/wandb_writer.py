@@ -138,7 +138,6 @@ class WandbWriter(MetricWriter):
             x_disable_machine_info=True,  # its monitor outlives a killed trainer by 5 s
             x_save_requirements=False,
             x_transaction_log_flush_interval=5.0,
-            login_timeout=INIT_TIMEOUT_S,
             init_timeout=INIT_TIMEOUT_S,
             finish_timeout=FINISH_TIMEOUT_S,
             finish_timeout_raises=True,
