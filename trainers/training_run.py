@@ -14,6 +14,7 @@ from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_store import CheckpointStore
 from trainers.errors import ConfigError
+from trainers.metrics.metric_writer import MetricWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.random_state import RandomState
 from trainers.run_folder import RunFolder
@@ -41,7 +42,6 @@ def carry_on(folder: RunFolder, config: RunConfig, should_stop: Callable[[], boo
         TrainerError: Config, data or checkpoints are not usable.
     """
     _be_deterministic(config.resources.cpus)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     store = CheckpointStore(
         folder.checkpoints, identity=config.identity, keep_last=config.checkpoint.keep_last
     )
@@ -49,48 +49,58 @@ def carry_on(folder: RunFolder, config: RunConfig, should_stop: Callable[[], boo
     iteration = checkpoint.iteration if checkpoint else 0
     append_event(folder, "restored" if checkpoint else "started", iteration=iteration)
     _note_iteration(folder, iteration)
-    if iteration >= config.num_iterations:
-        return True
     writer = open_metric_writer(config, folder, start_iteration=iteration)
-    finished = False
+    finished = iteration >= config.num_iterations
     try:
-        trainer, model = _build(config, folder)
-        model.to(device)
-        optimizer = trainer.create_optimizer(model)
-        random_state = RandomState.of_iteration(config.seed, 0)
-        if checkpoint:
-            random_state = _restore(checkpoint, trainer, model, optimizer)
-        del checkpoint
-
-        def save(random_state: RandomState) -> None:
-            state = {
-                "trainer": trainer.state_dict(),
-                "in_channels": model.in_channels,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "random": random_state.state_dict(),
-            }
-            store.save(trainer.iteration, state)
-            append_event(folder, "checkpoint", iteration=trainer.iteration)
-
-        if not should_stop():
-            finished = train(
-                trainer,
-                model,
-                optimizer,
-                device,
-                num_iterations=config.num_iterations,
-                save_every=config.checkpoint.every_iterations,
-                save=save,
-                writer=writer,
-                write_every=config.metrics.every_iterations,
-                random_state=random_state,
-                should_stop=should_stop,
-                report=_Progress(folder, config),
-            )
-            _note_iteration(folder, trainer.iteration)
+        if not finished and not should_stop():
+            finished = _train(folder, config, store, checkpoint, writer, should_stop)
     finally:
         writer.close(finished=finished, preempted=should_stop() and not finished)
+    return finished
+
+
+def _train(
+    folder: RunFolder,
+    config: RunConfig,
+    store: CheckpointStore,
+    checkpoint: Checkpoint | None,
+    writer: MetricWriter,
+    should_stop: Callable[[], bool],
+) -> bool:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer, model = _build(config, folder)
+    model.to(device)
+    optimizer = trainer.create_optimizer(model)
+    random_state = RandomState.of_iteration(config.seed, 0)
+    if checkpoint:
+        random_state = _restore(checkpoint, trainer, model, optimizer)
+
+    def save(random_state: RandomState) -> None:
+        state = {
+            "trainer": trainer.state_dict(),
+            "in_channels": model.in_channels,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": random_state.state_dict(),
+        }
+        store.save(trainer.iteration, state)
+        append_event(folder, "checkpoint", iteration=trainer.iteration)
+
+    finished = train(
+        trainer,
+        model,
+        optimizer,
+        device,
+        num_iterations=config.num_iterations,
+        save_every=config.checkpoint.every_iterations,
+        save=save,
+        writer=writer,
+        write_every=config.metrics.every_iterations,
+        random_state=random_state,
+        should_stop=should_stop,
+        report=_Progress(folder, config),
+    )
+    _note_iteration(folder, trainer.iteration)
     return finished
 
 

@@ -131,5 +131,5 @@ def test_damage_in_the_middle_is_dropped_aloud(
 
     assert [iteration for iteration, _ in read_rows(path)] == [0, 1, 2]
     assert [record.message for record in caplog.records] == [
-        f"{path}: dropped 1 lines that are not rows of metrics"
+        f"{path}: lines dropped as they are no rows of metrics: 1"
     ]

@@ -90,8 +90,8 @@ def test_synced_attempts_make_one_whole_run(
 ) -> None:
     """`wandb sync` of a torn, a rewound and a finished attempt gives each iteration once."""
     attempt("offline", 0, 10)
-    with logs_of(folder)[0].open("ab") as log:
-        log.write(b"half a record")
+    with logs_of(folder)[0].open("ab") as torn:
+        torn.write(b"half a record")
     attempt("offline", 7, 9, preempted=True)
     attempt("offline", 9, 12, finished=True)
 

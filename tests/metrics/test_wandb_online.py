@@ -7,18 +7,12 @@ import logging
 import pytest
 
 from tests.fakes.wandb_server import WandbServer
-from tests.metrics.conftest import CLOSED_PORT, Attempt, Killed
+from tests.metrics.conftest import CLOSED_PORT, Attempt
 from tests.metrics.runs import RUN_ID, logs_of, run_config, steps_of
 from trainers.metrics import wandb_writer
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run_folder import RunFolder
 from trainers.run_state import RunState, write_state
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_writer, "INIT_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(wandb_writer, "FINISH_TIMEOUT_S", 2.0)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -58,7 +52,7 @@ def test_a_preempted_run_goes_on(server: WandbServer, folder: RunFolder, attempt
 
 
 def test_lost_iterations_are_rewound(
-    server: WandbServer, folder: RunFolder, attempt: Attempt, killed: Killed
+    server: WandbServer, folder: RunFolder, attempt: Attempt
 ) -> None:
     """After a kill the history goes on at the checkpoint, although the run still looks alive."""
     attempt("online", 0, 10)
@@ -108,9 +102,14 @@ def test_rows_that_never_arrived_are_sent_again(server: WandbServer, attempt: At
 
 
 def test_a_dead_server_costs_a_warning(
-    folder: RunFolder, attempt: Attempt, caplog: pytest.LogCaptureFixture
+    folder: RunFolder,
+    attempt: Attempt,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without a server an attempt is recorded offline, completely."""
+    monkeypatch.setattr(wandb_writer, "INIT_TIMEOUT_S", 1.0)
+
     attempt("online", 0, 3, preempted=True)
 
     (warning,) = warnings(caplog)
@@ -122,9 +121,10 @@ def test_a_server_that_comes_back_gets_everything(
     server: WandbServer, folder: RunFolder, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An online attempt sends what an offline one has recorded; `wandb sync` would not again."""
-    monkeypatch.setenv("WANDB_BASE_URL", CLOSED_PORT)
-    attempt("online", 0, 3, preempted=True)
-    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    with monkeypatch.context() as outage:
+        outage.setattr(wandb_writer, "INIT_TIMEOUT_S", 1.0)
+        outage.setenv("WANDB_BASE_URL", CLOSED_PORT)
+        attempt("online", 0, 3, preempted=True)
     attempt("online", 3, 5, finished=True)
 
     assert server.runs[RUN_ID].iterations == [0, 1, 2, 3, 4]
@@ -135,6 +135,7 @@ def test_a_server_that_dies_costs_a_warning(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When the server dies under a run, every row is in metrics.jsonl and in the W&B log."""
+    monkeypatch.setattr(wandb_writer, "FINISH_TIMEOUT_S", 1.0)
     server = WandbServer()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     writer = open_metric_writer(run_config("online"), folder, start_iteration=0)
@@ -154,7 +155,7 @@ def test_a_server_that_dies_costs_a_warning(
 def test_the_key_is_nowhere(
     server: WandbServer, folder: RunFolder, attempt: Attempt, api_key: str
 ) -> None:
-    """No file of the run holds the user's API key, nor the name of the command."""
+    """No file of a run holds the user's API key."""
     attempt("online", 0, 3, finished=True)
     attempt("offline", 3, 5, finished=True)
 

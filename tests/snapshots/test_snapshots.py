@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ OFFSET_NM = (120.0, 20.0, 20.0)
 ORIGIN = (0.0, 0.0, 0.0)
 
 
-def volume(shape: tuple[int, ...], dtype: str) -> npt.NDArray[np.generic]:
+def volume(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
@@ -36,7 +37,7 @@ ARRAYS = {
 OFFSETS_NM = {name: OFFSET_NM for name in ARRAYS} | {"raw": ORIGIN}
 
 
-def take(folder: Path, iteration: int = 100, **changed: npt.NDArray[np.generic]) -> None:
+def take(folder: Path, iteration: int = 100, **changed: npt.NDArray[Any]) -> None:
     writer = SnapshotWriter(folder)
     writer.submit(iteration, ARRAYS | changed, voxel_size_nm=VOXEL_SIZE_NM, offsets_nm=OFFSETS_NM)
     writer.close()

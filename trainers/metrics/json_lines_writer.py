@@ -77,7 +77,7 @@ def _cut_back(path: Path, start_iteration: int) -> int:
                 new.write(line.rstrip() + b"\n")
                 last, damaged = row["iteration"], strays
     if damaged:
-        logger.warning("%s: dropped %d lines that are not rows of metrics", path, damaged)
+        logger.warning("%s: lines dropped as they are no rows of metrics: %d", path, damaged)
     return last
 
 
