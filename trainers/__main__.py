@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder(parser.parse_args(argv).run_folder.absolute())
     stop = StopFlag()
     stop.listen()
+    # OpenMP's idle threads would spin on the cores that the data workers need. Read as torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
