@@ -33,7 +33,8 @@ def test_its_death_costs_a_warning(folder: RunFolder, number: signal.Signals) ->
 
         warnings = finish(trainer)
 
-    assert warnings == ["training goes on without W&B: ConnectionResetError('Connection lost')"]
+    (warning,) = warnings
+    assert warning.startswith("training goes on without W&B: ")
     assert folder.metrics.read_bytes().count(b"\n") == 200
 
 
