@@ -18,16 +18,15 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from trainers.errors import StreamError, TrainerError
-
-PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Sent to all processes of a job, but the trainer alone decides when its workers end."""
+from trainers.stop_flag import SIGNALS
 
 
 def main() -> None:
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    for each in PARENTS_SIGNALS:
+    # Sent to all processes of a job, but the trainer alone decides when its workers end.
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with_parent, args=(descriptor, parent), daemon=True).start()
     with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):

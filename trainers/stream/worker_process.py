@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from trainers.errors import StreamError
-from trainers.stream.worker import PARENTS_SIGNALS
+from trainers.stop_flag import SIGNALS
 
 Job = tuple[int, int]
 """Iteration and index of a sample."""
@@ -88,7 +88,7 @@ def _python_path() -> str:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Start children with these signals blocked, until they have said that they ignore them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
