@@ -1,7 +1,9 @@
 import json
 
+import attrs
 import pytest
 
+from trainers.errors import ConfigError
 from trainers.run_folder import RunFolder
 from trainers.run_state import RunState, append_event, read_state, write_state
 
@@ -52,3 +54,33 @@ def test_events_are_lines(tmp_path):
         ("checkpoint", 9),
     ]
     assert all(each["time"] > 1.6e9 for each in events)
+
+
+def test_a_later_version_may_have_written_the_state(tmp_path):
+    """What is not known is passed over; what is no state at all is refused."""
+    folder = RunFolder(tmp_path)
+    folder.state.write_text('{"status": "waiting", "iteration": 3, "colour": "blue"}')
+
+    assert read_state(folder) == RunState(status="waiting", iteration=3)
+
+    folder.state.write_text('["waiting"]')
+    with pytest.raises(ConfigError, match="is not the state of a run"):
+        read_state(folder)
+
+
+def test_attempts_in_a_row_without_a_newer_checkpoint():
+    """They are counted until one is saved."""
+    state = RunState()
+    for saved, stalled in [(0, 1), (0, 2), (50, 0), (50, 1)]:
+        state = attrs.evolve(state, saved_iteration=saved).ended(
+            cause="preempted", status="waiting"
+        )
+        assert state.stalled == stalled
+
+
+def test_forgiven_attempts_count_against_no_budget():
+    """They stay in the count of all attempts."""
+    state = RunState(attempts={"crashed": 2}, stalled=2).forgive()
+    state = state.ended(cause="crashed", status="waiting")
+
+    assert (state.num_counted("crashed"), state.num_attempts, state.stalled) == (1, 3, 1)

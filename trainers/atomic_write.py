@@ -7,22 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
+
+from trainers.temporaries import Fence, make_final, temporary_beside, unfenced
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, fence: Fence = unfenced) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, or replaces the old file, only if the body succeeds.
 
     The file and its folder are flushed to disk, so that a rename survives a power failure too.
+
+    Args:
+        fence: See `temporaries`.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    fence()
+    temporary = temporary_beside(path)
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        make_final(temporary, path, fence)
         sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)

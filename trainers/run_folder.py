@@ -39,13 +39,18 @@ class RunFolder:
 
     @property
     def lease(self) -> Path:
-        """Who trains the run now; locked while it lives."""
+        """Who trains the run now: a `trainers.lease`."""
         return self.path / "lease.json"
 
     @property
     def cancel_request(self) -> Path:
         """Exists once somebody has asked for the run to end."""
         return self.path / "cancel"
+
+    @property
+    def rendezvous(self) -> Path:
+        """Where rank 0 of an attempt awaits the other ranks: one JSON object."""
+        return self.path / "rendezvous.json"
 
     @property
     def checkpoints(self) -> Path:

@@ -13,6 +13,7 @@ from attrs.validators import in_
 from trainers.atomic_write import atomic_write
 from trainers.errors import ConfigError
 from trainers.run_folder import RunFolder
+from trainers.temporaries import Fence, unfenced
 
 STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
 CAUSES = (
@@ -30,7 +31,7 @@ CAUSES = (
 class RunState:
     """The contents of `state.json`.
 
-    Written by the process that holds the run's lock, and by the launcher while nobody holds it.
+    Written by the process that holds the run's lease, and by the launcher while nobody holds it.
     """
 
     status: str = field(default="planned", validator=in_(STATUSES))
@@ -48,6 +49,14 @@ class RunState:
     """`RunConfig.identity`, as submitted."""
     pack: str = ""
     """The pack that has the run to do; a job of an earlier pack leaves it alone."""
+    saved_iteration: int = 0
+    """Of the newest committed checkpoint."""
+    saved_before: int = 0
+    """`saved_iteration` as the last attempt to end has left it."""
+    stalled: int = 0
+    """Ended attempts in a row that left no newer checkpoint behind."""
+    forgiven: dict[str, int] = field(factory=dict)
+    """Those of the attempts that count against no budget any more."""
 
     def ended(self, *, cause: str, status: str, reason: str = "") -> RunState:
         """The state after an attempt has ended.
@@ -57,22 +66,42 @@ class RunState:
         """
         if cause not in CAUSES:
             raise ValueError(f"cause is {cause!r}; allowed: {', '.join(CAUSES)}")
-        attempts = {**self.attempts, cause: self.attempts.get(cause, 0) + 1}
-        return attrs.evolve(self, status=status, attempts=attempts, reason=reason)
+        return attrs.evolve(
+            self,
+            status=status,
+            attempts={**self.attempts, cause: self.attempts.get(cause, 0) + 1},
+            reason=reason,
+            saved_before=self.saved_iteration,
+            stalled=0 if self.saved_iteration > self.saved_before else self.stalled + 1,
+        )
+
+    def forgive(self) -> RunState:
+        """The state with all budgets as new: somebody wants the run to be tried again."""
+        return attrs.evolve(self, forgiven=self.attempts, stalled=0)
+
+    def num_counted(self, cause: str) -> int:
+        """How many attempts count against the budget of a cause."""
+        return self.attempts.get(cause, 0) - self.forgiven.get(cause, 0)
 
     @property
     def num_attempts(self) -> int:
         return sum(self.attempts.values())
 
 
+_KEYS = {each.name for each in attrs.fields(RunState)}
+
+
 def read_state(folder: RunFolder) -> RunState:
     """The state of a run; the one of a new run when there is none yet.
+
+    Keys of a later version are passed over: the code of a run is as old as its submission.
 
     Raises:
         ConfigError: The file holds something else.
     """
     try:
-        return RunState(**json.loads(folder.state.read_bytes()))
+        data = dict(json.loads(folder.state.read_bytes()))
+        return RunState(**{key: data[key] for key in data if key in _KEYS})
     except FileNotFoundError:
         return RunState()
     except (TypeError, ValueError) as error:
@@ -82,14 +111,19 @@ def read_state(folder: RunFolder) -> RunState:
         ) from error
 
 
-def write_state(folder: RunFolder, state: RunState) -> None:
+def write_state(folder: RunFolder, state: RunState, *, fence: Fence = unfenced) -> None:
     """Replace the state; a reader sees the old one or the new one."""
-    with atomic_write(folder.state) as file:
+    with atomic_write(folder.state, fence=fence) as file:
         file.write(json.dumps(attrs.asdict(state), indent=1).encode())
 
 
-def append_event(folder: RunFolder, kind: str, **details: Any) -> None:
-    """Add a line to `events.jsonl`, with the wall-clock time in seconds."""
-    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
+def append_event(folder: RunFolder, kind: str, *, fence: Fence = unfenced, **details: Any) -> None:
+    """Add a line to `events.jsonl`, with the wall-clock time in seconds.
+
+    It may come late, as many processes append: one that is stopped after the fence has let it pass
+    adds its line when it goes on.
+    """
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
     with folder.events.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
+        fence()
+        file.write(line)

@@ -133,3 +133,18 @@ def test_damage_in_the_middle_is_dropped_aloud(
     assert [record.message for record in caplog.records] == [
         f"{path}: lines dropped as they are no rows of metrics: 1"
     ]
+
+
+def test_an_attempt_that_was_passed_over_adds_nothing(path: Path) -> None:
+    """Its rows go to a file without a name, whatever it does."""
+    earlier = JsonLinesWriter(path, start_iteration=0)
+    earlier.write(0, {"loss": 1.0})
+    later = JsonLinesWriter(path, start_iteration=0)
+    later.write(0, {"loss": 0.5})
+
+    earlier.write(1, {"loss": 1.0})
+    earlier.sync()
+    earlier.close(finished=False, preempted=True)
+
+    assert path.read_text() == '{"iteration": 0, "loss": 0.5}\n'
+    later.close(finished=False, preempted=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Multiscales, Reader
 
+from trainers.errors import LeaseLostError
 from trainers.snapshots import SnapshotWriter
 
 VOXEL_SIZE_NM = (40.0, 4.0, 4.0)
@@ -144,3 +146,27 @@ def test_no_snapshot_is_skipped_when_many_come_at_once(tmp_path: Path) -> None:
 
     assert sorted(container.group_keys()) == ["0", "1", "2", "3", "4", "5", "6", "7"]
     assert not [t for t in threading.enumerate() if t.name.startswith("snapshots")]
+
+
+def test_a_writer_that_was_passed_over_writes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What its fence does not let pass costs a warning, and leaves no trace."""
+    take(tmp_path / "snapshots.zarr")
+
+    def refuse_after(num_passes: int) -> Callable[[], None]:
+        passes = iter(range(num_passes))
+
+        def fence() -> None:
+            if next(passes, None) is None:
+                raise LeaseLostError("taken over")
+
+        return fence
+
+    for num_passes in (2, 3):  # two go to the sweep at the beginning
+        writer = SnapshotWriter(tmp_path / "snapshots.zarr", fence=refuse_after(num_passes))
+        writer.submit(200, ARRAYS, voxel_size_nm=VOXEL_SIZE_NM, offsets_nm=OFFSETS_NM)
+        writer.close()
+
+    assert {path.name for path in (tmp_path / "snapshots.zarr").iterdir()} == {".zgroup", "100"}
+    assert len(caplog.records) == 2

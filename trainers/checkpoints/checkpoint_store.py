@@ -7,23 +7,22 @@ import logging
 import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from trainers.atomic_write import sync_folder
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_writer import write_checkpoint
 from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.layout import TEMPORARY_PREFIX
 from trainers.checkpoints.retention import iterations_to_delete
 from trainers.checkpoints.safetensors_bytes import to_safetensors
 from trainers.checkpoints.state_codec import encode
+from trainers.temporaries import Fence, make_final, move_away, sweep, unfenced
 
 _logger = logging.getLogger(__name__)
 
 
 class CheckpointStore(CheckpointReader):
-    """Saves, restores and deletes checkpoints. Hold the run's lock while there is one.
+    """Saves, restores and deletes checkpoints. Hold the run's lease while there is one.
 
     Opening it creates the folder and removes what killed attempts have left half done. Damaged
     checkpoints are not only passed over, but renamed to `damaged-…` and kept for inspection.
@@ -31,16 +30,19 @@ class CheckpointStore(CheckpointReader):
     Args:
         identity: Of the run; checkpoints of another one are refused.
         keep_last: How many whole checkpoints stay; older ones are deleted after each commit.
+        fence: Asked before anything is committed, renamed or deleted; see `temporaries`.
     """
 
-    def __init__(self, folder: Path, *, identity: str, keep_last: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, identity: str, keep_last: int = 2, fence: Fence = unfenced
+    ) -> None:
         super().__init__(folder, identity=identity)
         self._keep_last = keep_last
+        self._fence = fence
         self._validated: set[int] = set()
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
-        for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
-            _delete(leftover)
+        sweep(folder, fence)
 
     def save(self, iteration: int, state: Any) -> Path:
         """Commit a checkpoint; on return it survives a kill and a power failure.
@@ -62,6 +64,7 @@ class CheckpointStore(CheckpointReader):
                 identity=self._identity,
                 state=skeleton,
                 data=to_safetensors(tensors),
+                fence=self._fence,
             )
             self._validated.add(iteration)
             self._delete_old()
@@ -86,7 +89,9 @@ class CheckpointStore(CheckpointReader):
         path = self._path(iteration)
         asides = (path.with_name(f"damaged-{path.name}-{n}") for n in itertools.count())
         aside = next(each for each in asides if not each.exists())
-        path.rename(aside)
+        moved = move_away(path, self._fence)
+        make_final(moved, aside, self._fence)
+        moved.parent.rmdir()
         _logger.warning("%s; it is set aside as %s", error, aside.name)
 
     def _delete_old(self) -> None:
@@ -94,16 +99,15 @@ class CheckpointStore(CheckpointReader):
             self.iterations(), validated=self._validated, keep_last=self._keep_last
         )
         for iteration in iterations:
-            _delete(self._path(iteration))
+            self._delete(self._path(iteration))
 
-
-def _delete(path: Path) -> None:
-    """Delete a folder; if that fails half way, what is left no longer has its name."""
-    trash = path.with_name(f"{TEMPORARY_PREFIX}trash-{uuid4().hex}")
-    try:
-        path.rename(trash)
-        shutil.rmtree(trash)
-    except OSError as error:
-        _logger.warning(
-            "cannot delete %s: %s; it takes up space until that is possible", path, error
-        )
+    def _delete(self, path: Path) -> None:
+        """Delete a checkpoint; if that fails half way, what is left no longer has its name."""
+        try:
+            moved = move_away(path, self._fence)
+            shutil.rmtree(moved)
+            moved.parent.rmdir()
+        except OSError as error:
+            _logger.warning(
+                "cannot delete %s: %s; it takes up space until that is possible", path, error
+            )

@@ -6,23 +6,18 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from trainers.atomic_write import sync_folder
 from trainers.checkpoints.environment import current_environment
 from trainers.checkpoints.file_record import FileRecord
-from trainers.checkpoints.layout import (
-    MANIFEST_NAME,
-    TEMPORARY_PREFIX,
-    data_file_name,
-    folder_name,
-)
+from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
 from trainers.checkpoints.manifest import Manifest
 from trainers.errors import CheckpointError
+from trainers.temporaries import Fence, make_final, temporary_beside
 
 
 def write_checkpoint(
-    folder: Path, *, iteration: int, identity: str, state: Any, data: memoryview
+    folder: Path, *, iteration: int, identity: str, state: Any, data: memoryview, fence: Fence
 ) -> Path:
     """Write one checkpoint among those in `folder`; on return it survives a power failure.
 
@@ -31,12 +26,13 @@ def write_checkpoint(
     Args:
         state: The skeleton of the state, from `state_codec`.
         data: The content of the safetensors file.
+        fence: See `temporaries`.
 
     Raises:
         CheckpointError: The file system refused; nothing of this checkpoint is left.
     """
     path = folder / folder_name(iteration)
-    temporary = folder / f"{TEMPORARY_PREFIX}{path.name}-{uuid4().hex}"
+    temporary = temporary_beside(path)
     record = FileRecord.of(data_file_name(rank=0), data)
     manifest = Manifest(
         iteration=iteration,
@@ -46,14 +42,17 @@ def write_checkpoint(
         state=state,
     ).to_bytes()
     free_bytes = shutil.disk_usage(folder).free
+    fence()
     try:
         temporary.mkdir()
         _write(temporary / record.name, data)
         _write(temporary / MANIFEST_NAME, manifest)
         sync_folder(temporary)
-        temporary.rename(path)
+        make_final(temporary, path, fence)
         sync_folder(folder)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            fence()  # swept away, it may be
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}. It needs {len(data) + len(manifest):,} bytes; "
             f"{free_bytes:,} were free. Earlier checkpoints are untouched: make room, "

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MANIFEST_NAME = "manifest.json"
-TEMPORARY_PREFIX = ".tmp-"
-"""What is being written or deleted; worthless once its process is gone."""
 
 _PREFIX = "iteration-"
 

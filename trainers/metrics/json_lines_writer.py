@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.atomic_write import atomic_write
 from trainers.metrics.metric_writer import MetricWriter
+from trainers.temporaries import Fence, unfenced
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,14 @@ class JsonLinesWriter(MetricWriter):
 
     Args:
         start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
+        fence: See `temporaries`. It is not asked later on: an attempt begins a new file, and the
+            one that it has taken over from goes on appending to the old one, which has no name.
     """
 
-    def __init__(self, path: Path, *, start_iteration: int) -> None:
-        self._last_iteration = _cut_back(path, start_iteration)
+    def __init__(self, path: Path, *, start_iteration: int, fence: Fence = unfenced) -> None:
+        self._last_iteration = _cut_back(path, start_iteration, fence)
         self._file = path.open("ab")
+        fence()  # or it may be the file of the next attempt that was opened
 
     @property
     def last_iteration(self) -> int:
@@ -61,14 +65,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 )
 
 
-def _cut_back(path: Path, start_iteration: int) -> int:
+def _cut_back(path: Path, start_iteration: int, fence: Fence) -> int:
     """Leave the rows before `start_iteration`; the result is the iteration of the last of them.
 
     A kill can tear the last line. Lines that are damaged in any other way are dropped aloud.
     """
     last, strays, damaged = -1, 0, 0
     path.touch()
-    with path.open("rb") as old, atomic_write(path) as new:
+    with path.open("rb") as old, atomic_write(path, fence=fence) as new:
         for line in old:
             row = _parse(line)
             if row is None or row["iteration"] <= last:

@@ -16,6 +16,7 @@ from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, NullWriter
 from trainers.run_folder import RunFolder
 from trainers.run_state import read_state, write_state
+from trainers.temporaries import Fence, unfenced
 
 if TYPE_CHECKING:
     from trainers.run_config import RunConfig
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_metric_writer(
-    config: RunConfig, folder: RunFolder, *, start_iteration: int
+    config: RunConfig, folder: RunFolder, *, start_iteration: int, fence: Fence = unfenced
 ) -> MetricWriter:
     """The writer of an attempt that begins at `start_iteration`: metrics.jsonl, and W&B if wanted.
 
@@ -32,19 +33,21 @@ def open_metric_writer(
     start, as W&B brings a process and threads of its own; this may take half a minute when the
     server does not answer.
     """
-    lines = JsonLinesWriter(folder.metrics, start_iteration=start_iteration)
+    lines = JsonLinesWriter(folder.metrics, start_iteration=start_iteration, fence=fence)
     if config.wandb.mode == "disabled":
         return lines
-    return MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration)])
+    return MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration, fence)])
 
 
-def _open_wandb(config: RunConfig, folder: RunFolder, last_iteration: int) -> MetricWriter:
+def _open_wandb(
+    config: RunConfig, folder: RunFolder, last_iteration: int, fence: Fence
+) -> MetricWriter:
     # W&B sends its error reports and usage figures out of an offline run too.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     state = read_state(folder)
     if not state.wandb_id:
         state = attrs.evolve(state, wandb_id=secrets.token_hex(4))
-        write_state(folder, state)
+        write_state(folder, state, fence=fence)
     try:
         from trainers.metrics.wandb_writer import WandbWriter, kill_service
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy.typing as npt
 
 from trainers.snapshots.ome_zarr import write_group, write_image
+from trainers.temporaries import Fence, make_final, sweep, temporary_beside, unfenced
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 2
-_TEMPORARY = ".tmp-"
 
 
 class SnapshotWriter:
@@ -29,14 +29,16 @@ class SnapshotWriter:
 
     Args:
         folder: Such as `snapshots.zarr`; made with the first snapshot.
+        fence: Asked before a snapshot is begun, and before it gets its name; see `temporaries`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fence: Fence = unfenced) -> None:
         self._folder = folder
+        self._fence = fence
         self._places = BoundedSemaphore(MAX_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
-        for remains in folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(remains)
+        if folder.is_dir():
+            sweep(folder, fence)
 
     def submit(
         self,
@@ -75,9 +77,14 @@ class SnapshotWriter:
             self._places.release()
 
     def _write_new(self, iteration: int, images: Mapping[str, partial[None]]) -> None:
+        path = self._folder / str(iteration)
+        self._fence()
         write_group(self._folder)
-        temporary = self._folder / f"{_TEMPORARY}{iteration}"
-        write_group(temporary)
-        for name, write in images.items():
-            write(temporary / name)
-        temporary.rename(self._folder / str(iteration))
+        temporary = temporary_beside(path)
+        try:
+            write_group(temporary)
+            for name, write in images.items():
+                write(temporary / name)
+            make_final(temporary, path, self._fence)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
