@@ -6,7 +6,7 @@ import pytest
 HEAVY = ("gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb", "zarr")
 LIGHT = (
     "launcher.cli",
-    "launcher.experiment",
+    "launcher.experiment.experiment",
     "trainers",
     "trainers.architectures",
     "trainers.config_io",
@@ -14,6 +14,7 @@ LIGHT = (
     "trainers.datasets.fit",
     "trainers.gp_augments",
     "trainers.gunpowder_trainer_config",
+    "trainers.lease",
     "trainers.optimizers",
     "trainers.run_config",
     "trainers.tasks",

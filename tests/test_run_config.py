@@ -14,6 +14,7 @@ from trainers.config_io import from_plain, to_plain, write_run_config
 from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.dataset_config import DatasetConfig
 from trainers.dummy_trainer_config import DummyTrainerConfig
+from trainers.errors import ConfigError
 from trainers.gp_augments import (
     GammaAugmentConfig,
     IntensityAugmentConfig,
@@ -134,6 +135,61 @@ def test_no_time(time):
     """Other ways to write a time, and no time at all, are refused."""
     with pytest.raises(ValueError, match="must be a time above 0 as HH:MM:SS or days-HH:MM:SS"):
         ResourcesConfig(time=time)
+
+
+@pytest.mark.parametrize(
+    ("resources", "ranks_per_node", "num_ranks"),
+    [
+        ({"gpus": 1}, 1, 1),
+        ({"gpus": 0.5}, 1, 1),
+        ({"gpus": 0}, 1, 1),
+        ({"gpus": 4, "nodes": 2}, 4, 8),
+        ({"gpus": 0, "nodes": 3}, 1, 3),
+    ],
+)
+def test_ranks(resources, ranks_per_node, num_ranks):
+    """There is a rank for each GPU, and one on a node with none or with a share of one."""
+    config = from_plain(ResourcesConfig, resources)
+
+    assert (config.ranks_per_node, config.num_ranks) == (ranks_per_node, num_ranks)
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus": -1}, "gpus: found -1; must be at least 0"),
+        (
+            {"gpus": 1.5},
+            "gpus: must be a whole number, a share of one GPU between 0 and 1, or 0; found 1.5",
+        ),
+        (
+            {"gpus": 0.5, "nodes": 2},
+            "gpus: found 0.5 on each of 2 nodes; must be a whole number, or 0 for one process on "
+            "each, if there are several nodes",
+        ),
+        ({"nodes": 0}, "nodes: found 0; must be at least 1"),
+        ({"nodes": 1.5}, "nodes: found 1.5; must be a whole number"),
+    ],
+)
+def test_no_ranks(resources, message):
+    """What cannot be given is refused, and what can be is said."""
+    with pytest.raises(ConfigError) as caught:
+        from_plain(ResourcesConfig, resources)
+
+    assert str(caught.value) == message
+
+
+def test_ranks_share_the_batch():
+    """A batch that the ranks cannot share evenly makes a run invalid; the nearest that can help."""
+    four = attrs.evolve(RUN, resources=ResourcesConfig(gpus=2, nodes=2))
+    six = attrs.evolve(four, trainer=attrs.evolve(TRAINER, batch_size=6))
+    eight = attrs.evolve(four, trainer=attrs.evolve(TRAINER, batch_size=8))
+
+    assert [each.verify()[0] for each in (four, six, eight)] == [False, False, True]
+    assert six.verify()[1] == (
+        "trainer.batch_size is 6, which the 4 ranks of the run (nodes x gpus in resources) cannot "
+        "share evenly; nearest batch sizes that they can: 4 or 8"
+    )
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-a", "a\n", "größe", 201 * "a"])

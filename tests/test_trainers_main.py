@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.experiment import read_experiment
+from launcher.experiment.experiment import read_experiment
 from trainers.config_io import write_run_config
+from trainers.lease import Lease
 from trainers.run_folder import RunFolder
 from trainers.run_state import read_state
 
@@ -22,14 +23,14 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "fib25.yaml"
 class Attempt:
     """A trainer process with everything that it starts."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, *arguments: str) -> None:
         self._folder = folder
         self._mark = f"LAUNCH_TEST_MARK={uuid.uuid4().hex}".encode()
         name, value = self._mark.decode().split("=")
         folder.logs.mkdir(exist_ok=True)
         with folder.log(0).open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "trainers", str(folder.path)],
+                [sys.executable, "-m", "trainers", str(folder.path), *arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, name: value},
@@ -85,6 +86,12 @@ def make_run(tmp_path):
 
 def newest_checkpoint(folder: RunFolder) -> int:
     return int(max(folder.checkpoints.glob("iteration-*")).name.removeprefix("iteration-"))
+
+
+def contents(folder: RunFolder) -> dict[Path, bytes]:
+    """All files of a run byte for byte, but logs, and what the next attempt will sweep away."""
+    paths = (path for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".log")
+    return {path: path.read_bytes() for path in paths if ".tmp-" not in str(path)}
 
 
 def iterations(folder: RunFolder) -> list[int]:
@@ -156,15 +163,64 @@ def test_a_run_is_carried_on_to_its_end(make_run):
 @pytest.mark.slow
 def test_a_held_run_is_left_alone(make_run):
     """A second trainer of the same run exits with 3 and changes nothing."""
-    from trainers.run_lock import run_lock
-
     folder = make_run()
-    with run_lock(folder):
+    with Lease.take(folder.lease, owner="somebody", attempt=0):
         attempt = Attempt(folder)
         assert attempt.process.wait() == 3
 
-    assert f"trained by process {os.getpid()}" in folder.log(0).read_text()
+    assert f"is held by process {os.getpid()} on " in folder.log(0).read_text()
     assert not folder.state.exists()
+
+
+@pytest.mark.slow
+def test_a_trainer_that_was_passed_over_changes_nothing(make_run):
+    """Stopped as if its node were lost, and woken up under a later attempt, it exits with 3."""
+    folder = make_run(**{"trainer.snapshot_interval": 1})
+    lost = Attempt(folder, "--owner=pack-0000", "--attempt=0")
+    lost.wait_for_iteration(3)
+    lost.process.send_signal(signal.SIGSTOP)
+    later = Attempt(folder, "--owner=pack-0000", "--attempt=1")
+    later.wait_for_iteration(read_state(folder).iteration + 6)
+    later.process.send_signal(signal.SIGTERM)
+    assert later.process.wait() == 75
+    done = newest_checkpoint(folder)
+    before = contents(folder)
+
+    lost.process.send_signal(signal.SIGCONT)
+
+    assert lost.process.wait() == 3
+    assert contents(folder) == before
+    assert iterations(folder) == list(range(done))
+    text = folder.log(0).read_text()
+    assert text.count("is no longer this process's to write") == 1
+    assert "Traceback" not in text
+    deadline = time.monotonic() + 5
+    while lost.living() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert lost.living() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["MemoryError", "torch.cuda.OutOfMemoryError"])
+def test_too_little_memory_has_an_exit_code_of_its_own(make_run, tmp_path, error):
+    """Whether it is the machine's or the GPU's: the launcher may ask for more."""
+    (tmp_path / "hungry.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, in_channels):\n"
+        "        super().__init__()\n"
+        "    def _apply(self, function, recurse=True):\n"
+        f"        raise {error}('too little')\n"
+        "    def forward(self, raw):\n"
+        "        return raw.expand(-1, 3, -1, -1, -1)\n"
+    )
+    network = {"kind": "custom", "import_path": "hungry:Net", "input_shape": [8, 8, 8]}
+    folder = make_run(**{"architecture": network, "python_path": [str(tmp_path)]})
+
+    assert Attempt(folder).process.wait() == 4
+
+    state = read_state(folder)
+    assert (state.status, state.reason.split(": ")[1]) == ("failed", "too little")
 
 
 def test_a_folder_without_config_is_refused(tmp_path):

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import attrs
 
 from trainers import exit_codes
 from trainers.config_io import read_run_config
-from trainers.errors import CheckpointError, ConfigError, DataError, RunLockedError
+from trainers.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    LeaseHeldError,
+    LeaseLostError,
+)
+from trainers.lease import Lease
+from trainers.rank_place import RankPlace
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
-from trainers.run_lock import run_lock
 from trainers.run_state import append_event, read_state, write_state
 from trainers.stop_flag import StopFlag
+from trainers.supervisor_death import stop_with_supervisor
+from trainers.temporaries import Fence, sweep, unfenced
 
 logger = logging.getLogger("trainers")
 
@@ -27,9 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one run in this process; the result is one of `trainers.exit_codes`."""
     parser = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
     parser.add_argument("run_folder", type=Path, help="holds the run's config.yaml")
-    folder = RunFolder(parser.parse_args(argv).run_folder.absolute())
+    parser.add_argument("--attempt", type=int, help="its number; as the run's state counts")
+    parser.add_argument("--owner", help="names the chain of attempts that this one belongs to")
+    arguments = parser.parse_args(argv)
+    folder = RunFolder(arguments.run_folder.absolute())
     stop = StopFlag()
     stop.listen()
+    stop_with_supervisor()
     # OpenMP's idle threads would spin on the cores that the data workers need. Read as torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(
@@ -37,9 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         config = read_run_config(folder.config)
-        with run_lock(folder):
-            return _attempt(folder, config, stop)
-    except RunLockedError as error:
+        attempt = arguments.attempt
+        if attempt is None:
+            attempt = read_state(folder).num_attempts
+        place = RankPlace.from_environment()
+        if place.size > 1:
+            # DDP advises against find_unused_parameters, which it needs: `DistributedGroup`.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        if place.rank > 0:  # the first one holds the run for all of them
+            return _outcome(folder, config, stop, attempt, unfenced)[0]
+        owner = arguments.owner or uuid4().hex
+        with Lease.take(folder.lease, owner=owner, attempt=attempt, on_loss=_leave) as lease:
+            sweep(folder.path, lease.check)
+            return _attempt(folder, config, stop, attempt, lease.check)
+    except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
     except (ConfigError, OSError) as error:
@@ -47,34 +73,62 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_codes.UNUSABLE
 
 
-def _attempt(folder: RunFolder, config: RunConfig, stop: StopFlag) -> int:
-    """One attempt, from restoring to its end; the caller holds the run's lock."""
+def _leave(error: LeaseLostError) -> None:
+    """End this process, whatever it is doing: it may write nothing more, here or to W&B."""
+    logger.error("%s", error)
+    os._exit(exit_codes.NOTHING_TO_DO)
+
+
+def _attempt(
+    folder: RunFolder, config: RunConfig, stop: StopFlag, attempt: int, fence: Fence
+) -> int:
+    """One attempt, from restoring to its end; the caller holds the run's lease."""
+    _set_status(folder, fence, "running")
+    append_event(folder, "attempt", fence=fence, pid=os.getpid())
+    exit_code, status, reason = _outcome(folder, config, stop, attempt, fence)
+    _set_status(folder, fence, status, reason)
+    return exit_code
+
+
+def _outcome(
+    folder: RunFolder, config: RunConfig, stop: StopFlag, attempt: int, fence: Fence
+) -> tuple[int, str, str]:
+    """Train; the exit code, the status that the run is in, and the reason for it."""
     sys.path += [str(path) for path in config.python_path]
-    _set_status(folder, "running")
-    append_event(folder, "attempt", pid=os.getpid())
     try:
         from trainers.training_run import carry_on
 
-        finished = carry_on(folder, config, stop)
+        finished = carry_on(folder, config, stop, attempt=attempt, fence=fence)
     except Exception as error:
         logger.exception("the run has failed")
-        _set_status(folder, "failed", f"{type(error).__name__}: {error}")
-        unusable = isinstance(error, ConfigError | DataError | CheckpointError)
-        return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
+        return _exit_code(error), "failed", f"{type(error).__name__}: {error}"
     if finished:
-        _set_status(folder, "finished")
         logger.info("finished after %d iterations", config.num_iterations)
-        return exit_codes.FINISHED
+        return exit_codes.FINISHED, "finished", ""
     reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
-    _set_status(folder, "waiting", reason)
     logger.info("%s; start it again to carry on", reason)
-    return exit_codes.STOPPED
+    return exit_codes.STOPPED, "waiting", reason
 
 
-def _set_status(folder: RunFolder, status: str, reason: str = "") -> None:
-    write_state(folder, attrs.evolve(read_state(folder), status=status, reason=reason))
-    append_event(folder, status, reason=reason)
+def _exit_code(error: Exception) -> int:
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
+    ):
+        return exit_codes.OUT_OF_MEMORY
+    unusable = isinstance(error, ConfigError | DataError | CheckpointError)
+    return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
+
+
+def _set_status(folder: RunFolder, fence: Fence, status: str, reason: str = "") -> None:
+    state = attrs.evolve(read_state(folder), status=status, reason=reason)
+    write_state(folder, state, fence=fence)
+    append_event(folder, status, fence=fence, reason=reason)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking torch apart takes longer than some preemptions leave

@@ -40,9 +40,32 @@ def from_plain(cls: type[T], data: Any, *, folder: Path = Path()) -> T:
     return _converter(folder).structure(data, cls)
 
 
-def read_fields(cls: type, data: Any, *, folder: Path) -> tuple[dict[str, Any], list[Fault]]:
-    """The fields of a class as far as their data are right, and the faults of the others."""
-    return _read_fields(_converter(folder), data, cls)
+class FieldsReader:
+    """Reads the fields of a class from many data; what these share it reads once.
+
+    Args:
+        folder: Relative paths start here.
+    """
+
+    def __init__(self, cls: type, *, folder: Path) -> None:
+        self._cls = cls
+        self._converter = _converter(folder)
+        self._values: dict[tuple[str, int], tuple[Any, Any]] = {}
+        """By field and identity of the data, which are kept, so that no others take their place."""
+
+    def read(self, data: Any) -> tuple[dict[str, Any], list[Fault]]:
+        """The fields as far as their data are right, and the faults of the others."""
+        return _read_fields(self._converter, data, self._cls, self._read_once)
+
+    def _read_once(
+        self, converter: cattrs.Converter, data: Any, field: attrs.Attribute[Any]
+    ) -> Any:
+        if not isinstance(data, dict | list):
+            return _read_field(converter, data, field)
+        key = (field.name, id(data))
+        if key not in self._values:
+            self._values[key] = (data, _read_field(converter, data, field))
+        return self._values[key][1]
 
 
 @cache
@@ -98,8 +121,21 @@ def _read_class(converter: cattrs.Converter, data: Any, cls: type[T]) -> T:
         raise MalformedError([_fault_between_fields(cls, str(error))]) from error
 
 
+def _read_field(converter: cattrs.Converter, data: Any, field: attrs.Attribute[Any]) -> Any:
+    value = converter.structure(data, cast("type[Any]", field.type))
+    if field.validator is not None:
+        try:
+            field.validator(None, field, value)
+        except ValueError as error:
+            raise MalformedError.at_top(reworded(error, data)) from error
+    return value
+
+
 def _read_fields(
-    converter: cattrs.Converter, data: Any, cls: type
+    converter: cattrs.Converter,
+    data: Any,
+    cls: type,
+    read_field: Callable[[cattrs.Converter, Any, attrs.Attribute[Any]], Any] = _read_field,
 ) -> tuple[dict[str, Any], list[Fault]]:
     if not isinstance(data, dict):
         return {}, [Fault((), f"found {show(data)}; must be a mapping")]
@@ -112,20 +148,10 @@ def _read_fields(
                 faults.append(Fault((name,), "required key is missing"))
             continue
         try:
-            values[name] = _read_field(converter, data[name], field)
+            values[name] = read_field(converter, data[name], field)
         except MalformedError as error:
             faults += error.under(name)
     return values, faults
-
-
-def _read_field(converter: cattrs.Converter, data: Any, field: attrs.Attribute[Any]) -> Any:
-    value = converter.structure(data, cast("type[Any]", field.type))
-    if field.validator is not None:
-        try:
-            field.validator(None, field, value)
-        except ValueError as error:
-            raise MalformedError.at_top(reworded(error, data)) from error
-    return value
 
 
 def _fault_between_fields(cls: type, message: str) -> Fault:

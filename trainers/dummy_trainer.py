@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.random_state import generator_of_sample
 from trainers.trainer import Trainer
 from trainers.training_iteration_stats import TrainingIterationStats
 
@@ -52,21 +53,28 @@ class DummyTrainer(Trainer):
         device: torch.device,
     ) -> Iterator[TrainingIterationStats]:
         model.to(device).train()
-        shape = (self.batch_size, model.in_channels, *model.input_shape)
+        replica = self.process_group.replicate(model)
         for _ in range(num_iterations):
             started = time.perf_counter()
-            raw = torch.randn(shape)
-            if self._mirror_augment:
-                raw = raw.flip(-1)
+            raw = self._noise((model.in_channels, *model.input_shape))
             optimizer.zero_grad()
-            prediction = model(raw.to(device))
+            prediction = replica(raw.to(device))
             loss = torch.nn.functional.mse_loss(prediction, torch.ones_like(prediction))
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             self.iteration += 1
             yield TrainingIterationStats(
                 iteration=self.iteration - 1,
-                loss=loss.item(),
+                loss=self.process_group.mean(loss.item()),
                 time=time.perf_counter() - started,
                 learning_rate=self.learning_rate,
             )
+
+    def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """This rank's part of a batch; sample = f(seed, iteration, index)."""
+        samples = [
+            torch.randn(shape, generator=generator_of_sample(self.seed, self.iteration, index))
+            for index in self.process_group.part_of(self.batch_size)
+        ]
+        batch = torch.stack(samples)
+        return batch.flip(-1) if self._mirror_augment else batch

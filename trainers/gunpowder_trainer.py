@@ -90,10 +90,15 @@ class GunpowderTrainer(Trainer):
     def __enter__(self) -> Self:
         if self._config.snapshot_interval and self._snapshot_container:
             self._snapshots = self._resources.enter_context(
-                closing(SnapshotWriter(self._snapshot_container))
+                closing(SnapshotWriter(self._snapshot_container, fence=self.fence))
             )
         self._stream = self._resources.enter_context(
-            SampleStream(self._spec, self.num_data_fetchers, self.iteration)
+            SampleStream(
+                self._spec,
+                self._num_workers(),
+                self.iteration,
+                self.process_group.part_of(self.batch_size),
+            )
         )
         return self
 
@@ -107,7 +112,7 @@ class GunpowderTrainer(Trainer):
         self._resources.close()
 
     def next(self) -> Batch:
-        """The batch of the next iteration: raw, gt, target, weight, mask.
+        """The batch of the next iteration, or this rank's part: raw, gt, target, weight, mask.
 
         With a batch axis first: raw float32 in 0..1 [B, C, z, y, x] of the model's input shape; of
         its output shape: gt as stored [B, z, y, x], target and weight float32 [B, K, z, y, x],
@@ -123,6 +128,7 @@ class GunpowderTrainer(Trainer):
         device: torch.device,
     ) -> Iterator[TrainingIterationStats]:
         model.to(device).train()
+        replica = self.process_group.replicate(model)
         for _ in range(num_iterations):
             asked = time.perf_counter()
             samples = self._next_samples()
@@ -133,7 +139,7 @@ class GunpowderTrainer(Trainer):
             )
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            loss, prediction = self._step(batch, model, optimizer, device)
+            loss, prediction = self._step(batch, replica, optimizer, device)
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
@@ -152,6 +158,13 @@ class GunpowderTrainer(Trainer):
             raise RuntimeError("the data stream is not running; use the trainer in a `with` block")
         return self._stream.next()
 
+    def _num_workers(self) -> int:
+        """This rank's part of the node's data fetchers, at least one if there are any."""
+        return min(
+            self.num_data_fetchers,
+            max(1, self.num_data_fetchers // self.process_group.local_size),
+        )
+
     def _stack(self, samples: Sequence[Sample]) -> Batch:
         gt = np.stack([sample.gt for sample in samples])
         target = np.stack([sample.target for sample in samples])
@@ -160,12 +173,16 @@ class GunpowderTrainer(Trainer):
             np.stack([sample.raw for sample in samples]),
             gt,
             target,
-            self._task.predictor.create_weight(gt, target, target_mask),
+            self._task.predictor.create_weight(gt, target, target_mask, self.process_group.total),
             np.stack([sample.mask for sample in samples]),
         )
 
     def _step(
-        self, batch: Batch, model: Model, optimizer: torch.optim.Optimizer, device: torch.device
+        self,
+        batch: Batch,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
     ) -> tuple[float, torch.Tensor]:
         raw, _, target, weight, _ = batch
         optimizer.zero_grad()
@@ -175,9 +192,20 @@ class GunpowderTrainer(Trainer):
         loss = self._task.loss.compute(
             prediction, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device)
         )
+        loss = loss * self._relative_weight(weight)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        return loss.item(), prediction
+        return self.process_group.mean(loss.item()), prediction
+
+    def _relative_weight(self, weight: npt.NDArray[np.float32]) -> float:
+        """How much this rank's part of the batch weighs, over the mean of all ranks' parts.
+
+        A loss is a weighted mean, so that with this factor the mean over the ranks is the loss of
+        the whole batch.
+        """
+        own = weight.sum(dtype=np.float64)
+        mean = self.process_group.mean(float(own))
+        return float(own / mean) if mean else 1.0
 
     def _is_snapshot_due(self, iteration: int) -> bool:
         interval = self._config.snapshot_interval
@@ -195,7 +223,8 @@ class GunpowderTrainer(Trainer):
         raw, gt, target, weight, mask = (array[0] for array in batch)
         arrays = {"raw": raw, "gt": gt, "target": target, "weight": weight, "mask": mask}
         arrays["prediction"] = model.activation(prediction[:1].detach())[0].cpu().numpy()
-        arrays["gradients"] = prediction.grad[0].cpu().numpy()
+        gradients = prediction.grad[0] / self.process_group.size
+        arrays["gradients"] = gradients.cpu().numpy()
         voxel_size = self._datasets[sample.dataset].raw.info.voxel_size_nm
         border = [
             (outer - inner) / 2 * size

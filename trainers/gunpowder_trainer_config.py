@@ -25,7 +25,8 @@ class GunpowderTrainerConfig(TrainerConfig):
     """Trains on random crops of the datasets, drawn anew for every iteration."""
 
     num_data_fetchers: int = field(default=5, validator=ge(0))
-    """Processes that make samples; 0 makes them in the trainer's own. The samples are the same."""
+    """Processes that make samples, on each node, where its ranks share them: each has at least one.
+    0 makes them in the trainers' own processes. The samples are the same."""
     augments: tuple[AugmentConfig, ...] = field(default=(), converter=tuple)
     """Applied in this order."""
     snapshot_interval: int | None = field(default=None, validator=optional(ge(1)))

@@ -1,7 +1,8 @@
 """The random generators that a model or a user's code may draw from.
 
-Every iteration starts from states that depend on the run's seed and the iteration alone, so that
-nothing that happened before it (another library's draw, a restart) can change what it draws.
+On each rank an iteration starts from states that depend on the run's seed, the iteration and the
+rank alone, so that nothing that happened before it (another library's draw, a restart) can change
+what it draws.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class RandomState:
     """The same for `random`."""
 
     @classmethod
-    def of_iteration(cls, seed: int, iteration: int) -> RandomState:
-        """The states at the beginning of an iteration."""
-        digest = hashlib.blake2b(f"{seed}/{iteration}".encode(), digest_size=8).digest()
+    def of_iteration(cls, seed: int, iteration: int, rank: int = 0) -> RandomState:
+        """The states of a rank at the beginning of an iteration."""
+        digest = _digest(seed, iteration, *([rank] if rank else []))
         entropy = int.from_bytes(digest, "little")
         words = np.frombuffer(digest, np.uint32)
         twister = np.random.RandomState(words).get_state(legacy=False)["state"]
@@ -59,3 +60,13 @@ class RandomState:
             "numpy": self.numpy,
             "python": self.python,
         }
+
+
+def generator_of_sample(seed: int, iteration: int, index: int) -> torch.Generator:
+    """A generator for one sample; the same whichever rank makes the sample."""
+    entropy = int.from_bytes(_digest(seed, iteration, "sample", index), "little")
+    return torch.Generator().manual_seed(entropy)
+
+
+def _digest(*parts: object) -> bytes:
+    return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()

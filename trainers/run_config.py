@@ -39,6 +39,18 @@ def _time(_: object, __: Attribute[str], text: str) -> None:
         )
 
 
+def _share_or_whole(_: object, __: Attribute[float], gpus: float) -> None:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(
+            f"must be a whole number, a share of one GPU between 0 and 1, or 0; found {gpus:g}"
+        )
+
+
+def _none_or_count(_: object, __: Attribute[Any], number: int | None) -> None:
+    if number is not None and number < 0:
+        raise ValueError(f"must be 0 or more, or null for any number of times; found {number}")
+
+
 def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]) -> None:
     names = [dataset.name for dataset in datasets]
     if len(set(names)) != len(names):
@@ -75,13 +87,31 @@ class WandbConfig:
 
 @frozen(kw_only=True)
 class ResourcesConfig:
-    """What one run asks of a machine."""
+    """What one run asks of each of its nodes."""
 
-    gpus: int = field(default=1, validator=ge(0))
+    gpus: float = field(default=1.0, validator=[ge(0), _share_or_whole])
+    """A whole number, a share of one GPU, such as 0.5, or 0."""
+    nodes: int = field(default=1, validator=ge(1))
     cpus: int = field(default=2, validator=ge(1))
     memory_gb: float = field(default=8.0, validator=gt(0))
     time: str = field(default="24:00:00", validator=_time)
     """At most so long, as HH:MM:SS or days-HH:MM:SS."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.nodes > 1 and self.gpus != int(self.gpus):
+            raise ValueError(
+                f"gpus: found {self.gpus:g} on each of {self.nodes} nodes; must be a whole number, "
+                "or 0 for one process on each, if there are several nodes"
+            )
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Processes that train the run together on a node: one for each GPU, and at least one."""
+        return max(1, int(self.gpus))
+
+    @property
+    def num_ranks(self) -> int:
+        return self.nodes * self.ranks_per_node
 
     @property
     def time_s(self) -> int:
@@ -89,6 +119,22 @@ class ResourcesConfig:
         assert match is not None
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return ((24 * days + hours) * 60 + minutes) * 60 + seconds
+
+
+@frozen(kw_only=True)
+class RetriesConfig:
+    """How often a run is started again by itself after an attempt has ended, by cause.
+
+    None stands for any number of times.
+    """
+
+    preempted: int | None = field(default=None, validator=_none_or_count)
+    time_limit: int | None = field(default=None, validator=_none_or_count)
+    node_failure: int | None = field(default=10, validator=_none_or_count)
+    out_of_memory: int | None = field(default=1, validator=_none_or_count)
+    crashed: int | None = field(default=2, validator=_none_or_count)
+    without_progress: int = field(default=10, validator=ge(1))
+    """Attempts in a row, whatever their causes, that saved no further iteration: then it ends."""
 
 
 @frozen(kw_only=True)
@@ -111,11 +157,15 @@ class RunConfig:
     metrics: MetricsConfig = field(factory=MetricsConfig)
     wandb: WandbConfig = field(factory=WandbConfig)
     resources: ResourcesConfig = field(factory=ResourcesConfig)
+    retries: RetriesConfig = field(factory=RetriesConfig)
     python_path: tuple[Path, ...] = ()
     """Folders with the user's own modules."""
 
     def verify(self) -> tuple[bool, str]:
         """Whether the run can be of use, and the reason."""
+        batch_size, num_ranks = self.trainer.batch_size, self.resources.num_ranks
+        if batch_size % num_ranks:
+            return False, uneven_batch(batch_size, num_ranks)
         return self.trainer.verify()
 
     @property
@@ -138,3 +188,13 @@ class RunConfig:
             "architecture": to_plain(self.architecture),
             "trainer": {key: trainer[key] for key in trainer if key not in _NO_PART_OF_RESULT},
         }
+
+
+def uneven_batch(batch_size: int, num_ranks: int) -> str:
+    """Why so many ranks cannot share a batch, and what they could share."""
+    below = batch_size // num_ranks * num_ranks
+    nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
+    return (
+        f"trainer.batch_size is {batch_size}, which the {num_ranks} ranks of the run (nodes x gpus "
+        f"in resources) cannot share evenly; nearest batch sizes that they can: {nearest}"
+    )

@@ -43,7 +43,7 @@ def train(
     Args:
         save: Commits a checkpoint of trainer, model, optimizer and the random state it is given.
         random_state: Of the generators at the beginning of the next iteration.
-        should_stop: Asked after every iteration.
+        should_stop: Asked after every iteration; gives the same answer on all ranks.
         report: Told of every iteration, after everything that must not be lost.
     """
     random_state.apply()
@@ -51,7 +51,8 @@ def train(
         remaining = num_iterations - trainer.iteration
         for stats in trainer.iterate(remaining, model, optimizer, device):
             done, stop = trainer.iteration == num_iterations, should_stop()
-            random_state = RandomState.of_iteration(trainer.seed, trainer.iteration)
+            rank = trainer.process_group.rank
+            random_state = RandomState.of_iteration(trainer.seed, trainer.iteration, rank)
             if stats.iteration % write_every == 0:
                 writer.write(stats.iteration, _scalars(stats, trainer.batch_size))
             if done or stop:

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from trainers.process_group import ALONE, ProcessGroup
+from trainers.temporaries import Fence, unfenced
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,12 +31,19 @@ class Trainer(ABC):
     """Iterations completed so far, over all restarts."""
 
     batch_size: int
+    """Samples of an iteration, over all ranks."""
 
     learning_rate: float
     """The highest learning rate; the optimizer's schedule scales it down."""
 
     seed: int = 0
     """The run's seed; what is drawn in an iteration depends on this and on the iteration alone."""
+
+    process_group: ProcessGroup = ALONE
+    """The ranks that share each batch."""
+
+    fence: Fence = staticmethod(unfenced)
+    """To be asked before a file of the run is made final, see `temporaries`."""
 
     @abstractmethod
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
@@ -50,7 +60,8 @@ class Trainer(ABC):
         """Train for `num_iterations` more iterations, yielding after each one.
 
         At every yield `self.iteration`, the model and the optimizer agree, so that the caller may
-        save them there, or break out for good.
+        save them there, or break out for good. All ranks make the same steps and report the same
+        loss, that of the whole batch.
         """
 
     @abstractmethod
@@ -70,7 +81,8 @@ class Trainer(ABC):
         Args:
             model: Tells which shapes to cut out of the volumes.
             task: Turns ground truth into targets and weights.
-            snapshot_container: The OME-Zarr folder for pictures of what the trainer saw.
+            snapshot_container: The OME-Zarr folder for pictures of what the trainer saw; for one
+                rank only.
         """
 
     def state_dict(self) -> dict[str, Any]:

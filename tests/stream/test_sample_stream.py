@@ -93,6 +93,18 @@ def test_the_samples_are_the_same_for_any_number_of_workers(spec: StreamSpec) ->
         assert batches == expected[start_iteration:]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_parts_of_a_batch_hold_the_samples_of_the_whole(spec: StreamSpec, num_workers: int) -> None:
+    """Whoever makes a sample, and whatever else it makes: the sample is the same."""
+    with SampleStream(spec, 0, 0) as stream:
+        whole = [stream.next() for _ in range(3)]
+
+    for indices in (range(1), range(1, 3)):
+        with SampleStream(spec, num_workers, 0, indices) as stream:
+            parts = [contents(stream.next()) for _ in range(3)]
+        assert parts == [contents(batch[indices.start : indices.stop]) for batch in whole]
+
+
 def test_errors_of_a_worker_arrive_with_its_traceback(spec: StreamSpec) -> None:
     """A worker has one thread per library, and has not imported torch."""
     failing = with_augment(spec, "ReportConfig")

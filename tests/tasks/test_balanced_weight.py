@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from trainers.tasks.balanced_weight import balanced_weight
 
@@ -46,3 +47,22 @@ def test_nothing_known() -> None:
     nothing = np.zeros((2, 3, 4, 4), dtype=bool)
 
     assert not balanced_weight(~nothing, nothing).any()
+
+
+def test_parts_of_a_batch_weigh_what_they_do_in_the_whole() -> None:
+    """A part that knows the counts of the whole batch gives its voxels the same weights."""
+    rng = np.random.default_rng(0)
+    positive, known = rng.random((2, 4, 3, 5)) < [[[[0.3]]], [[[0.8]]]]
+    whole = balanced_weight(positive, known)
+    counts: list[npt.NDArray[np.int64]] = []
+
+    def note(of_part: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        counts.append(of_part)
+        return of_part
+
+    halves = [(positive[part], known[part]) for part in (slice(2), slice(2, 4))]
+    for half in halves:
+        balanced_weight(*half, note)
+    parts = [balanced_weight(*half, lambda _: counts[0] + counts[1]) for half in halves]
+
+    assert np.array_equal(np.concatenate(parts), whole)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorstore as ts
-from gunpowder import Coordinate, Roi
+from funlib.geometry import Coordinate, Roi
 
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.stored_array import SPATIAL_AXES

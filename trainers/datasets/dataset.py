@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from gunpowder import Coordinate
+from funlib.geometry import Coordinate
 
 from trainers.datasets.array import Array
 from trainers.datasets.array_info import ArrayInfo, read_array_info

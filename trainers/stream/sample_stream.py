@@ -21,17 +21,30 @@ class SampleStream:
     Args:
         num_workers: Processes that make samples ahead of time; 0 makes them when asked, in here.
         start_iteration: The iteration of the first batch.
+        indices: Make these samples of each batch only; by default all of them.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
     """
 
-    def __init__(self, spec: StreamSpec, num_workers: int, start_iteration: int) -> None:
+    def __init__(
+        self,
+        spec: StreamSpec,
+        num_workers: int,
+        start_iteration: int,
+        indices: range | None = None,
+    ) -> None:
         self._spec = spec
+        self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
         self._resources = ExitStack()
         self._maker: SampleMaker | WorkerPool = (
-            WorkerPool(spec, num_workers=num_workers, start_iteration=start_iteration)
+            WorkerPool(
+                spec,
+                num_workers=num_workers,
+                start_iteration=start_iteration,
+                indices=self._indices,
+            )
             if num_workers
             else SampleMaker(spec)
         )
@@ -59,8 +72,6 @@ class SampleStream:
             ConfigError: An augment does not.
             StreamError: Anything else went wrong; holds the traceback of where it did.
         """
-        samples = [
-            self._maker.sample(self._iteration, index) for index in range(self._spec.batch_size)
-        ]
+        samples = [self._maker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
         return samples

@@ -26,18 +26,23 @@ class WorkerPool:
     Workers run from entering the `with` block until leaving it. Ahead of what was asked for they
     make the samples of a batch, and two each.
 
+    Args:
+        indices: Of the samples of each batch that are to be made.
+
     Raises:
         ConfigError: The workers could not import a part of the spec.
     """
 
-    def __init__(self, spec: StreamSpec, *, num_workers: int, start_iteration: int) -> None:
+    def __init__(
+        self, spec: StreamSpec, *, num_workers: int, start_iteration: int, indices: range
+    ) -> None:
         self._pickled_spec = _pickle(spec)
         self._num_workers = num_workers
-        self._max_ahead = spec.batch_size + _JOBS_PER_WORKER * num_workers
+        self._max_ahead = len(indices) + _JOBS_PER_WORKER * num_workers
         self._jobs = (
             (iteration, index)
             for iteration in itertools.count(start_iteration)
-            for index in range(spec.batch_size)
+            for index in indices
         )
         self._num_ahead = 0
         self._answers: dict[Job, Sample | Exception] = {}

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
+Total = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+"""From counts over some samples of a batch to those over all of its samples."""
+
+
+def these_are_all(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The Total of samples that are the whole batch."""
+    return counts
+
 
 def balanced_weight(
-    positive: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]
+    positive: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], total: Total = these_are_all
 ) -> npt.NDArray[np.float32]:
     """Let all positives together weigh as much as all negatives: half of the known voxels each.
 
@@ -20,7 +30,9 @@ def balanced_weight(
         sums: npt.NDArray[np.int64] = voxels.sum(axis=other_axes, keepdims=True)
         return sums
 
-    half = count(known) / 2
-    positive_weight = half / np.maximum(count(known & positive), 1)
-    negative_weight = half / np.maximum(count(known & ~positive), 1)
-    return (np.where(positive, positive_weight, negative_weight) * known).astype(np.float32)
+    num_known, num_positive = total(np.stack([count(known), count(known & positive)]))
+    half = num_known / 2
+    positive_weight = half / np.maximum(num_positive, 1)
+    negative_weight = half / np.maximum(num_known - num_positive, 1)
+    weight: npt.NDArray[np.float64] = np.where(positive, positive_weight, negative_weight) * known
+    return weight.astype(np.float32)

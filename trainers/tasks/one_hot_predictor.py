@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
+from trainers.tasks.balanced_weight import Total, these_are_all
 from trainers.tasks.predictor import Context, Predictor
 
 
@@ -45,12 +46,16 @@ class OneHotPredictor(Predictor):
         return np.stack([mask != 0] * self.num_channels).astype(np.uint8)
 
     def create_weight(
-        self, gt: npt.NDArray[Any], target: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]
+        self,
+        gt: npt.NDArray[Any],
+        target: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.uint8],
+        total: Total = these_are_all,
     ) -> npt.NDArray[np.float32]:
         """Gives every class the same total; a voxel's weight is the same in all channels."""
         members = (target != 0) & (mask != 0)
         other_axes = (0, *range(2, target.ndim))
-        sizes = members.sum(axis=other_axes, keepdims=True)
+        sizes = total(members.sum(axis=other_axes, keepdims=True))
         weight_of_class = sizes.sum() / (self.num_channels * np.maximum(sizes, 1))
         weight = (members * weight_of_class).sum(axis=1, keepdims=True)
         return np.repeat(weight, self.num_channels, axis=1).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainers.tasks.balanced_weight import balanced_weight
+from trainers.tasks.balanced_weight import Total, balanced_weight, these_are_all
 
 if TYPE_CHECKING:
     import gunpowder
@@ -48,13 +48,20 @@ class Predictor(ABC):
         """1 where the target is known, `[K, *out]`; `mask` is nonzero where `gt` is known."""
 
     def create_weight(
-        self, gt: npt.NDArray[Any], target: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]
+        self,
+        gt: npt.NDArray[Any],
+        target: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.uint8],
+        total: Total = these_are_all,
     ) -> npt.NDArray[np.float32]:
         """Weights of the loss for one batch: positive targets balance the others in each channel.
 
         `gt` is `[B, *out]`, everything else `[B, K, *out]`; the weight is 0 where `mask` is 0.
+
+        Args:
+            total: For samples that are a part of the batch: adds up what is counted in each part.
         """
-        return balanced_weight(target > 0, mask != 0)
+        return balanced_weight(target > 0, mask != 0, total)
 
     def gt_region_for_roi(
         self, roi: gunpowder.Roi, voxel_size: gunpowder.Coordinate, units_per_nm: int = 1

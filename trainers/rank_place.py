@@ -1,0 +1,61 @@
+"""Which of a run's processes this one is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from trainers.errors import ConfigError
+
+_VARIABLES = {
+    "rank": "RANK",
+    "size": "WORLD_SIZE",
+    "local_rank": "LOCAL_RANK",
+    "local_size": "LOCAL_WORLD_SIZE",
+}
+
+
+@frozen(kw_only=True)
+class RankPlace:
+    """The place of one rank: of a run that is trained by one process unless told otherwise."""
+
+    rank: int = field(default=0, validator=ge(0))
+    size: int = field(default=1, validator=ge(1))
+    """Ranks of the run."""
+    local_rank: int = field(default=0, validator=ge(0))
+    local_size: int = field(default=1, validator=ge(1))
+    """Ranks of the run on this node."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.rank >= self.size or self.local_rank >= self.local_size:
+            raise ValueError("a rank must be smaller than the number of ranks")
+        if self.local_size > self.size:
+            raise ValueError("a node has more ranks than there are")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> RankPlace:
+        """As torchrun's variables tell; one rank if there are none.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
+        found = {name: environ[name] for name in _VARIABLES.values() if name in environ}
+        if not found:
+            return cls()
+        try:
+            return cls(**{key: int(found[name]) for key, name in _VARIABLES.items()})
+        except (KeyError, ValueError) as error:
+            shown = ", ".join(f"{name}={value}" for name, value in found.items())
+            what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+            raise ConfigError(
+                f"the environment does not tell which rank this is: {what}. Found {shown}; set "
+                f"all of {', '.join(_VARIABLES.values())} to whole numbers as torchrun does, or "
+                "none of them for a run of one rank"
+            ) from error
+
+    @property
+    def is_on_one_node(self) -> bool:
+        return self.size == self.local_size
