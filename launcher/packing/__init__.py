@@ -1,0 +1,1 @@
+"""Which run goes into which job: pure functions."""

@@ -1,0 +1,104 @@
+"""What runs ask for, what a node has to give, and both in units that add up exactly."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, optional
+
+GPU = 10**17
+"""Units of one GPU. Shares are counted as they are written: ten of 0.1 fill a GPU."""
+GB = 10**9
+"""Units of one GB of memory."""
+
+
+@frozen(kw_only=True)
+class Demand:
+    """What one run asks for; GPUs, CPUs and memory on each of its nodes."""
+
+    name: str
+    nodes: int = field(default=1, validator=ge(1))
+    gpus: float = field(validator=ge(0))
+    """None, a share of one, or a whole number."""
+    cpus: int = field(validator=ge(0))
+    memory_gb: float = field(validator=ge(0))
+    time_s: int = field(validator=gt(0))
+
+    def __attrs_post_init__(self) -> None:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(
+                f"gpus must be a share below 1, or a whole number; found {self.gpus:g}"
+            )
+        if self.nodes > 1 and 0 < self.gpus < 1:
+            raise ValueError(f"a run over {self.nodes} nodes needs whole GPUs; found {self.gpus:g}")
+
+
+@frozen(kw_only=True)
+class NodeShape:
+    """What one node has to give."""
+
+    gpus: int = field(validator=ge(0))
+    cpus: int = field(validator=ge(1))
+    memory_gb: float = field(validator=gt(0))
+
+
+@frozen(kw_only=True)
+class PackLimits:
+    """What jobs may be like."""
+
+    shape: NodeShape
+    time_limit_s: int | None = field(default=None, validator=optional(gt(0)))
+    """The longest job; a longer run is in a job of this length, which is requeued."""
+    nodes_per_pack: int = field(default=1, validator=ge(1))
+    """Nodes of a job, if there are runs for so many; a run over more nodes makes a larger job."""
+    max_nodes: int | None = field(default=None, validator=optional(ge(1)))
+    """The most nodes of one job."""
+    runs_per_pack: int | None = field(default=None, validator=optional(ge(1)))
+    """Runs of a job; they take turns where they do not fit side by side. None: as many as fit."""
+    max_packs: int | None = field(default=None, validator=optional(ge(1)))
+    """The most jobs; runs take turns where there would be more."""
+
+
+@frozen
+class Size:
+    """The demand of a run on each of its nodes, or what a node has, in exact units."""
+
+    nodes: int
+    whole: int
+    """GPUs for the run alone."""
+    share: int
+    """Of one further GPU, in units of 1 / GPU."""
+    cpus: int
+    memory: int
+
+    @property
+    def gpu_units(self) -> int:
+        return self.whole * GPU + self.share
+
+    def fractions(self, node: Size) -> tuple[float, float, float]:
+        """GPUs, CPUs and memory as fractions of what the node has."""
+        return (
+            self.gpu_units / (node.whole * GPU) if node.whole else 0.0,
+            self.cpus / node.cpus,
+            self.memory / node.memory,
+        )
+
+
+def gpu_units(gpus: float) -> int:
+    """A share of a GPU; rounded up where it is finer than the units."""
+    return ceil(Fraction(repr(gpus)) * GPU)
+
+
+def size_of(demand: Demand) -> Size:
+    """What a run takes; rounded up where it is finer than the units."""
+    whole = int(demand.gpus)
+    share = 0 if whole else gpu_units(demand.gpus)
+    memory = ceil(Fraction(repr(demand.memory_gb)) * GB)
+    return Size(demand.nodes, whole, share, demand.cpus, memory)
+
+
+def size_of_node(shape: NodeShape) -> Size:
+    """What a node has; rounded down where it is finer than the units."""
+    return Size(1, shape.gpus, 0, shape.cpus, floor(Fraction(repr(shape.memory_gb)) * GB))

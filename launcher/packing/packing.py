@@ -1,0 +1,155 @@
+"""Which runs go into which job, and where in it: as few nodes as can be, and no node overfull."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from launcher.errors import DoesNotFitError
+from launcher.packing.bound import lower_bound
+from launcher.packing.demand import GB, Demand, NodeShape, PackLimits, Size, size_of, size_of_node
+from launcher.packing.jobs import Job, joined, taking_turns
+from launcher.packing.misfit import misfits
+from launcher.packing.search import best_groups
+
+__all__ = [
+    "Demand",
+    "NodeShape",
+    "PackLimits",
+    "Packing",
+    "Placed",
+    "PlannedPack",
+    "misfits",
+    "pack",
+]
+
+
+@frozen(kw_only=True)
+class Placed:
+    """A run in a pack."""
+
+    demand: Demand
+    nodes: tuple[int, ...]
+    """Numbers of its nodes in the pack."""
+    gpus: tuple[tuple[int, ...], ...]
+    """Numbers of its GPUs on each of its nodes; a share: of the one that it shares."""
+    begin_s: int
+    """When it starts in the life of the job; above 0, it takes its turn."""
+
+
+@frozen(kw_only=True)
+class PlannedPack:
+    """A job: its members, and what it has to ask for, which is enough for them at any time."""
+
+    members: tuple[Placed, ...]
+    """In the order of their starts."""
+    num_nodes: int
+    gpus_per_node: int
+    cpus_per_node: int
+    memory_gb_per_node: float
+    time_s: int
+
+
+@frozen(kw_only=True)
+class Packing:
+    """Jobs for all the runs."""
+
+    packs: tuple[PlannedPack, ...]
+    num_nodes: int
+    """Of all packs."""
+    lower_bound: int
+    """So many nodes at least are needed for all runs side by side."""
+    idle_gpus: float
+    """Fraction of the nodes' GPUs that the runs which begin at once leave idle."""
+    idle_cpus: float
+    idle_memory: float
+
+
+def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
+    """Place all runs; equal arguments give equal packings.
+
+    A share of a GPU is of one GPU, whole GPUs are for one run alone, and a run over several nodes
+    has the same on each. Of the packings that are tried, the one with the fewest nodes is taken;
+    of several, the one whose nodes wait least for the last of their runs.
+
+    Raises:
+        DoesNotFitError: Some runs fit into no job, or the jobs would be too many.
+    """
+    if faults := misfits(demands, limits):
+        raise DoesNotFitError("\n".join(faults))
+    if not demands:
+        return _packing((), limits.shape, 0)
+    sizes: dict[tuple[int, float, int, float], Size] = {}
+    runs: dict[Size, list[int]] = {}
+    for index, demand in enumerate(demands):
+        key = (demand.nodes, demand.gpus, demand.cpus, demand.memory_gb)
+        if key not in sizes:
+            sizes[key] = size_of(demand)
+        runs.setdefault(sizes[key], []).append(index)
+    times_s = [demand.time_s for demand in demands]
+    node = size_of_node(limits.shape)
+    bound = lower_bound({size: len(of_size) for size, of_size in runs.items()}, node)
+    jobs = joined(best_groups(runs, times_s, limits, node, bound), limits)
+    if limits.max_packs is not None and len(jobs) > limits.max_packs:
+        jobs = taking_turns(jobs, limits)
+    packs = [_planned(job, demands, limits) for job in jobs]
+    return _packing(_alike_together(packs), limits.shape, bound)
+
+
+def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> PlannedPack:
+    members = tuple(
+        Placed(demand=demands[run.index], nodes=run.nodes, gpus=run.gpus, begin_s=run.begin_s)
+        for run in job.runs
+    )
+    asked = job.peak()
+    time_s = job.time_s
+    if limits.time_limit_s is not None:
+        time_s = min(time_s, limits.time_limit_s)
+    return PlannedPack(
+        members=members,
+        num_nodes=job.num_nodes,
+        gpus_per_node=asked.whole,
+        cpus_per_node=asked.cpus,
+        memory_gb_per_node=asked.memory / GB,
+        time_s=time_s,
+    )
+
+
+def _alike_together(packs: Sequence[PlannedPack]) -> tuple[PlannedPack, ...]:
+    """Packs that ask for the same one after the other: each such row is an array of jobs."""
+    rows: dict[tuple[float, ...], list[PlannedPack]] = {}
+    for pack in packs:
+        asked = (
+            pack.num_nodes,
+            pack.gpus_per_node,
+            pack.cpus_per_node,
+            pack.memory_gb_per_node,
+            pack.time_s,
+        )
+        rows.setdefault(asked, []).append(pack)
+    return tuple(pack for row in rows.values() for pack in row)
+
+
+def _packing(packs: tuple[PlannedPack, ...], shape: NodeShape, bound: int) -> Packing:
+    num_nodes = sum(pack.num_nodes for pack in packs)
+    gpus = cpus = memory_gb = 0.0
+    for pack in packs:
+        for member in pack.members:
+            if member.begin_s == 0:
+                demand = member.demand
+                gpus += demand.nodes * demand.gpus
+                cpus += demand.nodes * demand.cpus
+                memory_gb += demand.nodes * demand.memory_gb
+    return Packing(
+        packs=packs,
+        num_nodes=num_nodes,
+        lower_bound=bound,
+        idle_gpus=_idle(gpus, num_nodes * shape.gpus),
+        idle_cpus=_idle(cpus, num_nodes * shape.cpus),
+        idle_memory=_idle(memory_gb, num_nodes * shape.memory_gb),
+    )
+
+
+def _idle(used: float, present: float) -> float:
+    return max(0.0, 1 - used / present) if present else 0.0
