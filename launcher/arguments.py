@@ -6,7 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.errors import LauncherError
+
 ROOT = Path("experiments")
+
+_RESUBMITTABLE = ("failed", "waiting", "cancelled")
 
 _EXIT_CODES = """exit codes:
     0  ok
@@ -14,7 +18,8 @@ _EXIT_CODES = """exit codes:
     2  usage or config
     3  nothing to do
     4  does not fit
-    5  the job was not started
+    5  the job was not started, or Slurm did not answer
+    6  some jobs were submitted, the others refused
   130  interrupted
 """
 
@@ -29,12 +34,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_submit(commands)
+    _add_resubmit(commands)
     _add_status(commands)
+    _add_logs(commands)
+    _add_explain(commands)
     _add_cancel(commands)
-    commands.add_parser("clusters", help="list the places to run at")
+    _add_clusters(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
+    if arguments.command == "logs" and arguments.follow and arguments.json:
+        parser.error("--json gives a log as it is; leave out --json or --follow")
     if rest:
         if arguments.command != "submit" or any(each.startswith("-") for each in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -59,27 +69,153 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     submit.add_argument(
         "--cluster", required=True, metavar="NAME", help="see `launch clusters`; or a .yaml file"
     )
+    _add_slurm_options(submit)
     submit.add_argument(
         "--root", type=Path, default=ROOT, metavar="DIR", help="folder of experiments [%(default)s]"
     )
-    submit.add_argument("--dry-run", action="store_true", help="show the placement, write nothing")
-    submit.add_argument(
-        "--wait", action="store_true", help="show progress until all runs have ended"
-    )
+    _add_ways(submit)
     submit.add_argument(
         "--allow-invalid", action="store_true", help="submit runs whose verify() says no"
     )
 
 
+def _add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    resubmit = commands.add_parser(
+        "resubmit",
+        help="start again the runs of an experiment that have failed, wait, or were cancelled",
+        description="Start again the runs in some states, with new budgets of retries and where "
+        "they were submitted before. What they train is read from their folders; `launch submit` "
+        "changes what may change.",
+    )
+    _add_folder(resubmit, "of an experiment, or of one run")
+    resubmit.add_argument(
+        "--state",
+        required=True,
+        type=_states,
+        metavar="STATE,...",
+        help=f"which runs: any of {', '.join(_RESUBMITTABLE)}",
+    )
+    resubmit.add_argument(
+        "--cluster", metavar="NAME", help="instead of the one that the runs were submitted to"
+    )
+    _add_slurm_options(resubmit)
+    _add_ways(resubmit)
+
+
+def _add_ways(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dry-run", action="store_true", help="show the placement, write nothing")
+    command.add_argument(
+        "--wait", action="store_true", help="show progress until all runs have ended"
+    )
+
+
+def _add_folder(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument(
+        "folder", nargs="?", type=Path, default=ROOT, metavar="DIR", help=f"{what} [%(default)s]"
+    )
+
+
+def _states(text: str) -> list[str]:
+    states = text.split(",")
+    if unknown := [state for state in states if state not in _RESUBMITTABLE]:
+        known = ", ".join(_RESUBMITTABLE)
+        raise argparse.ArgumentTypeError(f"found {unknown[0]!r}; must be among {known}")
+    return states
+
+
+def _add_slurm_options(submit: argparse.ArgumentParser) -> None:
+    slurm = submit.add_argument_group(
+        "for Slurm, instead of what the cluster config and Slurm itself say"
+    )
+    slurm.add_argument("--partition", metavar="NAME", help="queue to submit to")
+    slurm.add_argument("--account", metavar="NAME", help="who pays")
+    slurm.add_argument("--qos", metavar="NAME", help="quality of service: limits and priority")
+    slurm.add_argument(
+        "--time", metavar="HH:MM:SS", help="the longest job; longer runs go on in the next one"
+    )
+    slurm.add_argument("--nodes", type=_positive, metavar="N", help="nodes of one job")
+    slurm.add_argument(
+        "--pack",
+        type=_pack,
+        metavar="auto|none|N",
+        help="runs of one job: as many as fit, one, or at most N [auto]",
+    )
+
+
+def refuse_slurm_options(arguments: argparse.Namespace, cluster: str) -> None:
+    """Refuse what only Slurm can heed.
+
+    Raises:
+        LauncherError: Such an option is given.
+    """
+    names = ("partition", "account", "qos", "time", "nodes", "pack")
+    given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
+    if given:
+        raise LauncherError(
+            f"{', '.join(given)}: only for clusters of kind slurm, and {cluster} is none; leave it "
+            "out, or see `launch clusters` for others"
+        )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}; must be a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}; must be a whole number above 0")
+    return int(text)
+
+
+def _pack(text: str) -> str | int:
+    if text in ("auto", "none"):
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; must be auto, none, or a whole number above 0"
+        )
+    return int(text)
+
+
+def _add_clusters(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    clusters = commands.add_parser(
+        "clusters",
+        help="list the places to run at, or explain one",
+        description="List the places to run at. With a name: every value that holds there and "
+        "where it comes from, and what Slurm says about its partitions.",
+    )
+    clusters.add_argument("name", nargs="?", metavar="NAME", help="from the list; or a .yaml file")
+
+
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status = commands.add_parser("status", help="show how runs are getting on")
-    status.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=ROOT,
-        metavar="DIR",
-        help="of experiments, of one experiment, or of one run [%(default)s]",
+    _add_folder(status, "of experiments, of one experiment, or of one run")
+
+
+def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    logs = commands.add_parser("logs", help="show what a run has printed")
+    _add_run(logs)
+    logs.add_argument(
+        "-f", "--follow", action="store_true", help="go on, over all attempts, until the run ends"
+    )
+    logs.add_argument("--attempt", type=_count, metavar="N", help="from 0 [the newest]")
+    logs.add_argument(
+        "--rank", type=_count, default=0, metavar="N", help="process of the attempt [%(default)s]"
+    )
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain", help="tell why a run waits, goes on or has ended, and what to do"
+    )
+    _add_run(explain)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "run", metavar="RUN", help=f"its folder; or its name, or EXPERIMENT/NAME, under {ROOT}"
     )
 
 

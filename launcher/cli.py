@@ -19,27 +19,36 @@ import attrs
 
 from launcher import exit_codes
 from launcher.arguments import parse
-from launcher.errors import DoesNotFitError, LauncherError, SubmissionError
+from launcher.errors import DoesNotFitError, LauncherError, SlurmError, SubmissionError
 from trainers.errors import TrainerError
 
 if TYPE_CHECKING:
-    from launcher.cluster_config import LocalClusterConfig
-    from launcher.experiment import Experiment
-    from launcher.progress import Progress
-    from launcher.status import RunStatus
+    from launcher.clusters.cluster_config import ClusterConfig
+    from launcher.experiment.experiment import Experiment
+    from launcher.looking.progress import Progress
+    from launcher.looking.status import RunStatus
+    from launcher.submission.submission import Submission
     from trainers.run_folder import RunFolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; the result is one of `launcher.exit_codes`."""
     arguments = parse(argv)
-    commands = {"submit": _submit, "status": _status, "cancel": _cancel, "clusters": _clusters}
+    commands = {
+        "submit": _submit,
+        "resubmit": _resubmit,
+        "status": _status,
+        "logs": _logs,
+        "explain": _explain,
+        "cancel": _cancel,
+        "clusters": _clusters,
+    }
     try:
         code = commands[arguments.command](arguments)
         sys.stdout.flush()
     except DoesNotFitError as error:
         return _refuse(error, exit_codes.DOES_NOT_FIT)
-    except SubmissionError as error:
+    except (SubmissionError, SlurmError) as error:
         return _refuse(error, exit_codes.REFUSED)
     except (LauncherError, TrainerError) as error:
         return _refuse(error, exit_codes.UNUSABLE)
@@ -58,38 +67,63 @@ def _refuse(error: Exception, code: int) -> int:
 
 
 def _submit(arguments: Namespace) -> int:
-    from launcher.cluster_config import DebugClusterConfig, read_cluster
-    from launcher.cluster_search import find_cluster
-    from launcher.experiment import read_experiment
-    from launcher.plan import refuse_invalid
+    from launcher.experiment.experiment import read_experiment
+    from launcher.experiment.plan import refuse_invalid
 
-    cluster = read_cluster(find_cluster(arguments.cluster))
+    cluster = _read_cluster(arguments)
     experiment = read_experiment(arguments.file, arguments.overrides)
     if not arguments.allow_invalid:
         refuse_invalid(experiment.runs)
+    return _submit_to(cluster, arguments, experiment)
+
+
+def _resubmit(arguments: Namespace) -> int:
+    from launcher.submission.resubmission import choose_again
+
+    folder, states = arguments.folder.absolute(), arguments.state
+    again = choose_again(folder, states, cluster=arguments.cluster)
+    if again is None:
+        print(f"nothing to do: no run is {' or '.join(states)}", file=sys.stderr)
+        if arguments.json:
+            _print_json({"runs": []})
+        return exit_codes.NOTHING_TO_DO
+    arguments.cluster, arguments.root = again.cluster, again.folder.path.parent
+    arguments.overrides = []
+    return _submit_to(_read_cluster(arguments), arguments, again.experiment)
+
+
+def _read_cluster(arguments: Namespace) -> ClusterConfig:
+    from launcher.arguments import refuse_slurm_options
+    from launcher.clusters.cluster_config import read_cluster
+    from launcher.clusters.cluster_search import find_cluster
+
+    cluster = read_cluster(find_cluster(arguments.cluster))
+    if cluster.kind != "slurm":
+        refuse_slurm_options(arguments, arguments.cluster)
+    return cluster
+
+
+def _submit_to(cluster: ClusterConfig, arguments: Namespace, experiment: Experiment) -> int:
+    from launcher.clusters.cluster_config import DebugClusterConfig
+    from launcher.submission.dispatch import dispatch
+
     if isinstance(cluster, DebugClusterConfig):
         return _submit_here(arguments, experiment)
-    return _submit_locally(arguments, experiment, cluster)
+    say = partial(print, file=sys.stderr, flush=True)
+    return _report(arguments, dispatch(experiment, cluster, arguments, say))
 
 
-def _submit_locally(
-    arguments: Namespace, experiment: Experiment, cluster: LocalClusterConfig
-) -> int:
-    from launcher.submission import submit_locally
-    from launcher.submission_report import report_json, report_text
+def _report(arguments: Namespace, submission: Submission) -> int:
+    from launcher.submission.submission_report import report_json, report_text
 
-    submission = submit_locally(
-        experiment,
-        arguments.overrides,
-        cluster,
-        root=arguments.root,
-        dry_run=arguments.dry_run,
-    )
     report = report_json(submission)
     if not arguments.json:
         print(report_text(submission), flush=True)
     code = exit_codes.OK if submission.due else exit_codes.NOTHING_TO_DO
-    if arguments.wait and not arguments.dry_run:
+    if submission.refusal:
+        print(f"the other jobs were refused: {submission.refusal}", file=sys.stderr)
+        code = exit_codes.PARTLY_SUBMITTED
+    elif arguments.wait and not arguments.dry_run:
         statuses = _wait([run.folder for run in submission.runs], silent=arguments.json)
         report["statuses"] = [attrs.asdict(status) for status in statuses]
         if any(status.state != "finished" for status in statuses):
@@ -100,8 +134,8 @@ def _submit_locally(
 
 
 def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
-    from launcher.debug_run import first_due, run_here
-    from launcher.status import read_statuses
+    from launcher.looking.status import read_statuses
+    from launcher.submission.debug_run import first_due, run_here
     from launcher.tables import short
     from trainers.exit_codes import FINISHED, STOPPED
 
@@ -124,7 +158,7 @@ def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
 
 
 def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
-    from launcher.watch import watch
+    from launcher.looking.watch import watch
 
     progress = _progress()
     statuses: list[RunStatus] = []
@@ -135,7 +169,7 @@ def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
 
 
 def _progress() -> Progress:
-    from launcher.progress import LineProgress, ScreenProgress
+    from launcher.looking.progress import LineProgress, ScreenProgress
 
     if not sys.stdout.isatty():
         return LineProgress()
@@ -144,43 +178,99 @@ def _progress() -> Progress:
 
 
 def _status(arguments: Namespace) -> int:
-    from launcher.status import find_runs, read_statuses
+    from launcher.looking.status import find_runs, read_statuses
     from launcher.tables import status_table, summary
 
     statuses = read_statuses(find_runs(arguments.folder.absolute()))
+    data = list(map(attrs.asdict, statuses))
+    return _tell(arguments, data, f"{status_table(statuses)}\n{summary(statuses)}")
+
+
+def _logs(arguments: Namespace) -> int:
+    from launcher.arguments import ROOT
+    from launcher.experiment.run_search import find_run
+    from launcher.looking.run_log import choose_log, log_json, read_log
+    from launcher.tables import short
+
+    run = find_run(arguments.run, ROOT)
+    if arguments.follow and _follow(run, arguments):
+        return exit_codes.OK
+    log = choose_log(run, attempt=arguments.attempt, rank=arguments.rank)
     if arguments.json:
-        _print_json([attrs.asdict(status) for status in statuses])
+        _print_json(log_json(run, log))
     else:
-        print(status_table(statuses))
-        print(summary(statuses))
+        print(f"==> {short(log.path)} <==", file=sys.stderr, flush=True)
+        print(read_log(log), end="")
     return exit_codes.OK
 
 
+def _follow(run: RunFolder, arguments: Namespace) -> bool:
+    """Whether there was something to show."""
+    from launcher.looking.run_log import RunLog, follow
+    from launcher.looking.watch import end_of
+    from launcher.tables import short
+
+    shown = False
+    for part in follow(run, attempt=arguments.attempt, rank=arguments.rank, is_over=end_of(run)):
+        shown = True
+        if isinstance(part, RunLog):
+            print(f"==> {short(part.path)} <==", file=sys.stderr, flush=True)
+        else:
+            print(part, end="", flush=True)
+    return shown
+
+
+def _explain(arguments: Namespace) -> int:
+    from launcher.arguments import ROOT
+    from launcher.experiment.run_search import find_run
+    from launcher.looking.explanation import explain
+    from launcher.looking.explanation_report import explanation_json, explanation_text
+    from launcher.looking.run_facts import gather
+
+    found = explain(gather(find_run(arguments.run, ROOT)))
+    return _tell(arguments, explanation_json(found), explanation_text(found, time.time()))
+
+
 def _cancel(arguments: Namespace) -> int:
-    from launcher.cancel import cancel_runs
-    from launcher.status import find_runs
+    from launcher.looking.cancel import cancel_runs
+    from launcher.looking.status import find_runs
     from launcher.tables import table
 
     runs = [run for folder in arguments.folders for run in find_runs(folder.absolute())]
     outcomes = cancel_runs(list(dict.fromkeys(runs)))
-    if arguments.json:
-        _print_json([attrs.asdict(outcome) for outcome in outcomes])
-    else:
-        print(table(("RUN", "OUTCOME"), [(each.name, each.outcome) for each in outcomes]))
-    return exit_codes.OK
+    rows = [(each.name, each.outcome) for each in outcomes]
+    return _tell(arguments, list(map(attrs.asdict, outcomes)), table(("RUN", "OUTCOME"), rows))
 
 
 def _clusters(arguments: Namespace) -> int:
-    from launcher.cluster_search import find_clusters
+    from launcher.clusters.cluster_search import find_clusters
     from launcher.tables import short, table
 
+    if arguments.name is not None:
+        return _explain_cluster(arguments)
     clusters = find_clusters()
+    header = ("CLUSTER", "WHAT IT IS", "FROM")
+    rows = [(each.name, each.description, short(each.path)) for each in clusters]
+    return _tell(arguments, list(map(attrs.asdict, clusters)), table(header, rows))
+
+
+def _explain_cluster(arguments: Namespace) -> int:
+    from launcher.clusters.cluster_report import report_cluster, report_json, report_text
+    from launcher.clusters.cluster_search import find_cluster
+    from launcher.slurm.programs import ask_site
+
+    report = report_cluster(find_cluster(arguments.name), ask_site)
+    _tell(arguments, report_json(report), report_text(report))
+    if report.problem is None:
+        return exit_codes.OK
+    return exit_codes.UNUSABLE if report.site else exit_codes.REFUSED
+
+
+def _tell(arguments: Namespace, data: Any, text: str) -> int:
     if arguments.json:
-        _print_json([attrs.asdict(cluster) for cluster in clusters])
+        _print_json(data)
     else:
-        header = ("CLUSTER", "WHAT IT IS", "FROM")
-        rows = [(each.name, each.description, short(each.path)) for each in clusters]
-        print(table(header, rows))
+        print(text)
     return exit_codes.OK
 
 

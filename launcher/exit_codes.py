@@ -11,4 +11,6 @@ NOTHING_TO_DO = 3
 DOES_NOT_FIT = 4
 REFUSED = 5
 """The scheduler, or this machine, did not start the job."""
+PARTLY_SUBMITTED = 6
+"""Some jobs were taken, and the message names them; the runs of the others are as they were."""
 INTERRUPTED = 130

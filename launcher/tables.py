@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launcher.status import RunStatus
+from launcher.looking.status import RunStatus
 from trainers.run_state import STATUSES
 
 _MAX_REASON = 120
@@ -24,20 +24,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def status_table(statuses: Sequence[RunStatus]) -> str:
-    """A line per run."""
+    """A line per run; with its job, where some run has one."""
     several = len({status.experiment for status in statuses}) > 1
-    rows = [
-        (
-            f"{status.experiment}/{status.name}" if several else status.name,
-            status.state,
-            f"{status.iteration} of {status.num_iterations or '?'}",
-            counted(status.attempts),
-            textwrap.shorten(status.reason, _MAX_REASON),
-        )
-        for status in statuses
-    ]
-    header = ("RUN", "STATE", "ITERATION", "ATTEMPTS", "REASON")
-    return table(header, rows)
+    columns = {
+        "RUN": [f"{each.experiment}/{each.name}" if several else each.name for each in statuses],
+        "STATE": [each.state for each in statuses],
+        "ITERATION": [f"{each.iteration} of {each.num_iterations or '?'}" for each in statuses],
+        "ATTEMPTS": [counted(each.attempts) for each in statuses],
+        "JOB": [" ".join(filter(None, (each.job_id, each.job_state))) for each in statuses],
+        "REASON": [textwrap.shorten(each.reason, _MAX_REASON) for each in statuses],
+    }
+    if not any(columns["JOB"]):
+        del columns["JOB"]
+    return table(tuple(columns), zip(*columns.values(), strict=True))
 
 
 def summary(statuses: Sequence[RunStatus]) -> str:

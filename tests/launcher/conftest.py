@@ -7,10 +7,11 @@ import time
 import pytest
 
 from launcher import cli
-from launcher.experiment_folder import ExperimentFolder
-from launcher.status import find_runs, read_statuses
-from launcher.watch import is_under_way, watch
-from trainers.run_lock import is_locked, read_lease
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.looking.status import find_runs, read_statuses
+from launcher.looking.watch import is_under_way, watch
+from tests.launcher.fake_slurm import FakeSlurm
+from trainers.lease import is_live, read_lease
 from trainers.run_state import read_state
 
 EXPERIMENT = """\
@@ -88,7 +89,7 @@ class Workplace:
         return json.loads(self.experiment.pack(pack).lease.read_bytes())["pid"]
 
     def trainer_pid(self, name="dummies"):
-        return read_lease(self.run(name))["pid"]
+        return read_lease(self.run(name).lease).pid
 
     def wait_for_iteration(self, name="dummies", iteration=1):
         """Until a run is in full swing."""
@@ -110,8 +111,9 @@ class Workplace:
         runs = find_runs(self.experiment.path)
         while any(map(is_under_way, read_statuses(runs))) and time.monotonic() < deadline:
             time.sleep(0.1)
-        for run in filter(is_locked, runs):
-            os.kill(read_lease(run)["pid"], signal.SIGKILL)
+        for run in runs:
+            if is_live(run.lease):
+                os.kill(read_lease(run.lease).pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -129,3 +131,9 @@ def workplace(tmp_path, monkeypatch, capsys):
     workplace = Workplace(tmp_path, capsys)
     yield workplace
     workplace.clean_up()
+
+
+@pytest.fixture
+def slurm(tmp_path_factory, monkeypatch):
+    """Programs with the names of Slurm's that print what a test says."""
+    return FakeSlurm(tmp_path_factory.mktemp("slurm"), monkeypatch)

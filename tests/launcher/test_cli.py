@@ -33,16 +33,16 @@ def test_a_dry_run_as_json(workplace, tmp_path):
     assert json.loads(workplace.out) == {
         "experiment": "dummies",
         "folder": str(folder),
-        "pack": None,
-        "max_at_once": 1,
         "notices": ["this machine has no GPU to give: the runs go on the CPU"],
+        "packs": [],
+        "refusal": None,
+        "max_at_once": 1,
         "runs": [
             {
                 "name": "dummies",
                 "folder": str(folder / "runs" / "dummies"),
                 "state": "planned",
                 "due": True,
-                "slot": "1 of 2 cores",
             }
         ],
     }
@@ -87,7 +87,10 @@ def test_wrong_usage(workplace, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dummies.yaml", "--cluster", "slurn"], "no cluster 'slurn'; there are local, debug"),
+        (
+            ["dummies.yaml", "--cluster", "slurn"],
+            "no cluster 'slurn'; did you mean 'slurm'? there are: local, debug",
+        ),
         (["dummies.yaml", "--cluster", "my.yaml"], "my.yaml: No such file or directory"),
         (["none.yaml", "--cluster", "local"], "none.yaml: No such file or directory"),
         (

@@ -1,7 +1,7 @@
 """What is shown while somebody waits."""
 
-from launcher.progress import LineProgress, ScreenProgress
-from launcher.status import RunStatus
+from launcher.looking.progress import LineProgress, ScreenProgress
+from launcher.looking.status import RunStatus
 
 
 def status(name, state, iteration):
@@ -15,7 +15,7 @@ def status(name, state, iteration):
         attempts={},
         reason="",
         wandb_id="",
-        is_supervised=True,
+        is_expected=True,
     )
 
 

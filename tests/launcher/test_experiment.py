@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.experiment import read_experiment
+from launcher.experiment.experiment import read_experiment
 from trainers.errors import ConfigError
 
 GOOD = Path(__file__).parent / "good" / "experiment.yaml"

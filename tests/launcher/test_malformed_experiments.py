@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.experiment import read_experiment
+from launcher.experiment.experiment import read_experiment
 from trainers.errors import ConfigError
 
 HERE = Path(__file__).parent

@@ -1,18 +1,53 @@
 """The supervisor with small programs in the place of trainers."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from launcher.experiment_folder import ExperimentFolder
-from launcher.machine import Machine
-from launcher.node_supervisor import NodeSupervisor
-from launcher.pack import Member, Pack, read_pack, write_pack
-from launcher.slots import Slots
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.attempt_end import StopRequest
+from launcher.job.job_stop import JobStop
+from launcher.job.machine import Machine
+from launcher.job.member_process import MemberProcess
+from launcher.job.node_supervisor import NodeSupervisor
+from launcher.job.pack import Member, Pack, SlurmTerms, read_pack, write_pack
+from launcher.job.slots import Slot, Slots
+from launcher.job.this_node import ThisNode
+from trainers.run_config import RetriesConfig
 from trainers.run_state import RunState, read_state, write_state
+
+ONCE = RetriesConfig(crashed=0, out_of_memory=0)
+TERMS = SlurmTerms(
+    cluster="slurm",
+    partition="preemptible",
+    time_limit_s=3600,
+    signal_lead_s=120,
+    grace_s=8.0,
+    may_requeue=True,
+    accounting=True,
+    parameters={},
+)
+
+
+class EventStop(JobStop):
+    """Asked to stop by the test, which says why."""
+
+    def __init__(self, grace_s):
+        self.event = threading.Event()
+        self._grace_s = grace_s
+
+    def is_asked(self):
+        return self.event.is_set()
+
+    def request(self):
+        return StopRequest(cause="preempted", reason="preempted (SIGTERM)")
+
+    def grace_s(self):
+        return self._grace_s
 
 
 class Node:
@@ -22,7 +57,9 @@ class Node:
         commands: By run; argument lists, or shell scripts that find the run's folder in $0.
     """
 
-    def __init__(self, folder, commands, *, num_cores=1, grace_s=60.0):
+    def __init__(
+        self, folder, commands, *, num_cores=1, grace_s=60.0, retries=ONCE, slurm=None, **sizes
+    ):
         self.experiment = ExperimentFolder(folder / "experiment")
         self.pack_folder = self.experiment.pack("pack-0000")
         self._commands = commands
@@ -31,20 +68,31 @@ class Node:
             run.path.mkdir(parents=True)
             state = RunState(status="submitted", iteration=3, pack="pack-0000")
             write_state(run, state)
-        self._stop = threading.Event()
+        self._stop = EventStop(grace_s)
         machine = Machine(cores=tuple(range(num_cores)))
         pack = Pack(
-            members=tuple(Member(name=name, gpus=0, cpus=1) for name in commands),
+            members=tuple(
+                Member(name=name, retries=retries, **{"gpus": 0, "cpus": 1, **sizes})
+                for name in commands
+            ),
             machine=machine,
             grace_s=grace_s,
+            slurm=slurm,
         )
         slots_folder = folder / "slots"
         slots_folder.mkdir()
         slots = Slots(machine, slots_folder)
-        supervisor = NodeSupervisor(self.pack_folder, pack, slots, self._command)
-        self._thread = threading.Thread(target=supervisor.run, args=[self._stop.is_set])
+        supervisor = NodeSupervisor(
+            self.pack_folder,
+            pack,
+            slots,
+            node=ThisNode(name="here", job="12_3"),
+            stop=self._stop,
+            command=self._command,
+        )
+        self._thread = threading.Thread(target=supervisor.run)
 
-    def _command(self, run):
+    def _command(self, run, attempt, owner):
         program = self._commands[run.name]
         return program if isinstance(program, list) else ["/bin/sh", "-c", program, str(run.path)]
 
@@ -52,7 +100,7 @@ class Node:
         self._thread.start()
 
     def stop(self):
-        self._stop.set()
+        self._stop.event.set()
         self.wait()
 
     def wait(self):
@@ -87,8 +135,9 @@ def make_node(tmp_path):
     [
         ("exit 0", "finished", {"finished": 1}, ""),
         ("exit 75", "waiting", {"preempted": 1}, "stopped after a checkpoint"),
-        ("kill -TERM $$", "waiting", {"preempted": 1}, "stopped by SIGTERM while it was starting"),
+        ("kill -TERM $$", "waiting", {"preempted": 1}, "stopped while it was starting"),
         ("kill -KILL $$", "failed", {"crashed": 1}, "killed by SIGKILL: out of memory"),
+        ("exit 4", "failed", {"out_of_memory": 1}, "its log"),
         ("kill -SEGV $$", "failed", {"crashed": 1}, "ended by signal 11 (Segmentation fault)"),
         (
             "echo bad; echo worse >&2; exit 1",
@@ -178,7 +227,26 @@ def test_a_member_that_does_not_stop_is_killed(make_node):
 
     state = node.state("run")
     assert (state.status, state.attempts) == ("waiting", {"preempted": 1})
-    assert "did not stop within 0.3 s and was killed" in state.reason
+    assert "killed, as it was not gone 0.3 s later" in state.reason
+
+
+def test_a_process_that_has_just_ended_can_be_asked_to_stop(tmp_path):
+    """It has ended all the same, and its exit status is not lost."""
+    process = MemberProcess(
+        ["/bin/sh", "-c", "exit 7"],
+        slot=Slot(gpus=(), cores=(), descriptors=()),
+        gpus=(),
+        cpus=1,
+        log=tmp_path / "logs" / "log",
+        environment={},
+    )
+    while not process.has_ended():
+        time.sleep(0.01)
+
+    process.ask_to_stop(0.0)
+
+    assert process.has_ended()
+    assert process.clean_up() == 7
 
 
 def test_a_request_to_cancel_ends_a_member(make_node):
@@ -272,14 +340,116 @@ def test_a_program_that_does_not_exist_fails_its_run(make_node):
     assert node.state("second").status == "finished"
 
 
+def test_a_crash_is_tried_again_within_its_budget(make_node):
+    """Two retries mean three attempts; then the run is given up, with the reason."""
+    node = make_node({"run": "exit 1", "other": "exit 0"}, retries=RetriesConfig(crashed=2))
+
+    node.run()
+
+    state = node.state("run")
+    assert (state.status, state.attempts) == ("failed", {"crashed": 3})
+    assert state.reason.startswith("given up: crashed 3 times, and retries.crashed is 2. The last")
+    assert [event["attempt"] for event in node.events("run") if event["event"] == "launched"] == [
+        0,
+        1,
+        2,
+    ]
+    assert node.state("other").status == "finished"
+
+
+def test_a_run_that_gains_nothing_is_given_up(make_node):
+    """Whatever the budgets of the causes; a newer checkpoint starts the count anew."""
+    retries = RetriesConfig(crashed=None, without_progress=2)
+    saves = 'sed -i \'s/"saved_iteration": 0/"saved_iteration": 5/\' $0/state.json; exit 1'
+    node = make_node({"idle": "exit 1", "saves": saves}, retries=retries)
+
+    node.run()
+
+    assert node.state("idle").attempts == {"crashed": 2}
+    assert "2 attempts in a row saved no iteration after 0" in node.state("idle").reason
+    assert node.state("saves").attempts == {"crashed": 3}
+
+
+def test_what_cannot_be_used_is_not_tried_again(make_node):
+    """A config that is refused once is refused again."""
+    node = make_node({"run": "exit 2"}, retries=RetriesConfig(crashed=None))
+
+    node.run()
+
+    assert (node.state("run").status, node.state("run").attempts) == ("failed", {"crashed": 1})
+
+
+def test_a_member_of_a_job_that_comes_back_is_started_again(make_node):
+    """It was stopped alone, by whoever; the budget for that is endless unless the config says."""
+    command = "[ -e $0/was-here ] && exit 0; touch $0/was-here; exit 75"
+    node = make_node({"run": command}, slurm=TERMS)
+
+    node.run()
+
+    assert node.state("run").attempts == {"preempted": 1, "finished": 1}
+
+
+def test_a_requeued_job_starts_no_member_that_is_over(make_node):
+    """Only those that were submitted, or wait."""
+    over = ("finished", "failed", "cancelled")
+    node = make_node(dict.fromkeys([*over, "waiting"], "exit 0"))
+    for status in (*over, "waiting"):
+        state = RunState(status=status, pack="pack-0000", attempts={"crashed": 1})
+        write_state(node.experiment.run(status), state)
+
+    node.run()
+
+    assert not any(node.experiment.run(status).events.exists() for status in over)
+    assert node.state("waiting").attempts == {"crashed": 1, "finished": 1}
+
+
+def test_a_member_with_several_gpus_has_a_rank_on_each(make_node):
+    """One process per GPU, which sees that one alone, with its part of the cores."""
+    show = "echo $RANK/$WORLD_SIZE/$LOCAL_RANK/$LOCAL_WORLD_SIZE/$OMP_NUM_THREADS"
+    node = make_node({"run": show}, num_cores=4, gpus=2, cpus=4)
+
+    node.run()
+
+    run = node.experiment.run("run")
+    assert [run.log(0, rank).read_text() for rank in (0, 1)] == ["0/2/0/2/2\n", "1/2/1/2/2\n"]
+    assert node.state("run").attempts == {"finished": 1}
+
+
+def test_a_lost_rank_ends_the_others(make_node, monkeypatch):
+    """They cannot go on; the attempt is judged by the rank that failed by itself."""
+    monkeypatch.setattr("launcher.job.member_ranks.OTHERS_WAIT_S", 0.2)
+    node = make_node({"run": "[ $RANK = 0 ] && sleep 60; echo lost; exit 1"}, gpus=2)
+
+    node.run()
+
+    state = node.state("run")
+    assert (state.status, state.attempts) == ("failed", {"crashed": 1})
+    assert "attempt-000.rank-1.log:\nlost" in state.reason
+
+
+def test_a_trainer_hears_of_the_death_of_its_supervisor(tmp_path):
+    """It is told whose death to heed."""
+    script = "echo $LAUNCH_SUPERVISOR_PID"
+    node = Node(tmp_path, {"run": script})
+
+    node.run()
+
+    assert int(node.experiment.run("run").log(0).read_text()) == os.getpid()
+
+
 def test_a_pack_survives_the_disk(tmp_path):
     """What was written is what is read."""
     folder = ExperimentFolder(tmp_path).pack("pack-0000")
     folder.path.mkdir(parents=True)
     pack = Pack(
-        members=(Member(name="a", gpus=1, cpus=2),),
+        members=(
+            Member(name="a", gpus=0.5, cpus=2, planned_gpus=((1,),)),
+            Member(name="b", gpus=2, cpus=2, nodes=(0, 1), planned_gpus=((0, 1), (2, 3))),
+        ),
         machine=Machine(gpus=("GPU-1",), cores=(0, 1)),
         grace_s=2.5,
+        num_nodes=2,
+        slurm=TERMS,
     )
 
     write_pack(folder, pack)

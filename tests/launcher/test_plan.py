@@ -6,12 +6,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from launcher.differences import Difference, differences
-from launcher.experiment import read_experiment
-from launcher.plan import PlannedRun, plan_runs
-from launcher.run_writing import write_source, write_submitted
+from launcher.experiment.differences import Difference, differences
+from launcher.experiment.experiment import read_experiment
+from launcher.experiment.plan import PlannedRun, plan_runs
+from launcher.experiment.run_writing import write_source, write_submitted
+from tests.launcher.fake_slurm import submitted
 from trainers.config_io import read_run_config
-from trainers.run_lock import run_lock
+from trainers.lease import Lease
 from trainers.run_state import RunState, read_state, write_state
 
 FILE = Path("dummies.yaml")
@@ -82,7 +83,12 @@ def test_a_second_submission_keeps_what_the_run_has(workplace, written):
     write_submitted(run, pack="pack-0001")
 
     assert read_state(written) == attrs.evolve(
-        before, iteration=3, attempts=attempts, num_iterations=9, pack="pack-0001"
+        before,
+        iteration=3,
+        attempts=attempts,
+        forgiven=attempts,
+        num_iterations=9,
+        pack="pack-0001",
     )
     assert read_run_config(written.config).num_iterations == 9
     assert not written.cancel_request.exists()
@@ -123,10 +129,36 @@ def test_which_runs_are_due(workplace, state, iteration, is_due):
 
 def test_a_run_that_is_trained_is_left_alone(workplace, written):
     """Whoever trains it, and whatever was written last."""
-    with run_lock(written):
+    with Lease.take(written.lease, owner="somebody", attempt=0):
         (run,) = plan(workplace)
 
     assert (run.state, run.is_due) == ("running", False)
+
+
+def test_a_run_whose_job_waits_is_left_alone(workplace, written, slurm):
+    """Preempted, and requeued: its job carries it on, and a second one is not to."""
+    submitted(workplace.experiment, "pack-0001", "dummies", status="waiting")
+    slurm.queue(("12_3", "PENDING", "Priority"))
+    (run,) = plan(workplace)
+    assert (run.state, run.is_due) == ("waiting", False)
+
+    slurm.queue()
+    (run,) = plan(workplace)
+    assert (run.state, run.is_due) == ("waiting", True)
+
+
+def test_a_run_whose_job_may_wait_is_left_alone(workplace, written, slurm):
+    """No second job is started while Slurm is silent, and it is said why; cancelling frees it."""
+    submitted(workplace.experiment, "pack-0001", "dummies")
+    slurm.is_silent()
+
+    assert workplace.submit() == 3
+    assert workplace.out.startswith(
+        "1 run is left alone: whether its job 12_3 is in the queue is not known, as Slurm does not "
+        "answer: `squeue"
+    )
+    assert workplace.launch("cancel", str(written.path)) == 0
+    assert plan(workplace)[0].is_due
 
 
 def test_a_run_never_changes_what_it_trains(workplace, written):

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.machine import Machine, visible_gpus
-from launcher.slots import Slots, slots_folder
+from launcher.job.machine import Machine, visible_gpus
+from launcher.job.slots import Slots, slots_folder
 
 TWO_GPUS = """\
 GPU 0: NVIDIA A40 (UUID: GPU-aaaa1111-0000-0000-0000-000000000000)
@@ -54,15 +54,60 @@ def test_a_run_that_is_too_large_has_the_machine_for_itself(tmp_path):
 
 
 def test_runs_get_gpus_and_the_cores_beside_them(tmp_path):
-    """Each GPU goes with its share of the cores, if that is enough; else the run goes anywhere."""
-    machine = Machine(gpus=(FIRST, SECOND), cores=(0, 1, 2, 3))
+    """Those of a GPU's share of the cores first, whichever are free; never more than asked for."""
+    machine = Machine(gpus=(FIRST, SECOND), cores=(0, 1, 2, 3, 4, 5))
     slots = Slots(machine, tmp_path)
 
-    first, second = slots.take(gpus=1, cpus=2), slots.take(gpus=1, cpus=3)
+    first, second = slots.take(gpus=1, cpus=2), slots.take(gpus=1, cpus=4)
 
     assert (first.gpus, first.cores) == ((FIRST,), (0, 1))
-    assert (second.gpus, second.cores) == ((SECOND,), ())
+    assert (second.gpus, second.cores) == ((SECOND,), (2, 3, 4, 5))
     assert slots.take(gpus=1, cpus=1) is None
+
+
+def test_no_more_cores_than_there_are(tmp_path):
+    """A free GPU is of no use to a run whose cores are taken."""
+    slots = Slots(Machine(gpus=(FIRST, SECOND), cores=(0, 1, 2, 3)), tmp_path)
+    slots.take(gpus=1, cpus=3)
+
+    assert slots.take(gpus=1, cpus=2) is None
+    assert slots.take(gpus=1, cpus=1).gpus == (SECOND,)
+
+
+def test_shares_fill_a_gpu(tmp_path):
+    """Shares go beside shares while they add up to one, and never beside a whole GPU's run."""
+    slots = Slots(Machine(gpus=(FIRST, SECOND), cores=tuple(range(16))), tmp_path)
+
+    shares = [slots.take(gpus=share, cpus=1).gpus for share in (0.1, 0.2, 0.7)]
+
+    assert shares == [(FIRST,)] * 3
+    assert slots.take(gpus=1, cpus=1).gpus == (SECOND,)
+    assert slots.take(gpus=0.1, cpus=1) is None
+
+
+def test_planned_gpus_are_preferred(tmp_path):
+    """A run gets the GPU that it was planned on if that has room, and another one if not."""
+    slots = Slots(Machine(gpus=(FIRST, SECOND), cores=tuple(range(4))), tmp_path)
+
+    assert slots.take(gpus=1, cpus=1, planned=(1,)).gpus == (SECOND,)
+    assert slots.take(gpus=1, cpus=1, planned=(1,)).gpus == (FIRST,)
+
+
+def test_memory_is_given_once(tmp_path):
+    """Where the machine's is known."""
+    slots = Slots(Machine(cores=(0, 1), memory_gb=8.0), tmp_path)
+    slots.take(gpus=0, cpus=1, memory_gb=6.0)
+
+    assert slots.take(gpus=0, cpus=1, memory_gb=2.5) is None
+    assert slots.take(gpus=0, cpus=1, memory_gb=2.0) is not None
+
+
+def test_cores_that_are_only_counted(tmp_path):
+    """They run out like others, but nobody is told to run on them."""
+    slots = Slots(Machine(cores=(0, 1), is_pinned=False), tmp_path)
+
+    assert slots.take(gpus=0, cpus=2).cores == ()
+    assert slots.take(gpus=0, cpus=1) is None
 
 
 def test_slots_are_shared_by_all_supervisors(tmp_path):
@@ -95,7 +140,9 @@ def test_a_slot_lasts_as_long_as_the_process_that_inherited_it(tmp_path):
 @pytest.mark.parametrize(
     ("gpus", "cores", "size", "expected"),
     [
-        ((FIRST, SECOND), (0, 1), {"gpus": 1, "cpus": 8}, 2),
+        ((FIRST, SECOND), (0, 1), {"gpus": 1, "cpus": 8}, 1),
+        ((FIRST, SECOND), (0, 1), {"gpus": 1, "cpus": 1}, 2),
+        ((FIRST,), (0, 1, 2, 3), {"gpus": 0.5, "cpus": 1}, 2),
         ((FIRST, SECOND), (0, 1), {"gpus": 2, "cpus": 1}, 1),
         ((FIRST, SECOND), (0, 1, 2), {"gpus": 0, "cpus": 1}, 3),
         ((), (0, 1, 2, 3, 4), {"gpus": 4, "cpus": 2}, 2),

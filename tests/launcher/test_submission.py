@@ -10,9 +10,7 @@ import time
 
 import pytest
 
-from launcher.experiment_folder import ExperimentFolder
-from launcher.status import read_statuses
-from trainers.run_lock import is_locked
+from trainers.lease import is_live
 
 SWEEP = "sweep.seed=[1, 2, 3]"
 LONG = "num_iterations=1000000"
@@ -102,7 +100,7 @@ def test_the_pickled_job_holds_the_path_of_its_pack(workplace):
     pack = workplace.experiment.pack("pack-0000")
     (job,) = pack.submitit.glob("*_submitted.pkl")
     submission = pickle.loads(job.read_bytes())
-    assert submission.function.__module__ == "launcher.pack_job"
+    assert submission.function.__module__ == "launcher.job.pack_job"
     assert (submission.args, submission.kwargs) == ((str(pack.path),), {})
     names = [argument for code, argument, _ in pickletools.genops(job.read_bytes())]
     assert "run_pack" in names
@@ -126,27 +124,21 @@ def test_preempted_runs_are_carried_on(workplace):
     assert [each["iteration"] for each in restored] == [saved]
 
 
-def test_runs_outlive_their_supervisor(workplace):
-    """After its SIGKILL a run goes on, keeps its slot and is shown as running, and can be ended."""
-    workplace.submit(LONG, "resources.cpus=2")
+def test_runs_stop_with_their_supervisor(workplace):
+    """After its SIGKILL they checkpoint and go, and can be carried on from there."""
+    workplace.submit(LONG)
     workplace.wait_for_iteration()
     os.kill(workplace.supervisor_pid(), signal.SIGKILL)
-    while workplace.status().is_supervised:
-        time.sleep(0.05)
-
-    assert workplace.status().state == "running"
-    assert workplace.submit(LONG, "resources.cpus=2") == 3
-    workplace.submit("name=others", "num_iterations=1")
-    other = ExperimentFolder(workplace.experiment.path.parent / "others").run("others")
-    assert read_statuses([other])[0].state == "submitted"
-
-    assert workplace.launch("cancel", str(workplace.run().path)) == 0
-    assert f"process {workplace.trainer_pid()} was asked" in workplace.out
     workplace.wait()
-    assert workplace.status().state == "cancelled"
-    assert not is_locked(workplace.run())
-    while read_statuses([other])[0].state != "finished":
-        time.sleep(0.05)
+
+    status = workplace.status()
+    assert status.state == "waiting"
+    assert status.reason == "stopped by SIGTERM; submit again to carry on"
+    assert not is_live(workplace.run().lease)
+    saved = saved_iteration(workplace.run())
+    assert status.iteration == saved
+    assert workplace.submit(f"num_iterations={saved + 1}", "--wait") == 0
+    assert workplace.state().iteration == saved + 1
 
 
 def test_a_run_whose_machine_died_waits(workplace):
@@ -189,14 +181,14 @@ def test_cancelled_runs_end_and_can_be_carried_on(workplace):
 
 def test_a_failed_run_fails_the_waiting_command(workplace):
     """Exit code 1; the status says why, and where the log is."""
-    arguments = ["architecture.arguments.groups=2", "--wait", "--json"]
+    arguments = ["architecture.arguments.groups=2", "retries.crashed=1", "--wait", "--json"]
 
     assert workplace.submit(*arguments) == 1
 
     (status,) = json.loads(workplace.out)["statuses"]
-    assert (status["state"], status["attempts"]) == ("failed", {"crashed": 1})
+    assert (status["state"], status["attempts"]) == ("failed", {"crashed": 2})
     assert "divisible by groups" in status["reason"]
-    assert "Traceback" in workplace.run().log(0).read_text()
+    assert "Traceback" in workplace.run().log(1).read_text()
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_runs(workplace):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.experiment import read_experiment
+from launcher.experiment.experiment import read_experiment
 from trainers.optimizers.adam_config import AdamConfig
 from trainers.optimizers.sgd_config import SGDConfig
 

@@ -1,0 +1,1 @@
+"""Where runs can go: cluster configs, and what they come to on a real cluster."""

@@ -1,0 +1,57 @@
+"""A place to run at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, in_, min_len, optional
+
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from trainers.config_io import read_config
+from trainers.faults import Fault, config_error, not_one_of
+from trainers.yaml_source import YamlSource
+
+
+@frozen(kw_only=True)
+class LocalClusterConfig:
+    """This machine: the runs go on in the background, as many at once as it has room for."""
+
+    kind: str = field(validator=in_(("local",)))
+    description: str = field(validator=min_len(1))
+    gpus: int | None = field(default=None, validator=optional(ge(0)))
+    """Use so many of the GPUs that there are; None uses all."""
+    cpus: int | None = field(default=None, validator=optional(ge(1)))
+    """Hand out so many CPU cores, be there fewer or more; None hands out those that there are."""
+    grace_s: float = field(default=120.0, validator=gt(0))
+    """Time for a run to checkpoint and go once it is asked to; then it is killed."""
+
+
+@frozen(kw_only=True)
+class DebugClusterConfig:
+    """This very process: one run, in the foreground."""
+
+    kind: str = field(validator=in_(("debug",)))
+    description: str = field(validator=min_len(1))
+
+
+ClusterConfig = LocalClusterConfig | DebugClusterConfig | SlurmClusterConfig
+
+CLUSTERS: dict[str, type[ClusterConfig]] = {
+    "local": LocalClusterConfig,
+    "debug": DebugClusterConfig,
+    "slurm": SlurmClusterConfig,
+}
+
+
+def read_cluster(path: Path) -> ClusterConfig:
+    """The cluster config in a file.
+
+    Raises:
+        ConfigError: It is not there, not YAML, or has faults; lists all of them by line.
+    """
+    source = YamlSource.read(path)
+    kind = source.data.get("kind") if isinstance(source.data, dict) else None
+    if not isinstance(kind, str) or kind not in CLUSTERS:
+        raise config_error(source.placed([Fault(("kind",), not_one_of(kind, CLUSTERS))]))
+    return read_config(CLUSTERS[kind], path)

@@ -1,0 +1,158 @@
+"""Explain a cluster: every value, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from launcher.clusters.cluster_config import ClusterConfig, read_cluster
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.clusters.slurm_target import SlurmTarget, resolve_target
+from launcher.errors import LauncherError
+from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
+from launcher.slurm.words import show_seconds
+from launcher.tables import short, table
+from trainers.faults import show
+from trainers.yaml_source import YamlSource
+
+_PREEMPTION = {
+    "partition_prio": "jobs give way to those of partitions of a higher tier",
+    "qos": "jobs give way to those of certain QOS",
+    "none": "jobs do not give way to others",
+}
+
+
+@frozen(kw_only=True)
+class ExplainedValue:
+    """One value that holds at a cluster."""
+
+    field: str
+    value: Any
+    source: str
+
+
+@frozen(kw_only=True)
+class ClusterReport:
+    """A cluster config, and what Slurm says about the cluster."""
+
+    path: Path
+    kind: str
+    description: str
+    values: tuple[ExplainedValue, ...]
+    site: SlurmSite | None = None
+    problem: str | None = None
+    """Why Slurm's word is missing, or does not go together with the config."""
+
+
+def report_cluster(path: Path, ask_site: Callable[[], SlurmSite]) -> ClusterReport:
+    """All about a cluster that does not depend on the runs.
+
+    Args:
+        ask_site: Called for a cluster of kind slurm; may raise LauncherError.
+
+    Raises:
+        ConfigError: The config has faults.
+    """
+    cluster = read_cluster(path)
+    report = ClusterReport(
+        path=path,
+        kind=cluster.kind,
+        description=cluster.description,
+        values=tuple(_configured(cluster, path)),
+    )
+    if not isinstance(cluster, SlurmClusterConfig):
+        return report
+    try:
+        report = attrs.evolve(report, site=ask_site())
+        assert report.site is not None
+        target = resolve_target(cluster, report.site, config_source=short(path))
+    except LauncherError as error:
+        return attrs.evolve(report, problem=str(error))
+    return attrs.evolve(report, values=tuple(_decided(target)))
+
+
+def report_text(report: ClusterReport) -> str:
+    """For reading."""
+    rows = [(each.field, _shown(each.value), each.source) for each in report.values]
+    parts = [f"{short(report.path)}, of kind {report.kind}: {report.description}"]
+    if rows:
+        parts.append(table(("FIELD", "VALUE", "FROM"), rows))
+    if report.problem:
+        parts.append(report.problem)
+    if report.site:
+        parts.append(_site_text(report.site))
+    return "\n\n".join(parts)
+
+
+def report_json(report: ClusterReport) -> dict[str, Any]:
+    """The same as plain data."""
+    data = attrs.asdict(report, value_serializer=_plain)
+    return {**data, "path": str(report.path)}
+
+
+def _plain(_: object, __: object, value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _configured(cluster: ClusterConfig, path: Path) -> Iterator[ExplainedValue]:
+    source = YamlSource.read(path)
+    for name, value in attrs.asdict(cluster, recurse=False).items():
+        if name not in ("kind", "description"):
+            place = str(source.place((name,))) if name in source.data else "default"
+            yield ExplainedValue(field=name, value=value, source=place)
+
+
+def _decided(target: SlurmTarget) -> Iterator[ExplainedValue]:
+    values = target.values
+    for field in attrs.fields(SlurmClusterConfig):
+        if field.name in values:
+            yield ExplainedValue(
+                field=field.name, value=values[field.name], source=target.sources[field.name]
+            )
+
+
+def _shown(value: Any) -> str:
+    if value in (None, (), {}):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else show(value)
+
+
+def _site_text(site: SlurmSite) -> str:
+    hears = "the user signal first, SIGTERM after the grace"
+    notes = [
+        f"Slurm {site.version}, cluster {site.cluster_name}: {_PREEMPTION[site.preempt_by]}",
+        f"a preempted job hears {hears if site.send_user_signal else 'SIGTERM'}",
+        f"sacct {'knows' if site.accounting else 'does not know'} how jobs have ended",
+    ]
+    rows = [_row(partition, group) for partition in site.partitions for group in partition.groups]
+    header = ("PARTITION", "NODES", "GPUS", "CPUS", "MEMORY", "LONGEST JOB", "GRACE", "TIER")
+    return "\n".join((*notes, table(header, rows)))
+
+
+def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
+    remarks = [
+        remark
+        for remark, applies in (
+            ("(default)", partition.is_default),
+            ("(closed)", not partition.is_up),
+        )
+        if applies
+    ]
+    unusable = f", {group.num_unusable} down" if group.num_unusable else ""
+    time = partition.max_time_s
+    return (
+        " ".join((partition.name, *remarks)),
+        f"{group.num_nodes}{unusable}",
+        str(group.shape.gpus),
+        str(group.shape.cpus),
+        f"{group.shape.memory_gb:.4g} GB",
+        "no limit" if time is None else show_seconds(time),
+        f"{partition.grace_s} s",
+        str(partition.priority_tier),
+    )

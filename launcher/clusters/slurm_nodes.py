@@ -1,0 +1,208 @@
+"""Choose a partition, and the nodes in it that jobs are made for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+import attrs
+from attrs import frozen
+
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.errors import DoesNotFitError, LauncherError, there_are
+from launcher.packing.demand import Demand, NodeShape
+from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
+
+_SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
+
+_SIZES = ("gpus_per_node", "cpus_per_node", "memory_gb_per_node")
+
+
+@frozen(kw_only=True)
+class ChosenNodes:
+    """What jobs are made for."""
+
+    shape: NodeShape
+    num_nodes: int | None
+    """How many nodes have as much; None if Slurm does not say."""
+    sources: dict[str, str]
+    """Where each value of the shape comes from, by its name in the config."""
+
+
+def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPartition, str]:
+    """The partition for those who name none, and why: the default one, unless it has no GPUs.
+
+    Raises:
+        DoesNotFitError: No partition has GPUs, and the runs need some.
+        LauncherError: None is the default, and it cannot be told which to take.
+    """
+    default = next((each for each in site.partitions if each.is_default), None)
+    needs_gpus = any(demand.gpus for demand in demands)
+    if default and (not needs_gpus or _has_gpus(default)):
+        return default, f"Slurm: default partition {default.name}"
+    if not needs_gpus:
+        names = [each.name for each in site.partitions]
+        raise LauncherError(
+            f"Slurm has no default partition; add --partition, {there_are('', names)}"
+        )
+    with_gpus = [each for each in site.open_partitions if _has_gpus(each)]
+    if not with_gpus:
+        largest = max(demands, key=lambda demand: demand.gpus)
+        raise DoesNotFitError(
+            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
+            "partition of this cluster has nodes with GPUs; resources.gpus=0 would fit"
+        )
+    best = max(with_gpus, key=lambda each: _merit_of_partition(each, demands))
+    why = f"the default, {default.name}, has none" if default else "there is no default"
+    return best, f"Slurm: partition {best.name} has GPUs; {why}"
+
+
+def choose_nodes(
+    config: SlurmClusterConfig,
+    partition: SlurmPartition,
+    demands: Sequence[Demand],
+    *,
+    config_source: str = "cluster config",
+) -> ChosenNodes:
+    """Nodes on which most runs fit, the commonest such ones, and what the config takes of them.
+
+    Raises:
+        LauncherError: No node has what the config asks for.
+    """
+    numbers = _numbers_by_shape(config.constraint, partition.groups)
+    if partition.groups and not numbers:
+        found = sorted({name for group in partition.groups for name in group.features})
+        raise LauncherError(
+            f"{config_source}: constraint: no node of partition {partition.name} has "
+            f"{config.constraint!r}; features there are: {', '.join(found) or 'none'}"
+        )
+    candidates = [
+        _limited(config, shape, number, partition.name, config_source)
+        for shape, number in numbers.items()
+        if shape.gpus >= (config.gpus_per_node or 0)
+        and shape.cpus >= (config.cpus_per_node or 0)
+        and shape.memory_gb >= (config.memory_gb_per_node or 0)
+    ]
+    if not candidates:
+        _check_sizes(config, numbers, partition.name, config_source)
+        return _described(config, partition.name, config_source)
+    best = max(candidates, key=lambda each: _merit(each.shape, each.num_nodes or 0, demands))
+    enough = sum(number for shape, number in numbers.items() if _covers(shape, best.shape))
+    return attrs.evolve(best, num_nodes=enough)
+
+
+def _merit_of_partition(
+    partition: SlurmPartition, demands: Sequence[Demand]
+) -> tuple[int, int, int]:
+    numbers = _numbers_by_shape(None, partition.groups)
+    return max(_merit(shape, number, demands) for shape, number in numbers.items())
+
+
+def _has_gpus(partition: SlurmPartition) -> bool:
+    return any(group.shape.gpus for group in partition.groups)
+
+
+def _numbers_by_shape(constraint: str | None, groups: Iterable[NodeGroup]) -> dict[NodeShape, int]:
+    numbers: dict[NodeShape, int] = {}
+    for group in groups:
+        if _has_features(group.features, constraint):
+            numbers[group.shape] = numbers.get(group.shape, 0) + group.num_nodes
+    return numbers
+
+
+def _has_features(features: frozenset[str], constraint: str | None) -> bool:
+    """Whether a node has what is asked for; what is more than a row of & or | is left to Slurm."""
+    if constraint is None or not _SIMPLE.fullmatch(constraint):
+        return True
+    if "|" in constraint:
+        return not features.isdisjoint(constraint.split("|"))
+    return features.issuperset(constraint.split("&"))
+
+
+def _check_sizes(
+    config: SlurmClusterConfig,
+    shapes: Collection[NodeShape],
+    partition: str,
+    config_source: str,
+) -> None:
+    """Refuse sizes that no node has, if there are nodes."""
+    if not shapes:
+        return
+    for name in _SIZES:
+        asked = getattr(config, name)
+        most = max(getattr(shape, name.removesuffix("_per_node")) for shape in shapes)
+        if asked is not None and asked > most:
+            raise LauncherError(
+                f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, as nodes of "
+                f"partition {partition} have"
+            )
+    raise LauncherError(
+        f"{config_source}: no node of partition {partition} has all of {', '.join(_SIZES)} at "
+        "once; ask for less of one"
+    )
+
+
+def _limited(
+    config: SlurmClusterConfig, shape: NodeShape, number: int, partition: str, config_source: str
+) -> ChosenNodes:
+    """A job on fewer GPUs than a node has gets the same part of its CPUs and memory."""
+    said = f"Slurm: nodes of partition {partition}"
+    gpus, cpus, memory_gb = shape.gpus, shape.cpus, shape.memory_gb
+    sources = dict.fromkeys(_SIZES, said)
+    if config.gpus_per_node is not None:
+        gpus, sources["gpus_per_node"] = config.gpus_per_node, config_source
+        if 0 < gpus < shape.gpus:
+            cpus, memory_gb = max(1, cpus * gpus // shape.gpus), memory_gb * gpus / shape.gpus
+            sources["cpus_per_node"] = sources["memory_gb_per_node"] = (
+                f"{said}, {gpus} of {shape.gpus} GPUs"
+            )
+    if config.cpus_per_node is not None:
+        cpus, sources["cpus_per_node"] = config.cpus_per_node, config_source
+    if config.memory_gb_per_node is not None:
+        memory_gb, sources["memory_gb_per_node"] = config.memory_gb_per_node, config_source
+    return ChosenNodes(
+        shape=NodeShape(gpus=gpus, cpus=cpus, memory_gb=memory_gb),
+        num_nodes=number,
+        sources=sources,
+    )
+
+
+def _described(config: SlurmClusterConfig, partition: str, config_source: str) -> ChosenNodes:
+    """Nodes that Slurm does not list, as where they are started only when they are needed."""
+    gpus, cpus, memory_gb = (
+        config.gpus_per_node,
+        config.cpus_per_node,
+        config.memory_gb_per_node,
+    )
+    if gpus is None or cpus is None or memory_gb is None:
+        raise LauncherError(
+            f"partition {partition} has no nodes that Slurm tells of; choose another one, or set "
+            f"gpus_per_node, cpus_per_node and memory_gb_per_node in {config_source}"
+        )
+    return ChosenNodes(
+        shape=NodeShape(gpus=gpus, cpus=cpus, memory_gb=memory_gb),
+        num_nodes=None,
+        sources=dict.fromkeys(_SIZES, config_source),
+    )
+
+
+def _merit(shape: NodeShape, num_nodes: int, demands: Sequence[Demand]) -> tuple[int, int, int]:
+    """Where some run does not fit anyway, larger nodes tell more about what would."""
+    fitting = sum(_fits(demand, shape) for demand in demands)
+    if fitting < len(demands):
+        return fitting, shape.gpus, num_nodes
+    return fitting, num_nodes, -shape.gpus
+
+
+def _fits(demand: Demand, shape: NodeShape) -> bool:
+    return (
+        demand.gpus <= shape.gpus
+        and demand.cpus <= shape.cpus
+        and demand.memory_gb <= shape.memory_gb
+    )
+
+
+def _covers(shape: NodeShape, asked: NodeShape) -> bool:
+    return (
+        shape.gpus >= asked.gpus and shape.cpus >= asked.cpus and shape.memory_gb >= asked.memory_gb
+    )

@@ -1,0 +1,164 @@
+"""Where and how the jobs of a submission run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from launcher.clusters.slurm_choices import (
+    Choices,
+    Limits,
+    choose_account,
+    choose_grace,
+    choose_nodes_per_job,
+    choose_partition,
+    choose_qos,
+    choose_time_limit,
+)
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.clusters.slurm_nodes import choose_nodes
+from launcher.packing.demand import Demand, NodeShape, PackLimits
+from launcher.slurm.site import SlurmSite
+from launcher.slurm.words import show_seconds
+
+_LEAD_S = 120
+"""Long enough to checkpoint before the time limit."""
+
+
+@frozen(kw_only=True)
+class SlurmTarget:
+    """All that a job asks for besides its runs; every value is decided."""
+
+    partition: str
+    account: str | None
+    """None: the user's default account."""
+    qos: str | None
+    """None: the account's default QOS."""
+    constraint: str | None
+    nodes: int
+    """Of one job, if there are runs for so many."""
+    max_nodes: int | None
+    """Of one job, for a run that needs more."""
+    shape: NodeShape
+    """What a job may use of one node."""
+    time_limit_s: int | None
+    """The longest job; None: as long as its runs need."""
+    grace_s: float
+    """Between the signal of a preemption and the kill."""
+    signal: str
+    """That Slurm sends before the time limit."""
+    max_array_size: int
+    max_submit_jobs: int | None
+    """Of the user, running and waiting."""
+    max_running: int | None
+    """Jobs of one submission that run at once."""
+    requeue: str
+    """`scontrol`, and where that is refused a resubmission; or `resubmit` at once."""
+    accounting: bool
+    setup: tuple[str, ...]
+    environment: Mapping[str, Any]
+    sbatch: Mapping[str, Any]
+    sources: Mapping[str, str]
+    """Where each value comes from, by the name of its field in the config: an option of the command
+    line, the config, Slurm, or a default."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What was decided, by the names of the fields in the config."""
+        time = None if self.time_limit_s is None else show_seconds(self.time_limit_s)
+        sizes = {f"{name}_per_node": size for name, size in attrs.asdict(self.shape).items()}
+        found = {"time": time, **sizes}
+        return {name: found.get(name, getattr(self, name, None)) for name in self.sources}
+
+    @property
+    def signal_lead_s(self) -> int:
+        """So long before its time limit a job gets the signal; at most a third of its life."""
+        lead_s = max(ceil(self.grace_s), _LEAD_S)
+        return lead_s if self.time_limit_s is None else min(lead_s, self.time_limit_s // 3)
+
+    def pack_limits(self, runs_per_pack: int | None = None) -> PackLimits:
+        """What the packs may be like."""
+        return PackLimits(
+            shape=self.shape,
+            time_limit_s=self.time_limit_s,
+            nodes_per_pack=self.nodes,
+            max_nodes=self.max_nodes,
+            runs_per_pack=runs_per_pack,
+            max_packs=self.max_submit_jobs,
+        )
+
+    def elsewhere(self, site: SlurmSite) -> dict[str, PackLimits]:
+        """What packs could be like on the largest nodes of the other partitions, by name."""
+        return {
+            partition.name: PackLimits(
+                shape=max(
+                    (group.shape for group in partition.groups),
+                    key=lambda shape: (shape.gpus, shape.cpus, shape.memory_gb),
+                ),
+                time_limit_s=partition.max_time_s,
+                max_nodes=partition.max_nodes,
+            )
+            for partition in site.open_partitions
+            if partition.name != self.partition and partition.groups
+        }
+
+
+def resolve_target(
+    config: SlurmClusterConfig,
+    site: SlurmSite,
+    *,
+    config_source: str,
+    demands: Sequence[Demand] = (),
+    partition: str | None = None,
+    account: str | None = None,
+    qos: str | None = None,
+    time: str | None = None,
+    nodes: int | None = None,
+) -> SlurmTarget:
+    """Decide everything: the command line beats the config, which beats what Slurm says.
+
+    Args:
+        config_source: How messages call the config.
+        demands: Of the runs; the partition and the nodes are chosen so that most of them fit.
+        partition: From the command line, like all that follow; None: not given.
+
+    Raises:
+        DoesNotFitError: No partition has GPUs, and the runs need some.
+        LauncherError: A name is not known, or a value is above a limit; says what there is.
+    """
+    choose = Choices(config, config_source)
+    queue = choose_partition(choose, partition, site, demands)
+    account = choose_account(choose, account, site)
+    association = site.association(account=account, partition=queue.name)
+    qos = choose_qos(choose, qos, site, association)
+    job_qos = site.qos(qos or (association.default_qos if association else None))
+    limits = Limits(queue, site.qos(queue.qos), job_qos, association)
+    chosen = choose_nodes(config, queue, demands, config_source=config_source)
+    choose.sources |= chosen.sources
+    max_nodes = min(filter(None, (queue.max_nodes, chosen.num_nodes)), default=None)
+    max_submit_jobs, who = limits.submit_jobs()
+    return SlurmTarget(
+        partition=queue.name,
+        account=account,
+        qos=qos,
+        constraint=choose("constraint", None, None, "default"),
+        nodes=choose_nodes_per_job(choose, nodes, queue, max_nodes),
+        max_nodes=max_nodes,
+        shape=chosen.shape,
+        time_limit_s=choose_time_limit(choose, time, limits, site),
+        grace_s=choose_grace(choose, site, queue, job_qos),
+        signal=choose("signal", None, "USR2", "default"),
+        max_array_size=choose("max_array_size", None, site.max_array_size, "Slurm: MaxArraySize"),
+        max_submit_jobs=choose("max_submit_jobs", None, max_submit_jobs, f"Slurm: {who}"),
+        max_running=choose("max_running", None, None, "default"),
+        requeue=choose("requeue", None, "scontrol", "default; resubmits where that is refused"),
+        accounting=choose("accounting", None, site.accounting, "Slurm: AccountingStorageType"),
+        setup=choose("setup", None, (), "default"),
+        environment=choose("environment", None, {}, "default"),
+        sbatch=choose("sbatch", None, {}, "default"),
+        sources=choose.sources,
+    )

@@ -1,0 +1,160 @@
+"""The code that was submitted is the code that runs: a copy of it beside the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from attrs import frozen
+
+from launcher.errors import LauncherError
+from launcher.experiment.code_files import source_files
+from trainers.atomic_write import sync_folder
+
+_PACKAGES = ("launcher", "trainers", "cluster_configs")
+_MANIFEST = "manifest.json"
+_MAX_NAMED = 5
+"""Files named in an error, of each sort."""
+
+
+@frozen(kw_only=True)
+class CodeSnapshot:
+    """A folder with our packages and the users' own modules; its name is the hash of it all."""
+
+    path: Path
+    python_path: Mapping[Path, Path]
+    """Where the modules of each folder of users' modules lie in the snapshot."""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def packages(self) -> Path:
+        """To be the first on the PYTHONPATH."""
+        return self.path / "packages"
+
+
+def snapshot_code(folder: Path, python_path: Sequence[Path]) -> CodeSnapshot:
+    """Copy the code as it is now, or find the snapshot that has the same; uncommitted and all.
+
+    Args:
+        folder: Of all snapshots of an experiment; runs with the same code share one.
+        python_path: Folders of users' own modules; of these, source files alone are copied.
+
+    Raises:
+        LauncherError: A folder holds too much to be one of modules, or the snapshot that has the
+            same code was changed.
+    """
+    places = {each: f"user-{number}" for number, each in enumerate(dict.fromkeys(python_path))}
+    contents: dict[str, bytes] = {}
+    for package in _PACKAGES:
+        home = Path(importlib.import_module(package).__path__[0])
+        contents |= _read(home, f"packages/{package}", apart_from=folder)
+    for user_folder, place in places.items():
+        contents |= _read(user_folder, place, apart_from=folder)
+    hashes = {name: _hash(content) for name, content in contents.items()}
+    path = folder.absolute() / _name(hashes)
+    if not path.exists():
+        _write(path, contents, hashes, places.values())
+    verify_snapshot(path)
+    return CodeSnapshot(
+        path=path,
+        python_path={user_folder: path / place for user_folder, place in places.items()},
+    )
+
+
+def verify_snapshot(path: Path) -> None:
+    """Compare every file of a snapshot with what was submitted.
+
+    Raises:
+        LauncherError: Some were changed, removed or added; names them.
+    """
+    expected = _manifest(path)
+    found = {name: _hash((path / name).read_bytes()) for name in _names(path)}
+    faults = {
+        "changed": [name for name in expected if found.get(name, expected[name]) != expected[name]],
+        "missing": [name for name in expected if name not in found],
+        "added": [name for name in found if name not in expected],
+    }
+    texts = [f"{fault}: {_some(sorted(names))}" for fault, names in faults.items() if names]
+    if texts:
+        raise LauncherError(
+            f"the code in {path} is not what was submitted ({'; '.join(texts)}). Put it back as it "
+            "was, or remove the folder and submit again."
+        )
+
+
+def _read(folder: Path, place: str, *, apart_from: Path) -> dict[str, bytes]:
+    """The contents of source files, by their names in the snapshot."""
+    return {
+        f"{place}/{name}": (folder / name).read_bytes()
+        for name in source_files(folder, apart_from=apart_from)
+    }
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _name(hashes: Mapping[str, str]) -> str:
+    return _hash(json.dumps(sorted(hashes.items())).encode())
+
+
+def _write(
+    path: Path, contents: Mapping[str, bytes], hashes: Mapping[str, str], places: Iterable[str]
+) -> None:
+    """The whole folder at once, unless somebody else was first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    manifest = json.dumps({"files": dict(sorted(hashes.items()))}, indent=1).encode()
+    try:
+        for place in ("packages", *places):
+            (temporary / place).mkdir(parents=True)
+        for name, content in {**contents, _MANIFEST: manifest}.items():
+            file = temporary / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o444)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError:
+        if not path.exists():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    """The hash of every file; it fits the name of the folder."""
+    try:
+        hashes = dict(json.loads((path / _MANIFEST).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LauncherError(
+            f"{path / _MANIFEST} cannot be read ({error}); remove {path} and submit again"
+        ) from None
+    if _name(hashes) != path.name:
+        raise LauncherError(f"{path / _MANIFEST} was changed; remove {path} and submit again")
+    return hashes
+
+
+def _names(path: Path) -> Iterator[str]:
+    """All files but those that Python itself leaves."""
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            relative = Path(folder, name).relative_to(path).as_posix()
+            if relative != _MANIFEST:
+                yield relative
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMED])
+    left = len(names) - _MAX_NAMED
+    return f"{shown} and {left} more" if left > 0 else shown

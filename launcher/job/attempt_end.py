@@ -1,0 +1,92 @@
+"""How an attempt ended: what its exit status and the requests made to it mean."""
+
+from __future__ import annotations
+
+import signal
+
+from attrs import frozen
+
+from trainers import exit_codes
+from trainers.stop_flag import SIGNALS
+
+
+@frozen(kw_only=True)
+class AttemptEnd:
+    """Why an attempt has ended."""
+
+    cause: str
+    """One of `trainers.run_state.CAUSES`."""
+    reason: str = ""
+    """For a person to read."""
+    can_be_retried: bool = True
+    """Whether the same again may go better."""
+
+
+@frozen(kw_only=True)
+class StopRequest:
+    """Why a whole job was asked to stop, as far as it could be found out."""
+
+    cause: str
+    """`preempted`, `time_limit` or `cancelled`."""
+    reason: str
+
+
+def attempt_end(
+    exit_status: int,
+    *,
+    cancel_requested: bool,
+    stop: StopRequest | None,
+    killed_after_s: float | None,
+    out_of_memory: bool,
+    last_words: str,
+) -> AttemptEnd:
+    """Judge an attempt.
+
+    Args:
+        exit_status: As `subprocess` gives it: below 0 for the signal that ended the process.
+        stop: What the job had heard by then; None if nothing.
+        killed_after_s: The grace in seconds, if the supervisor killed it for outstaying that.
+        out_of_memory: Whether the kernel has killed a process of this job for its memory.
+        last_words: The end of the attempt's log, and where to find the rest.
+    """
+    if exit_status == exit_codes.FINISHED:
+        return AttemptEnd(cause="finished")
+    if exit_status == exit_codes.STOPPED:
+        return _stopped(cancel_requested, stop, "after a checkpoint")
+    if killed_after_s is not None:
+        how = f"killed, as it was not gone {killed_after_s:g} s later; back to its last checkpoint"
+        return _stopped(cancel_requested, stop, how)
+    if -exit_status in SIGNALS:  # Slurm may send one to every process of a job
+        return _stopped(cancel_requested, stop, "while it was starting or ending")
+    if exit_status == exit_codes.OUT_OF_MEMORY:
+        return AttemptEnd(cause="out_of_memory", reason=last_words)
+    if exit_status == -signal.SIGKILL:
+        return _killed(cancel_requested, stop, out_of_memory)
+    if exit_status < 0:
+        name = signal.strsignal(-exit_status)
+        return AttemptEnd(
+            cause="crashed", reason=f"ended by signal {-exit_status} ({name}); {last_words}"
+        )
+    return AttemptEnd(
+        cause="crashed",
+        reason=f"exit code {exit_status}; {last_words}",
+        can_be_retried=exit_status != exit_codes.UNUSABLE,
+    )
+
+
+def _killed(cancel_requested: bool, stop: StopRequest | None, out_of_memory: bool) -> AttemptEnd:
+    if out_of_memory:
+        reason = "killed by the kernel, out of memory; ask for more resources.memory_gb"
+        return AttemptEnd(cause="out_of_memory", reason=reason)
+    if stop or cancel_requested:
+        return _stopped(cancel_requested, stop, "killed before it had saved")
+    reason = "killed by SIGKILL: out of memory (`dmesg` knows), or by hand"
+    return AttemptEnd(cause="crashed", reason=reason)
+
+
+def _stopped(cancel_requested: bool, stop: StopRequest | None, how: str) -> AttemptEnd:
+    if cancel_requested:
+        return AttemptEnd(cause="cancelled", reason=f"stopped {how}")
+    if stop:
+        return AttemptEnd(cause=stop.cause, reason=f"{stop.reason}; stopped {how}")
+    return AttemptEnd(cause="preempted", reason=f"stopped {how}")

@@ -1,0 +1,76 @@
+"""`python -m launcher.job.batch_end PACK_FOLDER STATUS`: after a step that left no last word.
+
+The batch script asks for it when the node supervisor was killed: the job would end, and nobody
+would bring it back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bring_back import bring_back
+from launcher.job.pack import read_pack
+from launcher.job.pack_events import append_pack_event, read_pack_events
+from launcher.job.slurm_node import this_slurm_node
+from launcher.job.submitted_job import SubmittedJob, read_job
+from launcher.job.this_node import ThisNode
+from launcher.job.unfinished import settle, unfinished
+from trainers.lease import read_lease
+
+MAX_IN_VAIN = 5
+"""Steps in a row that may end before their supervisor has come up."""
+
+
+def main() -> int:
+    folder, status = PackFolder(sys.argv[1]), int(sys.argv[2])
+    pack, submitted = read_pack(folder), read_job(folder)
+    assert pack.slurm is not None
+    node = this_slurm_node(os.environ, resubmissions=submitted.resubmissions if submitted else 0)
+    if _is_outdated(folder, submitted, node):
+        return status
+    in_vain = _steps_in_vain(folder)
+    append_pack_event(folder, "step ended", job=node.job, status=status)
+    _end_survivor(folder, node)
+    if in_vain >= MAX_IN_VAIN:
+        log = folder.experiment.submitit
+        reason = f"given up: its job ended {in_vain + 1} times before it began; see {log}"
+        settle(folder, pack.members, status="failed", reason=reason)
+    elif left := unfinished(folder, pack.members):
+        bring_back(folder, pack.slurm, node, left)
+    return status
+
+
+def _is_outdated(folder: PackFolder, submitted: SubmittedJob | None, node: ThisNode) -> bool:
+    """Whether a later start has the pack, since this node counted as lost."""
+    if submitted and submitted.is_replaced(node.job):
+        return True
+    lease = read_lease(folder.lease)
+    return lease is not None and lease.attempt > node.start
+
+
+def _end_survivor(folder: PackFolder, node: ThisNode) -> None:
+    """Kill a supervisor that outlives its step, as on a node that Slurm has lost; its runs save.
+
+    Slurm would kill it once the node is back, and with it the next start of the job there.
+    """
+    lease = read_lease(folder.lease)
+    if lease and lease.attempt == node.start and lease.is_here and lease.process_lives:
+        os.kill(lease.pid, signal.SIGKILL)
+
+
+def _steps_in_vain(folder: PackFolder) -> int:
+    """How many steps in a row have ended, up to now, without a supervisor that came up."""
+    kinds = [event["event"] for event in read_pack_events(folder)]
+    number = 0
+    for kind in reversed(kinds):
+        if kind == "started":
+            break
+        number += kind == "step ended"
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

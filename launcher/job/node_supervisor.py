@@ -1,0 +1,283 @@
+"""Start, watch and stop the runs of a pack on one node."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import attrs
+
+from launcher import file_lock
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.attempt_end import AttemptEnd, attempt_end
+from launcher.job.attempt_record import last_words, record_end
+from launcher.job.job_stop import JobStop
+from launcher.job.member_call import MemberCall
+from launcher.job.member_ranks import MemberRanks, joint_status
+from launcher.job.member_starter import Command, MemberStarter, trainer_command
+from launcher.job.out_of_memory import OutOfMemoryCounter
+from launcher.job.pack import Member, Pack
+from launcher.job.slots import Slot, Slots
+from launcher.job.this_node import ThisNode
+from launcher.job.unfinished import is_of_pack, is_unfinished
+from launcher.looking.true_state import CANCELLED
+from trainers import exit_codes, lease
+from trainers.errors import ConfigError
+from trainers.run_folder import RunFolder
+from trainers.run_state import RunState, read_state, write_state
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.1
+STOPPING_POLL_S = 0.02
+"""A grace is short, and the job comes back the sooner."""
+RETRY_DELAY_S = 1.0
+"""A member that ended by itself waits so long: what ended it may be about to end the job."""
+HELD_DELAY_S = 5.0
+"""How long to wait for whoever holds a run."""
+MAX_HELD = 24
+ANSWER_WAIT_S = 30.0
+"""How long the other nodes of a member may take to say how their ranks have ended."""
+
+
+@attrs.define
+class _Waiting:
+    """A member that is to be started."""
+
+    member: Member
+    not_before_s: float = 0.0
+    times_held: int = 0
+
+
+@attrs.define
+class _Running:
+    """A member that is being trained."""
+
+    ranks: MemberRanks
+    times_held: int
+    ended_at_s: float | None = None
+    """When its ranks on this node had ended, while other nodes are waited for."""
+
+
+class NodeSupervisor:
+    """Brings every member of a pack to its end, as many at a time as there are free slots.
+
+    A member's failure is its own: it is started again while its budgets last. A run is left alone
+    once a later pack has it to do. What this writes about runs it writes under the experiment's
+    lock, and only while `fence` does not raise.
+    """
+
+    def __init__(
+        self,
+        folder: PackFolder,
+        pack: Pack,
+        slots: Slots,
+        *,
+        node: ThisNode,
+        stop: JobStop,
+        fence: Callable[[], None] = lambda: None,
+        command: Command = trainer_command,
+    ) -> None:
+        self._folder = folder
+        self._experiment = folder.experiment
+        self._pack = pack
+        self._node = node
+        self._stop = stop
+        self._fence = fence
+        self._starter = MemberStarter(folder, slots, node, command)
+        self._memory = OutOfMemoryCounter()
+        own = [member for member in pack.members if node.index in member.nodes]
+        self._queue = [_Waiting(member) for member in own if member.nodes[0] == node.index]
+        self._followed = [member for member in own if member.nodes[0] != node.index]
+        self._running: dict[RunFolder, _Running] = {}
+
+    def run(self) -> None:
+        """Return when no member runs any more on this node, and none is to be started."""
+        while self._queue or self._running or self._followed:
+            stopping = self._stop.is_asked()
+            now_s = time.monotonic()
+            if stopping:
+                self._queue.clear()
+                self._followed.clear()
+            self._stop_members(stopping, now_s)
+            self._collect_ended(now_s)
+            self._start_members(now_s)
+            self._follow(now_s)
+            if self._queue or self._running or self._followed:
+                time.sleep(STOPPING_POLL_S if stopping else POLL_S)
+
+    def kill_all(self) -> None:
+        """End the processes of all members at once: this supervisor is no longer the one."""
+        for running in self._running.values():
+            running.ranks.kill()
+
+    def _stop_members(self, stopping: bool, now_s: float) -> None:
+        for folder, running in self._running.items():
+            if stopping or folder.cancel_request.exists():
+                running.ranks.ask_to_stop(now_s)
+        grace_s = self._grace_s(stopping)
+        for folder, running in self._running.items():
+            if running.ranks.kill_if_outstayed(grace_s, now_s):
+                logger.warning("%s: killed, having been asked to stop", folder.name)
+
+    def _grace_s(self, stopping: bool) -> float:
+        return self._stop.grace_s() if stopping and self._running else self._pack.grace_s
+
+    def _collect_ended(self, now_s: float) -> None:
+        for folder, running in list(self._running.items()):
+            if self._leads_others(running.ranks.member) and self._others_failed(running.ranks):
+                running.ranks.hurry(now_s)
+            if not running.ranks.have_ended(now_s):
+                continue
+            running.ended_at_s = running.ended_at_s or now_s
+            statuses = self._all_statuses(running, now_s)
+            if statuses is not None:
+                del self._running[folder]
+                self._settle_ended(folder, running, joint_status(statuses), now_s)
+
+    def _settle_ended(
+        self, folder: RunFolder, running: _Running, exit_status: int, now_s: float
+    ) -> None:
+        member, attempt = running.ranks.member, running.ranks.attempt
+        logger.info("%s: attempt %d, exit status %d", folder.name, attempt, exit_status)
+        if member.nodes[0] != self._node.index:
+            self._starter.call_of(member).answer(self._node.index, attempt, exit_status)
+            return
+        if self._leads_others(member):
+            self._starter.call_of(member).end(attempt)
+        else:
+            running.ranks.slot.close()
+        again = self._record(folder, running, exit_status)
+        if again and not self._stop.is_asked():
+            held = exit_status == exit_codes.NOTHING_TO_DO
+            delay_s = HELD_DELAY_S if held else RETRY_DELAY_S
+            times_held = running.times_held + 1 if held else 0
+            self._queue.append(_Waiting(member, now_s + delay_s, times_held))
+        else:
+            self._starter.let_go(member)
+
+    def _record(self, folder: RunFolder, running: _Running, exit_status: int) -> bool:
+        """Count the attempt; whether the run is to be started again by this supervisor."""
+        if exit_status == exit_codes.NOTHING_TO_DO:
+            return self._pack.slurm is not None and running.times_held < MAX_HELD
+        stop = self._stop.request() if self._stop.is_asked() else None
+        with file_lock.hold(self._experiment.lock):
+            self._fence()
+            if not self._has_to_do(folder, is_of_pack):
+                return False
+            end = attempt_end(
+                exit_status,
+                cancel_requested=folder.cancel_request.exists(),
+                stop=stop,
+                killed_after_s=self._grace_s(stop is not None)
+                if running.ranks.was_killed
+                else None,
+                out_of_memory=self._memory.has_grown(),
+                last_words=last_words(running.ranks.telling_log()),
+            )
+            status = record_end(folder, end, running.ranks.member.retries).status
+        left_to_user = end.cause == "preempted" and self._pack.slurm is None
+        return status == "waiting" and not left_to_user
+
+    def _start_members(self, now_s: float) -> None:
+        for waiting in [each for each in self._queue if each.not_before_s <= now_s]:
+            folder = self._experiment.run(waiting.member.name)
+            is_cancelled = folder.cancel_request.exists()
+            slot = None if is_cancelled else self._starter.take_slot(waiting.member)
+            if slot or is_cancelled:
+                self._queue.remove(waiting)
+                with file_lock.hold(self._experiment.lock):
+                    self._fence()
+                    self._settle(waiting, folder, slot)
+
+    def _settle(self, waiting: _Waiting, folder: RunFolder, slot: Slot | None) -> None:
+        """Start a member, unless it is not to be started any more."""
+        if not self._has_to_do(folder, is_unfinished):
+            self._starter.let_go(waiting.member, slot)
+        elif slot is None or folder.cancel_request.exists():
+            state = attrs.evolve(read_state(folder), status="cancelled", reason=CANCELLED)
+            write_state(folder, state)
+            self._starter.let_go(waiting.member, slot)
+        else:
+            self._start(waiting, folder, slot)
+
+    def _start(self, waiting: _Waiting, folder: RunFolder, slot: Slot) -> None:
+        """The run counts as running before its process exists: nobody else may start it now."""
+        member = waiting.member
+        state = read_state(folder)
+        write_state(folder, attrs.evolve(state, status="running", reason=""))
+        attempt = max(state.num_attempts, _attempt_after_lease(folder))
+        ranks = self._starter.start(member, folder, attempt, slot)
+        if isinstance(ranks, OSError):
+            self._starter.let_go(member, slot)
+            end = AttemptEnd(cause="crashed", reason=str(ranks), can_be_retried=False)
+            record_end(folder, end, member.retries)
+            return
+        self._running[folder] = _Running(ranks, waiting.times_held)
+        if self._leads_others(member):
+            self._starter.call_of(member).call(attempt)
+
+    def _follow(self, now_s: float) -> None:
+        """Join in where the first node of a member calls, and leave where it has ended."""
+        for member in list(self._followed):
+            call, folder = self._starter.call_of(member), self._experiment.run(member.name)
+            attempt = call.called_attempt()
+            running = self._running.get(folder)
+            if running:
+                if attempt != running.ranks.attempt:
+                    running.ranks.hurry(now_s)
+            elif call.is_dismissed:
+                self._followed.remove(member)
+                self._starter.let_go(member)
+            elif attempt is not None and not self._has_answered(call, attempt):
+                slot = self._starter.take_slot(member)
+                if slot:
+                    self._join(member, folder, attempt, slot)
+
+    def _has_answered(self, call: MemberCall, attempt: int) -> bool:
+        return self._node.index in call.answers(attempt)
+
+    def _join(self, member: Member, folder: RunFolder, attempt: int, slot: Slot) -> None:
+        ranks = self._starter.start(member, folder, attempt, slot)
+        if isinstance(ranks, OSError):
+            self._starter.call_of(member).answer(self._node.index, attempt, exit_codes.FAILED)
+            logger.error("%s: %s", member.name, ranks)
+        else:
+            self._running[folder] = _Running(ranks, times_held=0)
+
+    def _leads_others(self, member: Member) -> bool:
+        return len(member.nodes) > 1 and member.nodes[0] == self._node.index
+
+    def _others_failed(self, ranks: MemberRanks) -> bool:
+        answers = self._starter.call_of(ranks.member).answers(ranks.attempt)
+        return any(
+            status not in (exit_codes.FINISHED, exit_codes.STOPPED) for status in answers.values()
+        )
+
+    def _all_statuses(self, running: _Running, now_s: float) -> list[int] | None:
+        """The exit statuses on all nodes; None while some of them may still come."""
+        ranks = running.ranks
+        statuses = [ranks.exit_status()]
+        if not self._leads_others(ranks.member):
+            return statuses
+        answers = self._starter.call_of(ranks.member).answers(ranks.attempt)
+        assert running.ended_at_s is not None
+        complete = len(answers) == len(ranks.member.nodes) - 1
+        if complete or now_s > running.ended_at_s + ANSWER_WAIT_S:
+            return statuses + list(answers.values())
+        return None
+
+    def _has_to_do(self, folder: RunFolder, judge: Callable[[PackFolder, RunState], bool]) -> bool:
+        """Whether the run is this pack's, and not a later one's; a damaged one is nobody's."""
+        try:
+            return judge(self._folder, read_state(folder))
+        except ConfigError as error:
+            logger.error("%s is left alone: %s", folder.name, error)
+            return False
+
+
+def _attempt_after_lease(folder: RunFolder) -> int:
+    """A number above that of an attempt that may still be alive somewhere, and never counted."""
+    record = lease.read_lease(folder.lease)
+    return record.attempt + 1 if record and not record.released else 0

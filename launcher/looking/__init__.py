@@ -1,0 +1,1 @@
+"""What has become of runs, and what to do about them."""

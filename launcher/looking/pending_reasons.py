@@ -1,0 +1,176 @@
+"""Slurm's words for why a job waits, and what they ask for."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class PendingReason:
+    """Why a job waits."""
+
+    word: str
+    """Slurm's."""
+    meaning: str
+    advice: str
+    ends_by_itself: bool
+    """Whether waiting is enough."""
+
+
+_WAIT = "wait; a job that asks for less, or for a shorter --time, may start earlier"
+_RELEASE = "`scontrol release {job}` lets it go"
+_AGAIN = "`launch cancel` its runs, then submit them again with {less}"
+
+_REASONS: dict[str, tuple[str, str, bool]] = {
+    "Priority": ("jobs of a higher priority are ahead of it", _WAIT, True),
+    "Resources": ("it is next in line, and nodes are not free yet", _WAIT, True),
+    "Prolog": ("its nodes are being made ready", "wait", True),
+    "Cleaning": ("what is left of its last start is being cleaned up", "wait", True),
+    "BeginTime": (
+        "it may not begin before a set time; after a requeue that is some two minutes away",
+        "wait",
+        True,
+    ),
+    "Dependency": ("another job has to end first", "wait for that job", True),
+    "DependencyNeverSatisfied": (
+        "it was to begin after a job that ended otherwise",
+        _AGAIN.format(less="no such dependency"),
+        False,
+    ),
+    "JobArrayTaskLimit": (
+        "as many jobs of its array run as may run at once",
+        "wait, or raise max_running in the cluster config before the next submission",
+        True,
+    ),
+    "JobHeldUser": ("you have put it on hold", _RELEASE, False),
+    "JobHeldAdmin": (
+        "an administrator, or Slurm itself, has put it on hold",
+        f"{_RELEASE} if it is not refused; else ask an administrator",
+        False,
+    ),
+    "JobHoldMaxRequeue": (
+        "it was requeued so often that Slurm has put it on hold",
+        f"see what `launch explain` says about its attempts, then {_RELEASE}",
+        False,
+    ),
+    "launch failed requeued held": (
+        "a node could not start it, and Slurm has put it on hold",
+        f"{_RELEASE}; if that happens again, tell an administrator the node",
+        False,
+    ),
+    "NodeDown": ("a node that it needs is down", "wait, or ask an administrator", True),
+    "ReqNodeNotAvail": (
+        "nodes that it needs are down, drained, or reserved, as before a maintenance",
+        "see `sinfo -R` and `scontrol show reservation`; a --time that ends before a reservation "
+        "begins may start now",
+        True,
+    ),
+    "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions": (
+        "nodes that it needs are down, drained, or kept for other partitions",
+        "see `sinfo -R`; wait, or choose another --partition",
+        True,
+    ),
+    "Reservation": ("it waits for its reservation to begin", "wait", True),
+    "ReservationDeleted": (
+        "its reservation is gone",
+        _AGAIN.format(less="no reservation"),
+        False,
+    ),
+    "PartitionDown": ("its partition starts no jobs at present", "wait, or choose another", True),
+    "PartitionInactive": ("its partition is closed", "wait, or choose another --partition", True),
+    "PartitionConfig": (
+        "it asks for what its partition does not give",
+        _AGAIN.format(less="another --partition"),
+        False,
+    ),
+    "PartitionNodeLimit": (
+        "it asks for more nodes than its partition gives to a job",
+        _AGAIN.format(less="fewer --nodes or another --partition"),
+        False,
+    ),
+    "PartitionTimeLimit": (
+        "it asks for more time than its partition gives to a job",
+        _AGAIN.format(less="a shorter --time"),
+        False,
+    ),
+    "BadConstraints": (
+        "no node has what it asks for",
+        _AGAIN.format(less="another constraint in the cluster config, or another --partition"),
+        False,
+    ),
+    "AccountNotAllowed": (
+        "its partition does not take its account",
+        _AGAIN.format(less="another --account or --partition"),
+        False,
+    ),
+    "InvalidAccount": (
+        "its account is not known, or not yours",
+        _AGAIN.format(less="another --account"),
+        False,
+    ),
+    "InvalidQOS": (
+        "its QOS is not known, or not yours",
+        _AGAIN.format(less="another --qos"),
+        False,
+    ),
+    "QOSNotAllowed": (
+        "its partition or account does not take its QOS",
+        _AGAIN.format(less="another --qos"),
+        False,
+    ),
+    "Licenses": ("licences that it needs are in use", "wait", True),
+}
+_NO_REASON = ("Slurm has not looked at it yet", "wait", True)
+_UNKNOWN = ("a reason that is not known here", "`scontrol show job {job}` has more", True)
+
+_LIMIT = re.compile(
+    r"(QOS|Assoc(?:iation)?)(Max|Min|Grp)?(\w*?)(PerUser|PerAccount|PerJob|PerNode)?(Limit)?"
+)
+_WHOSE = {"QOS": "its QOS", "Assoc": "its account", "Association": "its account"}
+_WHAT = {
+    "cpu": "cores",
+    "gres": "GPUs",
+    "mem": "memory",
+    "node": "nodes",
+    "submit": "jobs in the queue",
+    "job": "running jobs",
+    "wall": "time",
+    "minutes": "time",
+    "billing": "billing units",
+}
+
+
+def pending_reason(word: str | None, job_id: str) -> PendingReason:
+    """What the word asks for; never fails, as every version of Slurm has further words."""
+    key = (word or "").strip("()").replace("_", " ")
+    stem = key.partition(",")[0]
+    known = _REASONS.get(key) or _REASONS.get(stem) or _held(key)
+    meaning, advice, ends = known or _limit(stem) or (_UNKNOWN if key else _NO_REASON)
+    return PendingReason(
+        word=word or "", meaning=meaning, advice=advice.format(job=job_id), ends_by_itself=ends
+    )
+
+
+def _held(key: str) -> tuple[str, str, bool] | None:
+    return _REASONS["launch failed requeued held"] if key.endswith("requeued held") else None
+
+
+def _limit(word: str) -> tuple[str, str, bool] | None:
+    """Of words such as QOSMaxJobsPerUserLimit and AssocGrpCpuLimit."""
+    match = _LIMIT.fullmatch(word)
+    if match is None or not (match[2] or match[5]):
+        return None
+    whose, kind, subject, scope = _WHOSE[match[1]], match[2], match[3].lower(), match[4]
+    what = next((plain for part, plain in _WHAT.items() if part in subject), "what it counts")
+    if kind == "Min":
+        return (f"it asks for fewer {what} than {whose} allows", _AGAIN.format(less="more"), False)
+    if scope in ("PerJob", "PerNode") or (what == "time" and kind == "Max"):
+        return (
+            f"it asks for more {what} than {whose} gives to a job",
+            _AGAIN.format(less="less"),
+            False,
+        )
+    among = "all its users together" if kind == "Grp" else "you"
+    return (f"{whose} gives {among} no more {what} for now", "wait until others end", True)

@@ -1,0 +1,79 @@
+"""Run one run in this very process, so that a debugger stops in the user's code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from launcher import file_lock
+from launcher.experiment.experiment import Experiment
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.experiment.plan import PlannedRun, plan_runs
+from launcher.experiment.run_writing import write_source, write_submitted
+from launcher.job.attempt_end import attempt_end
+from launcher.job.attempt_record import record_end
+from trainers import exit_codes
+from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+from trainers.run_config import RetriesConfig, RunConfig
+from trainers.run_folder import RunFolder
+
+
+def first_due(
+    experiment: Experiment, overrides: Sequence[str], *, root: Path, dry_run: bool
+) -> PlannedRun | None:
+    """The first run that has something left to do, its folder ready; None if there is none.
+
+    Args:
+        dry_run: Write nothing.
+
+    Raises:
+        ConfigError: A run exists and trains something else.
+    """
+    folder = ExperimentFolder(root.absolute() / experiment.name)
+    if dry_run:
+        return _first_due(folder, experiment, is_locked=False)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with file_lock.hold(folder.lock):
+        run = _first_due(folder, experiment, is_locked=True)
+        if run:
+            write_source(folder, experiment.source, overrides)
+            write_submitted(run, pack="")
+        return run
+
+
+def _first_due(
+    folder: ExperimentFolder, experiment: Experiment, *, is_locked: bool
+) -> PlannedRun | None:
+    runs = plan_runs(folder, experiment.runs, is_locked=is_locked)
+    run = next((run for run in runs if run.is_due), None)
+    return run and attrs.evolve(run, config=_without_workers(run.config))
+
+
+def _without_workers(config: RunConfig) -> RunConfig:
+    """The same run with its data made in the training process; they are the same data."""
+    if not isinstance(config.trainer, GunpowderTrainerConfig):
+        return config
+    return attrs.evolve(config, trainer=attrs.evolve(config.trainer, num_data_fetchers=0))
+
+
+def run_here(folder: RunFolder) -> int:
+    """Carry a run on in the foreground; the result is one of `trainers.exit_codes`."""
+    from trainers.__main__ import main
+
+    exit_status = main([str(folder.path)])
+    if exit_status != exit_codes.NOTHING_TO_DO:
+        end = attempt_end(
+            exit_status,
+            cancel_requested=folder.cancel_request.exists(),
+            stop=None,
+            killed_after_s=None,
+            out_of_memory=False,
+            last_words="the terminal has its last words",
+        )
+        if end.cause in ("crashed", "out_of_memory"):
+            end = attrs.evolve(end, can_be_retried=False)  # the user is there to do it
+        with file_lock.hold(ExperimentFolder.of_run(folder).lock):
+            record_end(folder, end, RetriesConfig())
+    return exit_status

@@ -1,0 +1,60 @@
+"""Hand a pack to submitit's local executor; the only module that speaks to submitit.
+
+As a program, `python -m launcher.submission.local_job PACK_FOLDER`, it does so from a session of
+its own: the job must outlive the terminal, hear no Ctrl-C, and keep none of the caller's files
+open.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from submitit.local.local import LocalExecutor
+
+from launcher.errors import SubmissionError
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.pack_job import run_pack
+from trainers.lease import is_live
+
+_FOREVER_MIN = 10 * 365 * 24 * 60
+"""submitit ends a local job after 2 minutes unless it is told otherwise."""
+
+
+def start_locally(folder: PackFolder) -> None:
+    """Start the pack's job, detached; returns when its node supervisor lives.
+
+    Raises:
+        SubmissionError: The supervisor did not start.
+    """
+    with folder.start_log.open("wb") as log:
+        starter = subprocess.run(
+            [sys.executable, "-m", __name__, str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,
+            check=False,
+        )
+    if starter.returncode != 0:
+        said = folder.start_log.read_text(errors="replace").strip()
+        raise SubmissionError(f"the local job of {folder.path} did not start:\n{said}")
+
+
+def main() -> None:
+    folder = PackFolder(sys.argv[1])
+    executor = LocalExecutor(folder.submitit)
+    executor.update_parameters(timeout_min=_FOREVER_MIN, stderr_to_stdout=True)
+    job = executor.submit(run_pack, str(folder.path))
+    while not is_live(folder.lease):
+        if job.done():
+            job.result()
+            return
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""From an experiment to a job on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from launcher.clusters.cluster_config import LocalClusterConfig
+from launcher.errors import DoesNotFitError, SubmissionError
+from launcher.experiment.experiment import Experiment
+from launcher.experiment.run_writing import write_source
+from launcher.job.machine import Machine, this_machine
+from launcher.job.pack import Member, Pack, write_pack
+from launcher.submission.local_job import start_locally
+from launcher.submission.submission import (
+    Submission,
+    SubmittedPack,
+    new_pack_folders,
+    planned,
+    take_back,
+    write_all_submitted,
+)
+from trainers.run_config import RunConfig
+
+
+def submit_locally(
+    experiment: Experiment,
+    overrides: Sequence[str],
+    cluster: LocalClusterConfig,
+    *,
+    root: Path,
+    dry_run: bool,
+) -> Submission:
+    """Start the runs that are due as one job on this machine, and leave the others alone.
+
+    Args:
+        overrides: Those that the experiment was read with.
+        root: The folder of experiments.
+        dry_run: Write and start nothing.
+
+    Raises:
+        ConfigError: A run exists and trains something else.
+        DoesNotFitError: A run asks for more GPUs than this machine has; one without any takes all
+            runs, on its CPU.
+        SubmissionError: The job did not start; the runs are as they were, and their folders stay.
+    """
+    machine = this_machine(gpus=cluster.gpus, cpus=cluster.cpus)
+    _check_fit(experiment.runs, machine)
+    with planned(experiment, root=root, dry_run=dry_run) as (folder, runs):
+        submission = Submission(folder=folder, machine=machine, runs=runs)
+        if dry_run or not submission.due:
+            return submission
+        write_source(folder, experiment.source, overrides)
+        pack = _start(submission, machine, cluster.grace_s)
+        return attrs.evolve(submission, packs=(pack,))
+
+
+def _check_fit(configs: Sequence[RunConfig], machine: Machine) -> None:
+    wide = next((config for config in configs if config.resources.nodes > 1), None)
+    if wide:
+        raise DoesNotFitError(
+            f"{wide.name} does not fit because resources.nodes is {wide.resources.nodes} and this "
+            "is one machine; resources.nodes=1 would fit"
+        )
+    largest = max(configs, key=lambda config: config.resources.gpus)
+    asked, present = largest.resources.gpus, len(machine.gpus)
+    if 0 < present < asked:
+        raise DoesNotFitError(
+            f"{largest.name} does not fit because resources.gpus is {asked:g} and this machine has "
+            f"{present} to give; resources.gpus={present} would fit"
+        )
+
+
+def _start(submission: Submission, machine: Machine, grace_s: float) -> SubmittedPack:
+    (pack,) = new_pack_folders(submission.folder, 1)
+    members = tuple(Member.of(run.config) for run in submission.due)
+    write_pack(pack, Pack(members=members, machine=machine, grace_s=grace_s))
+    write_all_submitted([(run, pack) for run in submission.due])
+    try:
+        start_locally(pack)
+    except SubmissionError:
+        take_back(submission.due)
+        raise
+    return SubmittedPack(folder=pack, job_id="", runs=tuple(each.name for each in members))

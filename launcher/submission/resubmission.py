@@ -1,0 +1,88 @@
+"""Which runs of an experiment to start again, from nothing but their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from launcher.errors import LauncherError
+from launcher.experiment.experiment import Experiment
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.pack import read_pack
+from launcher.looking.status import find_runs, read_statuses
+from trainers.config_io import read_run_config
+from trainers.run_folder import RunFolder
+from trainers.run_state import read_state
+
+
+@frozen(kw_only=True)
+class Resubmission:
+    """Runs to submit again."""
+
+    folder: ExperimentFolder
+    experiment: Experiment
+    cluster: str
+    """As for `--cluster`."""
+
+
+def choose_again(
+    path: Path, states: Collection[str], *, cluster: str | None
+) -> Resubmission | None:
+    """The runs below a folder that are in one of the states; None if there are none.
+
+    Their configs are those of their folders, whatever has become of the experiment's file.
+
+    Args:
+        cluster: Where they are to go; None sends them to where they were.
+
+    Raises:
+        LauncherError: The folder has several experiments, or the runs were at several places.
+        ConfigError: A run's config cannot be read.
+    """
+    runs = find_runs(path)
+    folder = _one_experiment(path, runs)
+    chosen = [
+        run for run, status in zip(runs, read_statuses(runs), strict=True) if status.state in states
+    ]
+    if not chosen:
+        return None
+    return Resubmission(
+        folder=folder,
+        experiment=Experiment(
+            name=folder.name,
+            runs=tuple(read_run_config(run.config) for run in chosen),
+            source=folder.source,
+        ),
+        cluster=cluster or _cluster_of(folder, chosen),
+    )
+
+
+def _one_experiment(path: Path, runs: Iterable[RunFolder]) -> ExperimentFolder:
+    folders = list(dict.fromkeys(map(ExperimentFolder.of_run, runs)))
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        raise LauncherError(
+            f"{path} holds {len(folders)} experiments; give the folder of one of them: {names}"
+        )
+    return folders[0]
+
+
+def _cluster_of(folder: ExperimentFolder, runs: Iterable[RunFolder]) -> str:
+    """Where the runs were submitted to."""
+    names = {read_state(run).pack for run in runs}
+    clusters = sorted({_cluster_of_pack(folder, name) for name in names})
+    if len(clusters) > 1:
+        raise LauncherError(
+            f"these runs were at several clusters, {' and '.join(clusters)}; say --cluster"
+        )
+    return clusters[0]
+
+
+def _cluster_of_pack(folder: ExperimentFolder, name: str) -> str:
+    pack = folder.pack(name)
+    if not name or not pack.manifest.exists():
+        return "local"
+    terms = read_pack(pack).slurm
+    return terms.cluster if terms else "local"

@@ -1,0 +1,56 @@
+"""Hand packs to Slurm through submitit, as arrays of alike jobs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.slurm.slurm import SlurmExecutor
+
+from launcher.errors import SubmissionError
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.pack_job import run_pack
+
+
+def submit_array(
+    folder: ExperimentFolder, packs: Sequence[PackFolder], parameters: Mapping[str, Any]
+) -> list[str]:
+    """Submit packs with one call; gives the ids of their jobs, in the order of the packs.
+
+    Args:
+        parameters: Of submitit's executor, from `job_parameters`.
+
+    Raises:
+        SubmissionError: Slurm has refused.
+    """
+    folder.submitit.mkdir(exist_ok=True)
+    listing = folder.submitit / f"packs-{uuid4().hex}.txt"
+    listing.write_text("".join(f"{pack.name}\n" for pack in packs))
+    executor = SlurmExecutor(folder.submitit)
+    setup = [*parameters["setup"], *_batch_lines(folder, listing)]
+    executor.update_parameters(**{**parameters, "setup": setup})
+    try:
+        jobs = executor.map_array(run_pack, [str(pack.path) for pack in packs])
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        raise SubmissionError(f"Slurm did not take the jobs: {error}") from error
+    return [job.job_id for job in jobs]
+
+
+def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
+    """Of the batch script, before the step: what is to follow a step that left no last word.
+
+    The shell waits for the step whatever signals it hears itself.
+    """
+    after = shlex.join([sys.executable, "-m", "launcher.job.batch_end"])
+    name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {shlex.quote(str(listing))})"'
+    return [
+        f"PACK={shlex.quote(str(folder.jobs))}/{name}",
+        'rm -f "$PACK/over"',
+        "trap : TERM USR1 USR2",
+        f"""trap 'code=$?; [ -e "$PACK/over" ] || {after} "$PACK" "$code"' EXIT""",
+    ]

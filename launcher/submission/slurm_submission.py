@@ -1,0 +1,241 @@
+"""From an experiment to jobs of Slurm."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from launcher.clusters.slurm_target import SlurmTarget
+from launcher.errors import DoesNotFitError, SubmissionError
+from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
+from launcher.experiment.experiment import Experiment
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.experiment.plan import PlannedRun
+from launcher.experiment.run_writing import write_source
+from launcher.job.pack import Member, Pack, SlurmTerms, write_pack
+from launcher.job.submitted_job import SubmittedJob, write_job
+from launcher.packing.packing import Packing, PlannedPack, misfits, pack
+from launcher.submission.slurm_choice import SlurmChoice, demand_of
+from launcher.submission.slurm_job import submit_array
+from launcher.submission.submission import (
+    Submission,
+    SubmittedPack,
+    new_pack_folders,
+    planned,
+    take_back,
+    write_all_submitted,
+)
+
+_SAY_EVERY_S = 2.0
+
+
+def submit_to_slurm(
+    experiment: Experiment,
+    overrides: Sequence[str],
+    choice: SlurmChoice,
+    *,
+    root: Path,
+    dry_run: bool,
+    say: Callable[[str], None],
+) -> Submission:
+    """Pack the runs that are due into jobs, submit these, and leave the other runs alone.
+
+    Args:
+        overrides: Those that the experiment was read with.
+        root: The folder of experiments.
+        dry_run: Write and submit nothing.
+        say: Told how far it is.
+
+    Raises:
+        ConfigError: A run exists and trains something else.
+        DoesNotFitError: A run asks for more than the cluster has; names every such run.
+        SubmissionError: Slurm took none of the jobs; the runs are as they were.
+    """
+    with planned(experiment, root=root, dry_run=dry_run) as (folder, runs):
+        submission = Submission(folder=folder, runs=runs, target=choice.target)
+        if not submission.due:
+            return submission
+        packing = _pack(submission.due, choice)
+        submission = attrs.evolve(submission, packing=packing)
+        if dry_run:
+            return submission
+        say(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
+        write_source(folder, experiment.source, overrides)
+        return _submit(submission, packing, choice, say)
+
+
+def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
+    demands = [demand_of(run.config) for run in due]
+    reasons = misfits(demands, choice.limits, elsewhere=choice.elsewhere)
+    if reasons:
+        raise DoesNotFitError("\n".join(reasons))
+    return pack(demands, choice.limits)
+
+
+def _submit(
+    submission: Submission, packing: Packing, choice: SlurmChoice, say: Callable[[str], None]
+) -> Submission:
+    folder = submission.folder
+    due = {run.config.name: run for run in submission.due}
+    code = _snapshot(folder, submission.due)
+    packs = list(zip(new_pack_folders(folder, len(packing.packs)), packing.packs, strict=True))
+    members: list[tuple[PlannedRun, PackFolder]] = []
+    for path, plan in packs:
+        _write_pack(path, plan, due, code, choice)
+        members += [(_with_snapshot(due[each.demand.name], code), path) for each in plan.members]
+    write_all_submitted(members)
+    say(f"wrote {len(members)} run folders")
+    submitted: list[SubmittedPack] = []
+    left = list(_chunks(packs, choice.target))
+    num_calls = 0
+    said_at_s = time.monotonic()
+    while left:
+        chunk = left[0]
+        parameters = job_parameters(folder, chunk[0][1], code, choice.target)
+        try:
+            job_ids = submit_array(folder, [path for path, _ in chunk], parameters)
+        except SubmissionError as error:
+            take_back(
+                [due[m.demand.name] for rest in left for _, plan in rest for m in plan.members]
+            )
+            if not submitted:
+                raise
+            return attrs.evolve(
+                submission, packs=tuple(submitted), refusal=str(error), num_calls=num_calls
+            )
+        num_calls += 1
+        for (path, plan), job_id in zip(chunk, job_ids, strict=True):
+            write_job(path, SubmittedJob(job_id=job_id, submitted=time.time()))
+            names = tuple(each.demand.name for each in plan.members)
+            submitted.append(SubmittedPack(folder=path, job_id=job_id, runs=names))
+        left.pop(0)
+        if not left or time.monotonic() > said_at_s + _SAY_EVERY_S:
+            said_at_s = time.monotonic()
+            say(f"submitted {len(submitted)} of {len(packs)} jobs")
+    return attrs.evolve(submission, packs=tuple(submitted), num_calls=num_calls)
+
+
+def _snapshot(folder: ExperimentFolder, due: Sequence[PlannedRun]) -> CodeSnapshot:
+    """The runs of one experiment have the modules of their users in the same folders."""
+    python_path = dict.fromkeys(path for run in due for path in run.config.python_path)
+    return snapshot_code(folder.code, tuple(python_path))
+
+
+def _with_snapshot(run: PlannedRun, code: CodeSnapshot) -> PlannedRun:
+    """The run with the users' own modules as they are now."""
+    python_path = tuple(code.python_path[path] for path in run.config.python_path)
+    return attrs.evolve(run, config=attrs.evolve(run.config, python_path=python_path))
+
+
+def _write_pack(
+    path: PackFolder,
+    plan: PlannedPack,
+    due: dict[str, PlannedRun],
+    code: CodeSnapshot,
+    choice: SlurmChoice,
+) -> None:
+    target = choice.target
+    members = tuple(
+        Member.of(due[each.demand.name].config, nodes=each.nodes, planned_gpus=each.gpus)
+        for each in plan.members
+    )
+    terms = SlurmTerms(
+        cluster=choice.cluster,
+        partition=target.partition,
+        time_limit_s=60 * _minutes(plan.time_s),
+        signal_lead_s=_signal_lead_s(plan, target),
+        grace_s=target.grace_s,
+        may_requeue=target.requeue == "scontrol",
+        accounting=target.accounting,
+        parameters=job_parameters(path.experiment, plan, code, target),
+    )
+    grace_s = max(target.grace_s, terms.signal_lead_s)
+    write_pack(
+        path,
+        Pack(
+            members=members,
+            machine=None,
+            grace_s=grace_s,
+            num_nodes=plan.num_nodes,
+            code=code.name,
+            slurm=terms,
+        ),
+    )
+
+
+def _chunks(
+    packs: Sequence[tuple[PackFolder, PlannedPack]], target: SlurmTarget
+) -> Iterator[list[tuple[PackFolder, PlannedPack]]]:
+    """Packs whose jobs are alike, as many as one array may have."""
+    alike: dict[tuple[Any, ...], list[tuple[PackFolder, PlannedPack]]] = {}
+    for path, plan in packs:
+        alike.setdefault(_shape(plan), []).append((path, plan))
+    for group in alike.values():
+        for start in range(0, len(group), target.max_array_size):
+            yield group[start : start + target.max_array_size]
+
+
+def _shape(plan: PlannedPack) -> tuple[Any, ...]:
+    asked = (plan.gpus_per_node, plan.cpus_per_node, plan.memory_gb_per_node)
+    return (plan.num_nodes, *asked, _minutes(plan.time_s))
+
+
+def _minutes(time_s: int) -> int:
+    return math.ceil(time_s / 60)
+
+
+def _signal_lead_s(plan: PlannedPack, target: SlurmTarget) -> int:
+    """A short job must get to its work before it hears of its end."""
+    return min(target.signal_lead_s, plan.time_s // 3)
+
+
+def job_parameters(
+    folder: ExperimentFolder, plan: PlannedPack, code: CodeSnapshot, target: SlurmTarget
+) -> dict[str, Any]:
+    """What submitit is told about a job, as plain data."""
+    optional = {
+        "account": target.account,
+        "qos": target.qos,
+        "constraint": target.constraint,
+        "gpus_per_node": plan.gpus_per_node or None,
+        "array_parallelism": target.max_running or target.max_array_size,
+    }
+    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
+    return {
+        **{key: value for key, value in optional.items() if value is not None},
+        "job_name": f"launch-{folder.name}",
+        "partition": target.partition,
+        "time": _minutes(plan.time_s),
+        "nodes": plan.num_nodes,
+        "ntasks_per_node": 1,
+        "cpus_per_task": plan.cpus_per_node,
+        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
+        "signal_delay_s": _signal_lead_s(plan, target),
+        "stderr_to_stdout": True,
+        "srun_args": [
+            f"--cpus-per-task={plan.cpus_per_node}",
+            "--kill-on-bad-exit=1",
+            "--wait=0",
+        ],
+        "setup": [
+            *_exports(target.environment),
+            *target.setup,
+            *_exports(ours),
+        ],
+        "additional_parameters": {
+            "requeue": True,
+            "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
+            **target.sbatch,
+        },
+    }
+
+
+def _exports(variables: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in variables.items():
+        yield f"export {name}={shlex.quote(str(value))}"

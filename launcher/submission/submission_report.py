@@ -1,0 +1,136 @@
+"""What a submission came to, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from launcher.experiment.plan import PlannedRun
+from launcher.packing.report import packing_json, packing_lines
+from launcher.submission.submission import Submission
+from launcher.tables import short, table
+
+
+def report_text(submission: Submission) -> str:
+    """The placement of every run, and how to follow it."""
+    if submission.machine:
+        return "\n".join([*_local_lines(submission), *_advice(submission)])
+    return "\n".join([*_slurm_lines(submission), *_advice(submission)])
+
+
+def report_json(submission: Submission) -> dict[str, Any]:
+    """The same as plain data."""
+    report: dict[str, Any] = {
+        "experiment": submission.folder.name,
+        "folder": str(submission.folder.path),
+        "notices": notices(submission),
+        "packs": [
+            {"folder": str(pack.folder.path), "job": pack.job_id or None, "runs": list(pack.runs)}
+            for pack in submission.packs
+        ],
+        "refusal": submission.refusal or None,
+        "runs": [
+            {
+                "name": run.config.name,
+                "folder": str(run.folder.path),
+                "state": run.state,
+                "due": run.is_due,
+            }
+            for run in submission.runs
+        ],
+    }
+    if submission.machine:
+        report["max_at_once"] = max_at_once(submission)
+    if submission.target:
+        report["target"] = attrs.asdict(submission.target)
+        report["submission_calls"] = submission.num_calls
+    if submission.packing:
+        report["packing"] = packing_json(submission.packing)
+    return report
+
+
+def notices(submission: Submission) -> list[str]:
+    """What the user may not expect."""
+    found = []
+    machine = submission.machine
+    if machine and not machine.gpus and any(run.config.resources.gpus for run in submission.due):
+        found.append("this machine has no GPU to give: the runs go on the CPU")
+    doubts = [run.doubt for run in submission.runs if run.doubt]
+    if doubts:
+        noun = "1 run is" if len(doubts) == 1 else f"{len(doubts)} runs are"
+        found.append(
+            f"{noun} left alone: {doubts[0]}. Ask again later, or `launch cancel` first what is to "
+            "start without its earlier job"
+        )
+    return found
+
+
+def max_at_once(submission: Submission) -> int:
+    """How many of the due runs go on together if nothing else does; 0 if none is due."""
+    machine = submission.machine
+    assert machine is not None
+    sizes = [(run.config.resources.gpus, run.config.resources.cpus) for run in submission.due]
+    together = max((machine.max_runs(gpus=gpus, cpus=cpus) for gpus, cpus in sizes), default=0)
+    return min(together, len(sizes))
+
+
+def _local_lines(submission: Submission) -> list[str]:
+    rows = [
+        (
+            run.config.name,
+            _action(run, submission),
+            _slot(run, submission),
+            short(run.folder.path),
+        )
+        for run in submission.runs
+    ]
+    at_once = (
+        f"{len(submission.due)} of {len(rows)} to do, at most {max_at_once(submission)} at once"
+    )
+    lines = [*notices(submission), table(("RUN", "ACTION", "SLOT", "FOLDER"), rows)]
+    if submission.due:
+        lines.append(at_once)
+    for pack in submission.packs:
+        lines.append(f"started in the background as {short(pack.folder.path)}")
+    return lines
+
+
+def _slurm_lines(submission: Submission) -> list[str]:
+    lines = notices(submission)
+    if submission.packing and submission.target:
+        lines += packing_lines(submission.packing, submission.target)
+    others = [run for run in submission.runs if not run.is_due]
+    if others and submission.due:
+        lines.append(f"{len(others)} of {len(submission.runs)} runs left alone: finished, or going")
+    if submission.packs:
+        ids = dict.fromkeys(pack.job_id.partition("_")[0] for pack in submission.packs)
+        calls = "1 call" if submission.num_calls == 1 else f"{submission.num_calls} calls"
+        shown = ", ".join(list(ids)[:8]) + (", …" if len(ids) > 8 else "")
+        lines.append(f"submitted {len(submission.packs)} jobs with {calls}: {shown}")
+    return lines
+
+
+def _advice(submission: Submission) -> list[str]:
+    folder = short(submission.folder.path)
+    if not submission.due:
+        return ["nothing to do: all runs are finished or on their way"]
+    if not submission.packs:
+        return []
+    return [f"watch: launch status {folder}", f"end:   launch cancel {folder}"]
+
+
+def _action(run: PlannedRun, submission: Submission) -> str:
+    if not run.is_due:
+        return f"none: {run.state}"
+    goal = "submitted" if submission.packs else "to submit"
+    return goal if run.state == "planned" else f"{goal}: was {run.state}"
+
+
+def _slot(run: PlannedRun, submission: Submission) -> str:
+    resources, machine = run.config.resources, submission.machine
+    assert machine is not None
+    if machine.uses_gpus(resources.gpus):
+        return f"{resources.gpus:g} of {len(machine.gpus)} GPUs"
+    cores = len(machine.cores)
+    return f"{min(resources.cpus, cores)} of {cores} cores"
