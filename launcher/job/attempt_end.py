@@ -29,6 +29,8 @@ class StopRequest:
     cause: str
     """`preempted`, `time_limit` or `cancelled`."""
     reason: str
+    comes_back: bool = False
+    """Whether Slurm has requeued the job already."""
 
 
 def attempt_end(
@@ -52,12 +54,12 @@ def attempt_end(
     if exit_status == exit_codes.FINISHED:
         return AttemptEnd(cause="finished")
     if exit_status == exit_codes.STOPPED:
-        return _stopped(cancel_requested, stop, "after a checkpoint")
+        return _stopped(cancel_requested, stop, "stopped after a checkpoint")
     if killed_after_s is not None:
         how = f"killed, as it was not gone {killed_after_s:g} s later; back to its last checkpoint"
         return _stopped(cancel_requested, stop, how)
     if -exit_status in SIGNALS:  # Slurm may send one to every process of a job
-        return _stopped(cancel_requested, stop, "while it was starting or ending")
+        return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
     if exit_status == exit_codes.OUT_OF_MEMORY:
         return AttemptEnd(cause="out_of_memory", reason=last_words)
     if exit_status == -signal.SIGKILL:
@@ -86,7 +88,7 @@ def _killed(cancel_requested: bool, stop: StopRequest | None, out_of_memory: boo
 
 def _stopped(cancel_requested: bool, stop: StopRequest | None, how: str) -> AttemptEnd:
     if cancel_requested:
-        return AttemptEnd(cause="cancelled", reason=f"stopped {how}")
+        return AttemptEnd(cause="cancelled", reason=how)
     if stop:
-        return AttemptEnd(cause=stop.cause, reason=f"{stop.reason}; stopped {how}")
-    return AttemptEnd(cause="preempted", reason=f"stopped {how}")
+        return AttemptEnd(cause=stop.cause, reason=f"{stop.reason}; {how}")
+    return AttemptEnd(cause="preempted", reason=how)

@@ -37,7 +37,8 @@ class MemberRanks:
     ) -> None:
         self.member = member
         self.attempt = attempt
-        self.was_killed = False
+        self.killed_after_s: float | None = None
+        """The grace, if some outstayed it."""
         self.slot = slot
         self._hurry_at_s: float | None = None
         self._hurried: set[int] = set()
@@ -114,7 +115,8 @@ class MemberRanks:
         late = [process for process in living if process.has_outstayed(grace_s, now_s)]
         for process in late:
             process.kill()
-        self.was_killed = self.was_killed or bool(late)
+        if late:
+            self.killed_after_s = grace_s
         return bool(late)
 
     def kill(self) -> None:

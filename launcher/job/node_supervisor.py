@@ -170,9 +170,7 @@ class NodeSupervisor:
                 exit_status,
                 cancel_requested=folder.cancel_request.exists(),
                 stop=stop,
-                killed_after_s=self._grace_s(stop is not None)
-                if running.ranks.was_killed
-                else None,
+                killed_after_s=running.ranks.killed_after_s,
                 out_of_memory=self._memory.has_grown(),
                 last_words=last_words(running.ranks.telling_log()),
             )

@@ -108,9 +108,9 @@ class SlurmStop(JobStop):
         terms = self._terms
         if self.request().cause == "time_limit":
             return max(terms.signal_lead_s - _TO_REQUEUE_S, 1)
-        if terms.grace_s > 2 * _TO_REQUEUE_S:
-            return terms.grace_s - _TO_REQUEUE_S
-        return terms.signal_lead_s  # none is promised: as long as Slurm lets them live
+        if self.request().comes_back or terms.grace_s <= 2 * _TO_REQUEUE_S:
+            return terms.signal_lead_s  # as long as Slurm lets them live
+        return terms.grace_s - _TO_REQUEUE_S
 
     def _details(self) -> JobDetails | None:
         try:

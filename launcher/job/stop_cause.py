@@ -40,7 +40,8 @@ def stop_cause(
     if now >= limit - signal_lead_s - _UNPUNCTUAL_S:
         return StopRequest(cause="time_limit", reason=f"the time limit of its job ({heard})")
     if details and details.state != "RUNNING":
-        return StopRequest(cause="preempted", reason=f"its job was requeued ({heard})")
+        reason = f"its job was requeued ({heard})"
+        return StopRequest(cause="preempted", reason=reason, comes_back=True)
     return StopRequest(cause="preempted", reason=f"its job was asked to stop ({heard})")
 
 

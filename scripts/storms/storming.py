@@ -40,6 +40,8 @@ class Result:
     """Iterations, by the faults that cost them; of the runs that do not crash by themselves."""
     losses: int
     """Attempts that were followed by another one."""
+    released: int
+    """Times that Slurm had put a job on hold, since a node could not start it."""
     resubmitted: int
     """Jobs that Slurm has ended in their next start, with what was left of the one before."""
     num_statuses: int
@@ -66,7 +68,7 @@ def weather(
     """
     began = time.monotonic()
     log = sandbox.folder / "log" / "slurmctld.log"
-    resubmitted = 0
+    resubmitted = released = 0
     with Watch([this.run(name) for name in this.names], this.status) as watch:
         done = this.submit()
         if done.returncode:
@@ -81,6 +83,10 @@ def weather(
                 if now >= next_at and (fault := faults.inflict()):
                     next_at = now + draw.expovariate(1 / every_s)
                     say(f"{fault.kind}: {fault.what}")
+            for job in _held(sandbox):
+                sandbox.run("scontrol", "release", job)  # what `launch explain` says is to be done
+                say(f"released, as a node could not start it: {job}")
+                released += 1
             if stranded := _stranded(watch):
                 jobs = {job for _, job in stranded.values()}
                 if not all(_ended_by_slurm(log, job) for job in jobs):
@@ -111,10 +117,17 @@ def weather(
         attempts=attempts,
         lost=lost,
         losses=len(watch.losses),
+        released=released,
         resubmitted=resubmitted,
         num_statuses=watch.num_statuses,
         problems=found,
     )
+
+
+def _held(sandbox: Sandbox) -> list[str]:
+    """Jobs that Slurm keeps back after a failed launch."""
+    rows = sandbox.run("squeue", "--noheader", "--format=%i %r").splitlines()
+    return [row.split()[0] for row in rows if "launch failed requeued held" in row]
 
 
 def _stranded(watch: Watch) -> dict[str, tuple[float, str]]:
