@@ -8,7 +8,7 @@ from attrs import frozen
 
 from launcher.experiment.differences import differences
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.status import read_statuses
+from launcher.looking.status import RunStatus, read_statuses
 from trainers.config_io import read_run_config
 from trainers.errors import ConfigError
 from trainers.run_config import RunConfig
@@ -31,6 +31,8 @@ class PlannedRun:
     """Whether more becomes of it without a new submission."""
     doubt: str | None = None
     """Why it is not known whether an earlier job may still carry it on."""
+    held_job: str | None = None
+    """An earlier job that Slurm keeps back, and that would find nothing to do any more."""
 
     @property
     def is_due(self) -> bool:
@@ -70,11 +72,17 @@ def plan_runs(
                 iteration=status.iteration if status else 0,
                 is_expected=status is not None and status.is_expected,
                 doubt=status.doubt if status else None,
+                held_job=_held_job(status) if status else None,
             )
         )
     if conflicts:
         raise ConfigError(_refusal(folder, conflicts))
     return tuple(planned)
+
+
+def _held_job(status: RunStatus) -> str | None:
+    is_held = status.job_state == "PENDING" and not status.is_expected
+    return status.job_id if is_held else None
 
 
 def _conflict(config: RunConfig, run: RunFolder) -> list[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 
+from launcher import file_lock
+from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
+from launcher.job.pack import Member
 from launcher.job.requeue_policy import verdict
+from launcher.job.unfinished import is_of_pack
 from trainers.run_config import RetriesConfig
 from trainers.run_folder import RunFolder
 from trainers.run_state import RunState, append_event, read_state, write_state
@@ -39,6 +44,17 @@ def record_end(folder: RunFolder, end: AttemptEnd, retries: RetriesConfig) -> Ru
         saved=state.saved_iteration,
     )
     return state
+
+
+def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
+    """Count attempts that finished their runs, and whose supervisor died before it could."""
+    with file_lock.hold(pack.experiment.lock):
+        for member in members:
+            run = pack.experiment.run(member.name)
+            state = read_state(run)
+            is_uncounted = state.status == "finished" and run.log(state.num_attempts).exists()
+            if is_uncounted and is_of_pack(pack, state):
+                record_end(run, AttemptEnd(cause="finished"), member.retries)
 
 
 def last_words(log: Path) -> str:

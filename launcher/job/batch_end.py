@@ -11,6 +11,7 @@ import signal
 import sys
 
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.attempt_record import count_finished
 from launcher.job.bring_back import bring_back
 from launcher.job.pack import read_pack
 from launcher.job.pack_events import append_pack_event, read_pack_events
@@ -34,6 +35,7 @@ def main() -> int:
     in_vain = _steps_in_vain(folder)
     append_pack_event(folder, "step ended", job=node.job, status=status)
     _end_survivor(folder, node)
+    count_finished(folder, pack.members)
     if in_vain >= MAX_IN_VAIN:
         log = folder.experiment.submitit
         reason = f"given up: its job ended {in_vain + 1} times before it began; see {log}"

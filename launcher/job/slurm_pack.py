@@ -15,7 +15,7 @@ from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.experiment.code_snapshot import verify_snapshot
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.attempt_record import record_end
+from launcher.job.attempt_record import count_finished, record_end
 from launcher.job.bring_back import bring_back
 from launcher.job.job_stop import JobStop
 from launcher.job.node_supervisor import NodeSupervisor
@@ -103,6 +103,7 @@ class _SlurmPack:
         led = [member for member in self._pack.members if member.nodes[0] == node.index]
         if not self._code_is_the_same(led):
             return False
+        count_finished(folder, led)
         self._settle_lost(led, earlier)
         machine = self._pack.machine or allocated_machine(os.environ)
         name = f"{node.job}-{node.name}"

@@ -9,6 +9,8 @@ from launcher.slurm.queue_view import QueueView
 
 SETTLING_S = 5.0
 """So much later than the submission, a view shows the job: clocks differ, and Slurm takes time."""
+_HELD = "requeued held"
+"""The end of Slurm's reason for keeping back a job whose launch has failed."""
 SUBMITTING_S = 60.0
 """A job may have been submitted, and its id not be known yet, for so long."""
 
@@ -18,10 +20,11 @@ class JobOutlook:
     """What is to be expected of a job."""
 
     phase: str
-    """`none` there is none; `queued` it waits or runs; `gone` it does not; `unknown`."""
+    """`none` there is none; `queued` it waits or runs; `held` it waits for somebody to release it,
+    since a node could not start it; `gone` it does neither; `unknown`."""
     job_id: str = ""
     job_state: str = ""
-    """Slurm's word for it, such as PENDING; empty unless it is queued."""
+    """Slurm's word for it, such as PENDING; empty unless it is queued or held."""
     words: str = ""
     """The same for a person to read."""
 
@@ -52,7 +55,9 @@ def job_outlook(job: SubmittedJob, view: QueueView, *, last_word: str = "") -> J
         return JobOutlook(phase="unknown", job_id=job.job_id, words=f"{words}: {view.error}")
     if queued:
         words = _in_queue(name, queued.state, queued.reason)
-        return JobOutlook(phase="queued", job_id=job.job_id, job_state=queued.state, words=words)
+        is_held = queued.state == "PENDING" and (queued.reason or "").endswith(_HELD)
+        phase = "held" if is_held else "queued"
+        return JobOutlook(phase=phase, job_id=job.job_id, job_state=queued.state, words=words)
     if view.time < job.submitted + SETTLING_S:
         words = f"{name} was submitted a moment ago"
         return JobOutlook(phase="unknown", job_id=job.job_id, words=words)

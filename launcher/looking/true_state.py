@@ -56,7 +56,7 @@ def true_state(
     if job.is_expected:
         state = "submitted" if recorded == "submitted" else "waiting"
         return TrueState(state=state, reason=_joined(told, job.words))
-    if job.phase == "gone":
+    if job.phase in ("gone", "held"):
         told = _joined(told, job.words)
     elif recorded == "submitted":
         told = _NEVER_BEGAN

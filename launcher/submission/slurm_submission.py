@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from launcher.clusters.slurm_target import SlurmTarget
-from launcher.errors import DoesNotFitError, SubmissionError
+from launcher.errors import DoesNotFitError, SlurmError, SubmissionError
 from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
@@ -21,6 +21,7 @@ from launcher.experiment.run_writing import write_source
 from launcher.job.pack import Member, Pack, SlurmTerms, write_pack
 from launcher.job.submitted_job import SubmittedJob, write_job
 from launcher.packing.packing import Packing, PlannedPack, misfits, pack
+from launcher.slurm import programs
 from launcher.submission.slurm_choice import SlurmChoice, demand_of
 from launcher.submission.slurm_job import submit_array
 from launcher.submission.submission import (
@@ -67,7 +68,20 @@ def submit_to_slurm(
             return submission
         say(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
         write_source(folder, experiment.source, overrides)
-        return _submit(submission, packing, choice, say)
+        submission = _submit(submission, packing, choice, say)
+    drop_held_jobs(submission.due, say)
+    return submission
+
+
+def drop_held_jobs(runs: Sequence[PlannedRun], say: Callable[[str], None]) -> None:
+    """Take earlier jobs of runs out of the queue where Slurm keeps them back."""
+    held = sorted({run.held_job for run in runs if run.held_job})
+    if not held:
+        return
+    try:
+        programs.cancel(held, only_waiting=True)
+    except SlurmError as error:
+        say(f"still in the queue, on hold, and to no purpose: {', '.join(held)}: {error}")
 
 
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:

@@ -10,6 +10,7 @@ from launcher.experiment.differences import Difference, differences
 from launcher.experiment.experiment import read_experiment
 from launcher.experiment.plan import PlannedRun, plan_runs
 from launcher.experiment.run_writing import write_source, write_submitted
+from launcher.submission.slurm_submission import drop_held_jobs
 from tests.launcher.fake_slurm import submitted
 from trainers.config_io import read_run_config
 from trainers.lease import Lease
@@ -145,6 +146,20 @@ def test_a_run_whose_job_waits_is_left_alone(workplace, written, slurm):
     slurm.queue()
     (run,) = plan(workplace)
     assert (run.state, run.is_due) == ("waiting", True)
+
+
+def test_a_run_whose_job_is_on_hold_is_due(workplace, written, slurm):
+    """A node could not start the job, and nobody may release it; it leaves the queue at last."""
+    submitted(workplace.experiment, "pack-0001", "dummies", status="waiting")
+    slurm.queue(("12_3", "PENDING", "launch failed requeued held"))
+
+    (run,) = plan(workplace)
+
+    assert (run.state, run.is_due, run.held_job) == ("waiting", True, "12_3")
+    said = []
+    drop_held_jobs([run], said.append)
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_3"]
+    assert not said
 
 
 def test_a_run_whose_job_may_wait_is_left_alone(workplace, written, slurm):

@@ -35,6 +35,7 @@ def outlook(*, view_time=1000.0, error=None, submitted=900.0, last_word="", **jo
 
 WAITS = outlook(_3=queued("PENDING", "Priority"))
 RUNS = outlook(_3=queued("RUNNING"))
+HELD = outlook(_3=queued("PENDING", "launch failed requeued held"))
 GONE = outlook(_4=queued("RUNNING"), last_word="TIMEOUT")
 SILENT = outlook(error=SILENCE)
 
@@ -45,6 +46,7 @@ SILENT = outlook(error=SILENCE)
         (WAITS, "queued", "its job 12_3 waits in the queue: Priority"),
         (outlook(_3=queued("PENDING")), "queued", "its job 12_3 waits in the queue"),
         (RUNS, "queued", "its job 12_3 is running"),
+        (HELD, "held", "its job 12_3 waits in the queue: launch failed requeued held"),
         (outlook(_3=queued("COMPLETING")), "queued", "its job 12_3 is in the queue: COMPLETING"),
         (GONE, "gone", "its job 12_3 has left the queue (TIMEOUT)"),
         (outlook(), "gone", "its job 12_3 has left the queue"),
@@ -61,7 +63,7 @@ SILENT = outlook(error=SILENCE)
 def test_the_outlook_of_a_job(found, phase, words):
     """A view that is older than the submission says nothing about a job that is not in it."""
     assert (found.phase, found.words) == (phase, words)
-    assert found.is_expected == (phase != "gone")
+    assert found.is_expected == (phase not in ("gone", "held"))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_job_that_has_no_name_yet(submitted, expected):
         ("cancelled", False, False, False, "cancelled"),
     ],
 )
-@pytest.mark.parametrize("job", [NO_JOB, WAITS, RUNS, SILENT, GONE])
+@pytest.mark.parametrize("job", [NO_JOB, WAITS, RUNS, SILENT, GONE, HELD])
 def test_the_true_state(recorded, trained, supervised, cancel_requested, expected, job):
     """Nobody is running whom no process trains, whatever was written last.
 
