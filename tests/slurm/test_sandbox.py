@@ -16,11 +16,12 @@ from tests.slurm.sandbox import SCRIPT, Sandbox, sandbox_of_own
 pytestmark = pytest.mark.slurm
 
 LISTENER = """\
-echo start ${SLURM_RESTART_COUNT:-0} >>$1
+heard=$1
+echo start ${SLURM_RESTART_COUNT:-0} >>$heard
 [[ -z ${SLURM_RESTART_COUNT:-} ]] || exit 0
-leave() { echo $1 >>$2; scontrol requeue $SLURM_JOB_ID; }
-trap 'leave TERM $1' TERM
-trap 'leave USR2 $1' USR2
+leave() { echo $1 >>$heard; scontrol requeue $SLURM_JOB_ID; }
+trap 'leave TERM' TERM
+trap 'leave USR2' USR2
 while true; do sleep 0.1; done
 """
 
