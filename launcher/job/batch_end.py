@@ -20,9 +20,12 @@ from launcher.job.submitted_job import SubmittedJob, read_job
 from launcher.job.this_node import ThisNode
 from launcher.job.unfinished import settle, unfinished
 from trainers.lease import read_lease
+from trainers.stop_flag import SIGNALS
 
 MAX_IN_VAIN = 5
-"""Steps in a row that may end before their supervisor has come up."""
+"""Steps in a row that may end by themselves before their supervisor has come up."""
+_TOLD_TO_STOP = tuple(128 + signum for signum in SIGNALS)
+"""Exit statuses that the shell gives."""
 
 
 def main() -> int:
@@ -32,13 +35,13 @@ def main() -> int:
     node = this_slurm_node(os.environ, resubmissions=submitted.resubmissions if submitted else 0)
     if _is_outdated(folder, submitted, node):
         return status
-    in_vain = _steps_in_vain(folder)
     append_pack_event(folder, "step ended", job=node.job, status=status)
+    in_vain = steps_in_vain(folder)
     _end_survivor(folder, node)
     count_finished(folder, pack.members)
-    if in_vain >= MAX_IN_VAIN:
+    if in_vain > MAX_IN_VAIN:
         log = folder.experiment.submitit
-        reason = f"given up: its job ended {in_vain + 1} times before it began; see {log}"
+        reason = f"given up: its job ended {in_vain} times before it began; see {log}"
         settle(folder, pack.members, status="failed", reason=reason)
     elif left := unfinished(folder, pack.members):
         bring_back(folder, pack.slurm, node, left)
@@ -63,14 +66,16 @@ def _end_survivor(folder: PackFolder, node: ThisNode) -> None:
         os.kill(lease.pid, signal.SIGKILL)
 
 
-def _steps_in_vain(folder: PackFolder) -> int:
-    """How many steps in a row have ended, up to now, without a supervisor that came up."""
-    kinds = [event["event"] for event in read_pack_events(folder)]
+def steps_in_vain(folder: PackFolder) -> int:
+    """How many steps have ended by themselves, up to now, since a supervisor came up last.
+
+    A step that Slurm has told to stop is no fault, however early that was.
+    """
     number = 0
-    for kind in reversed(kinds):
-        if kind == "started":
+    for event in reversed(list(read_pack_events(folder))):
+        if event["event"] == "started":
             break
-        number += kind == "step ended"
+        number += event["event"] == "step ended" and event["status"] not in _TOLD_TO_STOP
     return number
 
 
