@@ -48,7 +48,9 @@ class Round:
         return self._launch("resubmit", str(self.experiment.path), "--state=waiting", "--json")
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """What `launch status` tells of each run."""
+        """What `launch status` tells of each run; of none before they are submitted."""
+        if not self.experiment.runs.is_dir() or not any(self.experiment.runs.iterdir()):
+            return {}
         done = self._launch("status", str(self.experiment.path), "--json")
         if done.returncode:
             raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
