@@ -49,7 +49,7 @@ class Round:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What `launch status` tells of each run; of none before they are submitted."""
-        if not self.experiment.runs.is_dir() or not any(self.experiment.runs.iterdir()):
+        if not any(self.experiment.runs.glob("[!.]*")):
             return {}
         done = self._launch("status", str(self.experiment.path), "--json")
         if done.returncode:
