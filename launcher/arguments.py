@@ -20,6 +20,7 @@ _EXIT_CODES = """exit codes:
     4  does not fit
     5  the job was not started, or Slurm did not answer
     6  some jobs were submitted, the others refused
+    7  a checkpoint is not valid
   130  interrupted
 """
 
@@ -38,6 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_status(commands)
     _add_logs(commands)
     _add_explain(commands)
+    _add_checkpoints(commands)
     _add_cancel(commands)
     _add_clusters(commands)
     for command in commands.choices.values():
@@ -211,6 +213,21 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "explain", help="tell why a run waits, goes on or has ended, and what to do"
     )
     _add_run(explain)
+
+
+def _add_checkpoints(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    checkpoints = commands.add_parser(
+        "checkpoints",
+        help="list the checkpoints of a run, and whether each is whole",
+        description="List the checkpoints of a run, the damaged ones that were set aside, and what "
+        "is half written. The run may be in training meanwhile.",
+    )
+    _add_run(checkpoints)
+    checkpoints.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every byte; otherwise the manifest, and the sizes of the files",
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "status": _status,
         "logs": _logs,
         "explain": _explain,
+        "checkpoints": _checkpoints,
         "cancel": _cancel,
         "clusters": _clusters,
     }
@@ -229,6 +230,27 @@ def _explain(arguments: Namespace) -> int:
 
     found = explain(gather(find_run(arguments.run, ROOT)))
     return _tell(arguments, explanation_json(found), explanation_text(found, time.time()))
+
+
+def _checkpoints(arguments: Namespace) -> int:
+    from launcher.arguments import ROOT
+    from launcher.experiment.run_search import find_run
+    from launcher.looking.checkpoint_report import (
+        ReadingProgress,
+        checkpoints_json,
+        checkpoints_text,
+    )
+    from launcher.looking.saved_checkpoints import find_checkpoints, judging_metric
+    from trainers.lease import file_system_time
+
+    run, verify = find_run(arguments.run, ROOT), arguments.verify
+    progress = ReadingProgress(partial(print, file=sys.stderr, flush=True), time.monotonic)
+    found = find_checkpoints(run, verify=verify, tell=progress)
+    metric, now = judging_metric(run), file_system_time(run.path)
+    data = checkpoints_json(run, found, verified=verify)
+    _tell(arguments, data, checkpoints_text(found, metric=metric, verified=verify, now=now))
+    is_any_invalid = any(each.state == "not valid" for each in found)
+    return exit_codes.NOT_VALID if is_any_invalid else exit_codes.OK
 
 
 def _cancel(arguments: Namespace) -> int:

@@ -13,4 +13,6 @@ REFUSED = 5
 """The scheduler, or this machine, did not start the job."""
 PARTLY_SUBMITTED = 6
 """Some jobs were taken, and the message names them; the runs of the others are as they were."""
+NOT_VALID = 7
+"""A checkpoint is damaged, or not one of its run."""
 INTERRUPTED = 130

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from trainers.checkpoints.layout import MANIFEST_NAME
 from trainers.run_folder import RunFolder
 
 TIMES = ("step_time_s", "data_wait_s", "samples_per_second")
@@ -24,6 +25,12 @@ def tensors(run: RunFolder) -> dict[str, str]:
         f"{newest.name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
         for file in newest.glob("*.safetensors")
     }
+
+
+def rest_of_state(run: RunFolder) -> str:
+    """All of the state in the newest checkpoint that is no tensor, as JSON."""
+    manifest = json.loads((newest_checkpoint(run) / MANIFEST_NAME).read_text())
+    return json.dumps(manifest["state"])
 
 
 def values(run: RunFolder) -> list[dict[str, Any]]:

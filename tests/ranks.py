@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import IO
+
+from trainers.run_folder import RunFolder
+from trainers.run_state import read_state
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -26,3 +30,38 @@ def start_rank(
         stderr=log,
         env={**inherited, **variables(rank, size, local_size)},
     )
+
+
+class Attempt:
+    """The ranks of one attempt at a run."""
+
+    def __init__(self, folder: RunFolder, size: int = 1, local_size: int | None = None, number=0):
+        self._folder = folder
+        self._number = number
+        arguments = ["-m", "trainers", str(folder.path), f"--attempt={number}", "--owner=test"]
+        self.ranks = []
+        for rank in range(size):
+            with folder.log(number, rank).open("wb") as log:
+                self.ranks.append(start_rank(arguments, rank, size, local_size or size, log))
+
+    def wait_for_iteration(self, iteration: int) -> None:
+        while read_state(self._folder).iteration < iteration:
+            assert all(rank.poll() is None for rank in self.ranks), self.logs()
+            time.sleep(0.05)
+
+    def end(self) -> list[int]:
+        """Exit statuses; a rank that hangs fails the test."""
+        try:
+            return [rank.wait(timeout=180) for rank in self.ranks]
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        for rank in self.ranks:
+            rank.kill()
+            rank.wait()
+
+    def logs(self) -> str:
+        return "\n".join(
+            self._folder.log(self._number, rank).read_text() for rank in range(len(self.ranks))
+        )

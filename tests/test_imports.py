@@ -1,33 +1,78 @@
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
-HEAVY = ("gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb", "zarr")
+ROOT = Path(__file__).parents[1]
+BROUGHT_ALONG = {"cloudpickle", "setuptools", "typing_extensions"}
+"""By submitit, cattrs, and a virtual environment's own start."""
+HEAVY = {"gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb", "zarr"}
 LIGHT = (
     "launcher.cli",
     "launcher.experiment.experiment",
+    "launcher.looking.saved_checkpoints",
     "trainers",
+    "trainers.__main__",
     "trainers.architectures",
+    "trainers.checkpoints.verification",
     "trainers.config_io",
     "trainers.datasets",
     "trainers.datasets.fit",
+    "trainers.early_start",
     "trainers.gp_augments",
     "trainers.gunpowder_trainer_config",
     "trainers.lease",
     "trainers.optimizers",
     "trainers.run_config",
     "trainers.tasks",
+    "trainers.weights_report",
+    "trainers.weights_source",
 )
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_login_node_stays_light(module: str) -> None:
     """The launcher and the config half of the trainers load no part of a training stack."""
-    code = f"import sys, {module}; print(*set({HEAVY}) & set(sys.modules))"
+    assert loaded_by(module) & HEAVY == set()
 
-    found = subprocess.run(
+
+@pytest.mark.slow
+def test_a_trainer_with_data_workers_leaves_gunpowder_to_them() -> None:
+    """Its own process starts a second earlier for it."""
+    loaded = loaded_by("trainers.training_run", "trainers.gunpowder_trainer")
+
+    assert loaded & HEAVY == {"numpy", "tensorstore", "torch"}
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Names of all modules that a process has that imports these."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_a_login_node_has_all_that_the_launcher_imports():
+    """The base dependencies, and what these bring along, are enough for every command."""
+    code = """
+import importlib, pkgutil, sys, launcher
+for module in pkgutil.walk_packages(launcher.__path__, "launcher."):
+    importlib.import_module(module.name)
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+    loaded = subprocess.run(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
     ).stdout.split()
+    owners = packages_distributions()
 
-    assert found == []
+    found = {owner for name in loaded for owner in owners.get(name, ())}
+
+    base = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    named = {re.split("[<>=]", each)[0] for each in base}
+    assert {each.lower() for each in found} - named <= BROUGHT_ALONG
+    assert named <= {each.lower() for each in found}

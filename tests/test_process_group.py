@@ -80,6 +80,14 @@ def test_ranks_find_the_same(folder, local_size):
 
 
 @pytest.mark.slow
+def test_neighbors_are_added_up_first(folder):
+    """Where rounding tells: (1e8 + 1) + (1 - 1e8) is 0 in float32; any other order gives 1 or 2."""
+    ranks = run_ranks(folder, 4, 2)
+
+    assert [json.loads(output.splitlines()[-1])["pairwise"] for _, output in ranks] == [0.0] * 4
+
+
+@pytest.mark.slow
 def test_the_others_learn_why_a_rank_has_failed(folder):
     """They end as well, and their errors tell what the first failure was."""
     ranks = run_ranks(folder, 3, 3, "1")

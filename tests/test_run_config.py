@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import attrs
 import pytest
@@ -55,6 +56,12 @@ MATTERS = {
     "min_masked": {"trainer": attrs.evolve(TRAINER, min_masked=None)},
     "clip_raw": {"trainer": attrs.evolve(TRAINER, clip_raw=False)},
     "optimizer": {"trainer": attrs.evolve(TRAINER, optimizer=SGDConfig())},
+    "precision": {"trainer": attrs.evolve(TRAINER, precision="bf16")},
+    "micro-batches": {"trainer": attrs.evolve(TRAINER, micro_batch_size=1)},
+    "clipping": {"trainer": attrs.evolve(TRAINER, max_gradient_norm=1.0)},
+    "averages": {"trainer": attrs.evolve(TRAINER, ema_decay=0.99)},
+    "order of sums": {"trainer": attrs.evolve(TRAINER, exact_across_ranks=True)},
+    "first weights": {"init_from": Path("/experiments/one/runs/a")},
     "kind of trainer": {
         "trainer": DummyTrainerConfig(
             name="t", batch_size=2, learning_rate=1e-4, mirror_augment=True
@@ -72,6 +79,7 @@ MATTERS_NOT = {
     "W&B": {"wandb": WandbConfig(project="cells", mode="online")},
     "resources": {"resources": ResourcesConfig(gpus=0, cpus=1)},
     "modules": {"python_path": ()},
+    "speed": {"deterministic": False},
 }
 
 
@@ -190,6 +198,66 @@ def test_ranks_share_the_batch():
         "trainer.batch_size is 6, which the 4 ranks of the run (nodes x gpus in resources) cannot "
         "share evenly; nearest batch sizes that they can: 4 or 8"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "num_ranks", "reason"),
+    [
+        ({"micro_batch_size": 3}, 4, None),
+        ({"micro_batch_size": 1}, 12, None),
+        (
+            {"micro_batch_size": 4},
+            2,
+            "trainer.micro_batch_size is 4, which does not divide the 6 samples of each batch that "
+            "each of the 2 ranks of the run (nodes x gpus in resources) has; sizes that do: "
+            "1, 2, 3, 6",
+        ),
+        ({"exact_across_ranks": True}, 1, None),
+        ({"exact_across_ranks": True}, 4, None),
+        ({"exact_across_ranks": True, "micro_batch_size": 3}, 4, None),
+        (
+            {"exact_across_ranks": True},
+            3,
+            "trainer.exact_across_ranks: 3 ranks (nodes x gpus in resources) cannot add up the 12 "
+            "micro-batches of a batch (batch_size 12 / micro_batch_size 1) in the order of a "
+            "single rank; numbers of ranks that can: 1, 2, 4",
+        ),
+        (
+            {"exact_across_ranks": True, "micro_batch_size": 4},
+            2,
+            "trainer.exact_across_ranks: 2 ranks (nodes x gpus in resources) cannot add up the 3 "
+            "micro-batches of a batch (batch_size 12 / micro_batch_size 4) in the order of a "
+            "single rank; numbers of ranks that can: 1",
+        ),
+    ],
+)
+def test_ranks_share_micro_batches(change, num_ranks, reason):
+    """Each rank has whole ones; in an exact run also a whole sub-tree of the sums."""
+    trainer = attrs.evolve(TRAINER, batch_size=12, **change)
+    run = attrs.evolve(RUN, trainer=trainer, resources=ResourcesConfig(gpus=num_ranks))
+
+    assert run.verify() == (reason is None, reason or "all values go together")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precision": "fp8"}, "precision: found 'fp8'; allowed: fp32, bf16, fp16"),
+        ({"micro_batch_size": 3}, "micro_batch_size: found 3; must divide batch_size (4)"),
+        ({"micro_batch_size": 0}, "micro_batch_size: found 0; must be at least 1"),
+        ({"max_gradient_norm": 0}, "max_gradient_norm: found 0; must be more than 0"),
+        ({"ema_decay": 1}, "ema_decay: found 1; must be less than 1"),
+        ({"exact_across_ranks": 1}, "exact_across_ranks: found 1; must be true or false"),
+    ],
+)
+def test_no_step(change, message):
+    """What an optimizer step cannot be is refused."""
+    with pytest.raises(ConfigError) as caught:
+        from_plain(
+            GunpowderTrainerConfig, {"name": "t", "batch_size": 4, "learning_rate": 0.1, **change}
+        )
+
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-a", "a\n", "größe", 201 * "a"])

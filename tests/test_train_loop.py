@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from trainers.errors import CheckpointError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.random_state import RandomState
+from trainers.saving import Saving
 from trainers.train_loop import train
 from trainers.trainer import Trainer
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -51,29 +51,42 @@ class LoggingWriter(MetricWriter):
         self._log.append(("write", iteration, dict(scalars)))
 
     def sync(self):
-        self._log.append(("sync",))
+        raise AssertionError("what saves syncs the rows")
 
     def close(self, *, finished, preempted):
         raise AssertionError("the loop does not own the writer")
 
 
-def run(log, *, start=0, num_iterations=5, stop_at=None, save=None, write_every=1):
+class LoggingSaving(Saving):
+    """Notes what the loop tells it."""
+
+    def __init__(self, log):
+        self._log = log
+
+    def go_on(self, iteration, row, random_state):
+        self._log.append(("go on", iteration, dict(row), random_state))
+
+    def end(self, iteration, row, random_state):
+        self._log.append(("end", iteration, dict(row), random_state))
+
+
+def run(log, *, start=0, num_iterations=5, stop_at=None, write_every=1):
     trainer = CountingTrainer(log)
     trainer.iteration = start
-    return train(
-        trainer,
-        None,
-        None,
-        torch.device("cpu"),
-        num_iterations=num_iterations,
-        save_every=2,
-        save=save or (lambda state: log.append(("save", trainer.iteration))),
-        writer=LoggingWriter(log),
-        write_every=write_every,
-        random_state=RandomState.of_iteration(3, start),
-        should_stop=lambda: trainer.iteration == stop_at,
-        report=lambda stats: log.append(("report", stats.iteration)),
-    )
+    with trainer:
+        return train(
+            trainer,
+            None,
+            None,
+            torch.device("cpu"),
+            num_iterations=num_iterations,
+            saving=LoggingSaving(log),
+            writer=LoggingWriter(log),
+            write_every=write_every,
+            random_state=RandomState.of_iteration(3, start),
+            should_stop=lambda: trainer.iteration == stop_at,
+            report=lambda stats: log.append(("report", stats.iteration)),
+        )
 
 
 def events(log, *kinds):
@@ -87,13 +100,13 @@ def _restore_generator():
     torch.set_rng_state(saved)
 
 
-def test_saves_at_intervals_and_at_the_end():
-    """Checkpoints come every save_every iterations and after the last one."""
+def test_every_iteration_is_to_be_saved_and_the_last_one_must_be():
+    """What saves the run is told of every iteration, and of the last one that it is."""
     log = []
 
-    assert run(log)
+    assert run(log, num_iterations=3)
 
-    assert events(log, "save") == [("save", 2), ("save", 4), ("save", 5)]
+    assert events(log, "go on", "end") == [("go on", 1), ("go on", 2), ("end", 3)]
     assert log[-1] == ("exit",)
 
 
@@ -103,17 +116,28 @@ def test_a_stop_saves_at_once_and_leaves():
 
     assert not run(log, stop_at=3)
 
-    assert events(log, "save") == [("save", 2), ("save", 3)]
+    assert events(log, "end") == [("end", 3)]
     assert events(log, "draw")[-1][1] == 2
 
 
-def test_rows_are_durable_before_the_checkpoint_and_told_after():
-    """An iteration is: train, write, sync, save, report."""
+def test_an_iteration_is_written_then_saved_then_reported():
+    """A checkpoint has no rows after it that it does not know of, and reports come last."""
     log = []
 
     run(log, num_iterations=1)
 
-    assert [entry[0] for entry in log] == ["draw", "write", "sync", "save", "report", "exit"]
+    assert [entry[0] for entry in log] == ["draw", "write", "end", "report", "exit"]
+
+
+def test_what_saves_gets_the_random_state_of_the_next_iteration():
+    """A run that goes on from it draws what this one draws next."""
+    log = []
+    run(log, num_iterations=2)
+    (state,) = [entry[3] for entry in log if entry[0] == "go on"]
+
+    state.apply()
+
+    assert float(torch.rand(())) == [entry[2] for entry in log if entry[0] == "draw"][1]
 
 
 def test_rows_come_every_so_often():
@@ -152,28 +176,3 @@ def test_a_resumed_run_draws_the_same_numbers():
     run(tail, start=3)
 
     assert tail[0] == whole[[entry[:2] for entry in whole].index(("draw", 3))]
-
-
-def test_training_goes_on_without_a_periodic_checkpoint(caplog):
-    """A full disk costs the checkpoint, not the run; the log says so."""
-    log = []
-
-    def save(state):
-        log.append(("try",))
-        if len(events(log, "try")) == 1:
-            raise CheckpointError("no space left")
-
-    assert run(log, save=save)
-
-    assert "training goes on without this checkpoint: no space left" in caplog.text
-    assert len(events(log, "try")) == 3
-
-
-def test_the_last_checkpoint_must_succeed():
-    """A run whose end cannot be saved is not finished."""
-
-    def save(state):
-        raise CheckpointError("no space left")
-
-    with pytest.raises(CheckpointError, match="no space left"):
-        run([], num_iterations=1, save=save)

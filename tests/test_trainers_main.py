@@ -41,6 +41,11 @@ class Attempt:
             assert self.process.poll() is None, self._folder.log(0).read_text()
             time.sleep(0.05)
 
+    def wait_for_worker(self) -> None:
+        """The first thing that the trainer starts, long before it can give it anything to do."""
+        while not any("trainers.stream.worker" in command for command in self.living()):
+            assert self.process.poll() is None, self._folder.log(0).read_text()
+
     def living(self) -> list[str]:
         """Command lines of the processes that carry this attempt's mark."""
         found = []
@@ -133,6 +138,48 @@ def test_sigkill_leaves_no_process_behind(make_run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_while_torch_is_imported_leaves_no_worker_behind(make_run, signum):
+    """Workers are there before the trainer can make use of them, and go with it all the same."""
+    folder = make_run()
+    attempt = Attempt(folder)
+    attempt.wait_for_worker()
+
+    attempt.process.send_signal(signum)
+
+    assert attempt.process.wait() == (75 if signum == signal.SIGTERM else -signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while attempt.living() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert attempt.living() == []
+
+
+@pytest.mark.slow
+def test_an_attempt_tells_how_long_its_start_took(make_run):
+    """Once, by parts that make up the whole, whether it begins anew or goes on."""
+    folder = make_run(num_iterations=3)
+    assert Attempt(folder).process.wait() == 0
+    config_text = folder.config.read_text()
+    folder.config.write_text(config_text.replace("num_iterations: 3", "num_iterations: 6"))
+    again = Attempt(folder)
+    assert again.process.wait() == 0
+    assert again.living() == []
+    finished = Attempt(folder)
+    assert finished.process.wait() == 0
+    assert finished.living() == []
+
+    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    began = [event for event in events if event["event"] == "began"]
+    assert [event["iteration"] for event in began] == [0, 3]
+    for event in began:
+        assert {"imports", "restoring", "first samples"} <= set(event["parts"])
+        assert sum(event["parts"].values()) == pytest.approx(event["seconds"], abs=0.01)
+    log = folder.log(0).read_text()
+    assert log.count("iteration 1 began ") == log.count("iteration 4 began ") == 1
+    assert log.count("checkpoint read and verified in ") == 1
+
+
+@pytest.mark.slow
 def test_a_run_is_carried_on_to_its_end(make_run):
     """Iterations come once each, and the trained network can be had back at any checkpoint."""
     import torch
@@ -167,6 +214,7 @@ def test_a_held_run_is_left_alone(make_run):
     with Lease.take(folder.lease, owner="somebody", attempt=0):
         attempt = Attempt(folder)
         assert attempt.process.wait() == 3
+        assert attempt.living() == []
 
     assert f"is held by process {os.getpid()} on " in folder.log(0).read_text()
     assert not folder.state.exists()

@@ -76,7 +76,9 @@ def test_launch_helps(run: Callable[..., str]) -> None:
     """`launch --help` names the commands."""
     text = run("launch", "--help")
 
-    assert all(command in text for command in ("submit", "status", "cancel", "clusters"))
+    assert all(
+        command in text for command in ("submit", "status", "checkpoints", "cancel", "clusters")
+    )
 
 
 def test_packaged_clusters_are_found(run: Callable[..., str]) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import attrs
+from attrs import frozen
 
 from trainers import exit_codes
 from trainers.config_io import read_run_config
+from trainers.early_start import early_start
 from trainers.errors import (
     CheckpointError,
     ConfigError,
@@ -23,10 +25,12 @@ from trainers.errors import (
     LeaseLostError,
 )
 from trainers.lease import Lease
+from trainers.quick_imports import quick_imports
 from trainers.rank_place import RankPlace
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
 from trainers.run_state import append_event, read_state, write_state
+from trainers.start_times import StartTimes
 from trainers.stop_flag import StopFlag
 from trainers.supervisor_death import stop_with_supervisor
 from trainers.temporaries import Fence, sweep, unfenced
@@ -41,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, help="its number; as the run's state counts")
     parser.add_argument("--owner", help="names the chain of attempts that this one belongs to")
     arguments = parser.parse_args(argv)
+    times = StartTimes()
+    times.end("imports")
     folder = RunFolder(arguments.run_folder.absolute())
     stop = StopFlag()
     stop.listen()
@@ -52,19 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         config = read_run_config(folder.config)
-        attempt = arguments.attempt
-        if attempt is None:
-            attempt = read_state(folder).num_attempts
+        number = arguments.attempt
+        if number is None:
+            number = read_state(folder).num_attempts
         place = RankPlace.from_environment()
         if place.size > 1:
             # DDP advises against find_unused_parameters, which it needs: `DistributedGroup`.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        attempt = _Attempt(folder, config, place, number, stop, times)
         if place.rank > 0:  # the first one holds the run for all of them
-            return _outcome(folder, config, stop, attempt, unfenced)[0]
+            return attempt.outcome(unfenced)[0]
         owner = arguments.owner or uuid4().hex
-        with Lease.take(folder.lease, owner=owner, attempt=attempt, on_loss=_leave) as lease:
+        with Lease.take(folder.lease, owner=owner, attempt=number, on_loss=_leave) as lease:
             sweep(folder.path, lease.check)
-            return _attempt(folder, config, stop, attempt, lease.check)
+            return attempt.of_first_rank(lease.check)
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
@@ -79,35 +86,47 @@ def _leave(error: LeaseLostError) -> None:
     os._exit(exit_codes.NOTHING_TO_DO)
 
 
-def _attempt(
-    folder: RunFolder, config: RunConfig, stop: StopFlag, attempt: int, fence: Fence
-) -> int:
-    """One attempt, from restoring to its end; the caller holds the run's lease."""
-    _set_status(folder, fence, "running")
-    append_event(folder, "attempt", fence=fence, pid=os.getpid())
-    exit_code, status, reason = _outcome(folder, config, stop, attempt, fence)
-    _set_status(folder, fence, status, reason)
-    return exit_code
+@frozen
+class _Attempt:
+    """One attempt at a run, as one rank has its part in it."""
 
+    folder: RunFolder
+    config: RunConfig
+    place: RankPlace
+    number: int
+    stop: StopFlag
+    times: StartTimes
 
-def _outcome(
-    folder: RunFolder, config: RunConfig, stop: StopFlag, attempt: int, fence: Fence
-) -> tuple[int, str, str]:
-    """Train; the exit code, the status that the run is in, and the reason for it."""
-    sys.path += [str(path) for path in config.python_path]
-    try:
-        from trainers.training_run import carry_on
+    def of_first_rank(self, fence: Fence) -> int:
+        """From restoring to the end; the caller holds the run's lease. The exit code."""
+        _set_status(self.folder, fence, "running")
+        append_event(self.folder, "attempt", fence=fence, pid=os.getpid())
+        exit_code, status, reason = self.outcome(fence)
+        _set_status(self.folder, fence, status, reason)
+        return exit_code
 
-        finished = carry_on(folder, config, stop, attempt=attempt, fence=fence)
-    except Exception as error:
-        logger.exception("the run has failed")
-        return _exit_code(error), "failed", f"{type(error).__name__}: {error}"
-    if finished:
-        logger.info("finished after %d iterations", config.num_iterations)
-        return exit_codes.FINISHED, "finished", ""
-    reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
-    logger.info("%s; start it again to carry on", reason)
-    return exit_codes.STOPPED, "waiting", reason
+    def outcome(self, fence: Fence) -> tuple[int, str, str]:
+        """Train; the exit code, the status that the run is in, and the reason for it."""
+        config, stop = self.config, self.stop
+        sys.path += [str(path) for path in config.python_path]
+        self.times.end("config and lease")
+        try:
+            with early_start(self.folder, config, self.place, self.times, fence) as early:
+                with quick_imports():
+                    from trainers.training_run import carry_on
+
+                finished = carry_on(
+                    self.folder, config, early, stop, attempt=self.number, fence=fence
+                )
+        except Exception as error:
+            logger.exception("the run has failed")
+            return _exit_code(error), "failed", f"{type(error).__name__}: {error}"
+        if finished:
+            logger.info("finished after %d iterations", config.num_iterations)
+            return exit_codes.FINISHED, "finished", ""
+        reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
+        logger.info("%s; start it again to carry on", reason)
+        return exit_codes.STOPPED, "waiting", reason
 
 
 def _exit_code(error: Exception) -> int:

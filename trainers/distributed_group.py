@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,23 +70,23 @@ class DistributedGroup(ProcessGroup):
 
     def agree(self, stop: bool) -> bool:
         votes = torch.tensor(int(stop))
-        self._reduce(votes, distributed.ReduceOp.MAX)
+        self._reduce(votes, self._control, distributed.ReduceOp.MAX)
         return bool(votes)
 
     def total(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         totals = torch.from_numpy(values.copy())
-        self._reduce(totals, distributed.ReduceOp.SUM)
+        self._reduce(totals, self._control)
         result: npt.NDArray[Any] = totals.numpy()
         return result
 
     def mean(self, value: float) -> float:
         total = torch.tensor(value, dtype=torch.float64)
-        self._reduce(total, distributed.ReduceOp.SUM)
+        self._reduce(total, self._control)
         return total.item() / self.size
 
     def decided_by_first(self, value: int) -> int:
         decision = torch.tensor(value if self.is_first else 0)
-        self._reduce(decision, distributed.ReduceOp.SUM)
+        self._reduce(decision, self._control)
         return int(decision)
 
     def wait_for_all(self) -> None:
@@ -96,9 +97,38 @@ class DistributedGroup(ProcessGroup):
         # reduction: a resumed run would round otherwise. Not if parameters may be unused, though.
         return DistributedDataParallel(model, find_unused_parameters=True)
 
-    def _reduce(self, tensor: torch.Tensor, operation: Any) -> None:
+    def without_reduction(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
+        assert isinstance(replica, DistributedDataParallel)
+        synced: AbstractContextManager[None] = replica.no_sync()
+        return synced
+
+    def add_pairwise(self, vector: torch.Tensor) -> None:
+        for pair in self._pairs:
+            self._reduce(vector, pair)
+
+    @cached_property
+    def _pairs(self) -> list[distributed.ProcessGroup]:
+        """Groups of two ranks: this one, and the one at a distance of 1, of 2, of 4, …
+
+        Of two terms every reduction makes the same sum, whichever way it goes.
+        """
+        own = []
+        for distance in (1 << level for level in range(self.size.bit_length() - 1)):
+            for first in (rank for rank in range(self.size) if not rank & distance):
+                pair = [first, first | distance]
+                group = distributed.new_group(pair, timeout=self._timeout)  # all ranks must call it
+                if self.rank in pair:
+                    own.append(group)
+        return own
+
+    def _reduce(
+        self,
+        tensor: torch.Tensor,
+        group: distributed.ProcessGroup,
+        operation: Any = distributed.ReduceOp.SUM,
+    ) -> None:
         try:
-            distributed.all_reduce(tensor, operation, group=self._control)
+            distributed.all_reduce(tensor, operation, group=group)
         except RuntimeError as error:
             raise RankError(f"rank {self.rank} has lost another one: {error}") from error
 

@@ -19,6 +19,7 @@ from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
 from trainers.trainer import Trainer
 from trainers.training_iteration_stats import TrainingIterationStats
+from trainers.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from trainers.architectures.model import Model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
     from trainers.stream.sample import Sample
     from trainers.tasks.task import Task
+    from trainers.training_step import FirstSample
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +48,17 @@ class GunpowderTrainer(Trainer):
     def __init__(self, trainer_config: GunpowderTrainerConfig) -> None:
         self.batch_size = trainer_config.batch_size
         self.learning_rate = trainer_config.learning_rate
-        self.num_data_fetchers = trainer_config.num_data_fetchers
         self._config = trainer_config
         self._datasets: dict[str, Dataset] = {}
         self._snapshot_container: Path | None = None
         self._resources = ExitStack()
+        self._step: TrainingStep | None = None
         self._stream: SampleStream | None = None
         self._snapshots: SnapshotWriter | None = None
+
+    @property
+    def num_data_fetchers(self) -> int:
+        return self._config.num_data_fetchers
 
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
         return self._config.optimizer.build(model.parameters(), self.learning_rate)
@@ -75,6 +81,7 @@ class GunpowderTrainer(Trainer):
         self._datasets = {dataset.name: dataset for dataset in datasets}
         self._task = task
         self._snapshot_container = snapshot_container
+        self._step = TrainingStep(self._config, model, task.loss, self.process_group, self.seed)
         self._spec = StreamSpec(
             datasets=tuple(datasets),
             input_shape=tuple(model.input_shape),
@@ -95,9 +102,10 @@ class GunpowderTrainer(Trainer):
         self._stream = self._resources.enter_context(
             SampleStream(
                 self._spec,
-                self._num_workers(),
+                self._config.num_data_workers(self.process_group.local_size),
                 self.iteration,
                 self.process_group.part_of(self.batch_size),
+                self.worker_reserve,
             )
         )
         return self
@@ -127,8 +135,9 @@ class GunpowderTrainer(Trainer):
         optimizer: torch.optim.Optimizer,
         device: torch.device,
     ) -> Iterator[TrainingIterationStats]:
+        assert self._step is not None, "build_batch_provider comes first"
         model.to(device).train()
-        replica = self.process_group.replicate(model)
+        self._step.begin(model, device)
         for _ in range(num_iterations):
             asked = time.perf_counter()
             samples = self._next_samples()
@@ -139,31 +148,37 @@ class GunpowderTrainer(Trainer):
             )
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            loss, prediction = self._step(batch, replica, optimizer, device)
+            raw, _, target, weight, _ = batch
+            result = self._step.take(
+                *(raw, target, weight, optimizer, self.iteration),
+                with_first_sample=self._is_snapshot_due(),
+            )
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
-            if self._is_snapshot_due(iteration):
-                self._take_snapshot(iteration, samples[0], batch, model, prediction)
+            if result.first_sample:
+                self._take_snapshot(iteration, samples[0], batch, model, result.first_sample)
             yield TrainingIterationStats(
                 iteration=iteration,
-                loss=loss,
+                loss=result.loss,
                 time=ended - arrived,
                 data_wait=arrived - asked,
                 learning_rate=learning_rate,
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        step = self._step.state_dict() if self._step else {}
+        return super().state_dict() | step
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self._step:
+            self._step.load_state_dict(state)
+
     def _next_samples(self) -> list[Sample]:
         if self._stream is None:
             raise RuntimeError("the data stream is not running; use the trainer in a `with` block")
         return self._stream.next()
-
-    def _num_workers(self) -> int:
-        """This rank's part of the node's data fetchers, at least one if there are any."""
-        return min(
-            self.num_data_fetchers,
-            max(1, self.num_data_fetchers // self.process_group.local_size),
-        )
 
     def _stack(self, samples: Sequence[Sample]) -> Batch:
         gt = np.stack([sample.gt for sample in samples])
@@ -177,39 +192,11 @@ class GunpowderTrainer(Trainer):
             np.stack([sample.mask for sample in samples]),
         )
 
-    def _step(
-        self,
-        batch: Batch,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-    ) -> tuple[float, torch.Tensor]:
-        raw, _, target, weight, _ = batch
-        optimizer.zero_grad()
-        prediction = model(torch.from_numpy(raw).to(device))
-        if self._is_snapshot_due(self.iteration):
-            prediction.retain_grad()
-        loss = self._task.loss.compute(
-            prediction, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device)
-        )
-        loss = loss * self._relative_weight(weight)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return self.process_group.mean(loss.item()), prediction
-
-    def _relative_weight(self, weight: npt.NDArray[np.float32]) -> float:
-        """How much this rank's part of the batch weighs, over the mean of all ranks' parts.
-
-        A loss is a weighted mean, so that with this factor the mean over the ranks is the loss of
-        the whole batch.
-        """
-        own = weight.sum(dtype=np.float64)
-        mean = self.process_group.mean(float(own))
-        return float(own / mean) if mean else 1.0
-
-    def _is_snapshot_due(self, iteration: int) -> bool:
+    def _is_snapshot_due(self) -> bool:
         interval = self._config.snapshot_interval
-        return self._snapshots is not None and interval is not None and iteration % interval == 0
+        return (
+            self._snapshots is not None and interval is not None and self.iteration % interval == 0
+        )
 
     def _take_snapshot(
         self,
@@ -217,14 +204,13 @@ class GunpowderTrainer(Trainer):
         sample: Sample,
         batch: Batch,
         model: Model,
-        prediction: torch.Tensor,
+        found: FirstSample,
     ) -> None:
-        assert self._snapshots is not None and prediction.grad is not None
+        assert self._snapshots is not None
         raw, gt, target, weight, mask = (array[0] for array in batch)
         arrays = {"raw": raw, "gt": gt, "target": target, "weight": weight, "mask": mask}
-        arrays["prediction"] = model.activation(prediction[:1].detach())[0].cpu().numpy()
-        gradients = prediction.grad[0] / self.process_group.size
-        arrays["gradients"] = gradients.cpu().numpy()
+        arrays["prediction"] = model.activation(found.logits.unsqueeze(0))[0].cpu().numpy()
+        arrays["gradients"] = found.gradient.cpu().numpy()
         voxel_size = self._datasets[sample.dataset].raw.info.voxel_size_nm
         border = [
             (outer - inner) / 2 * size

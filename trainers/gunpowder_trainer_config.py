@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from attrs.validators import ge, le, optional
+from attrs.validators import ge, gt, in_, le, lt, optional
 
 from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.gp_augments.gamma_config import GammaAugmentConfig
@@ -18,6 +18,7 @@ from trainers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from trainers.gunpowder_trainer import GunpowderTrainer
+    from trainers.stream.worker_reserve import WorkerReserve
 
 
 @frozen(kw_only=True)
@@ -39,6 +40,38 @@ class GunpowderTrainerConfig(TrainerConfig):
     clip_raw: bool = True
     """Whether raw outside of the ground truth's extent reads as 0."""
     optimizer: OptimizerConfig = field(factory=RAdamConfig)
+    precision: str = field(default="fp32", validator=in_(("fp32", "bf16", "fp16")))
+    """In which the network computes, wherever torch's autocast deems it safe; with fp16 the loss is
+    scaled so that gradients do not vanish, and an iteration in which they overflow changes nothing.
+    Weights, loss, gradients of weights and optimizer are float32 in any case."""
+    micro_batch_size: int | None = field(default=None, validator=optional(ge(1)))
+    """Samples that a rank puts through the network at once. The gradients of several micro-batches
+    are added up to those of the whole batch, in less memory. By default all of a rank's samples, or
+    one if `exact_across_ranks`."""
+    max_gradient_norm: float | None = field(default=None, validator=optional(gt(0)))
+    """Longer gradients, of all weights taken together, are shortened to this length."""
+    ema_decay: float | None = field(default=None, validator=optional([gt(0), lt(1)]))
+    """How much of the running average of weights and buffers is kept in an iteration; without it
+    there is none. `load_model(…, averaged=True)` gives the averaged network."""
+    exact_across_ranks: bool = False
+    """Weights and metrics are the same, bit for bit, on any power of two of ranks that divides the
+    number of micro-batches, and the run may go from one such number to another. Micro-batches are
+    what every sum is made of: batch normalization sees one at a time, and the changes of buffers
+    are averaged. On CPUs each rank computes with one thread, whatever `resources.cpus`."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.batch_size % self.samples_at_once:
+            raise ValueError(
+                f"micro_batch_size: found {self.micro_batch_size}; must divide batch_size "
+                f"({self.batch_size})"
+            )
+
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of a micro-batch on a single rank."""
+        if self.micro_batch_size is not None:
+            return self.micro_batch_size
+        return 1 if self.exact_across_ranks else self.batch_size
 
     @property
     def trainer_type(self) -> type[GunpowderTrainer]:
@@ -48,6 +81,15 @@ class GunpowderTrainerConfig(TrainerConfig):
 
     def build(self) -> GunpowderTrainer:
         return self.trainer_type(self)
+
+    def num_data_workers(self, num_local_ranks: int) -> int:
+        """A rank's part of the node's data fetchers, at least one if there are any."""
+        return min(self.num_data_fetchers, max(1, self.num_data_fetchers // num_local_ranks))
+
+    def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
+        from trainers.stream.worker_reserve import WorkerReserve
+
+        return WorkerReserve(self.num_data_workers(num_local_ranks), self.augments)
 
     def verify(self) -> tuple[bool, str]:
         low, high = 0.0, 1.0
@@ -61,8 +103,34 @@ class GunpowderTrainerConfig(TrainerConfig):
                 )
         return True, "all values go together"
 
+    def verify_ranks(self, num_ranks: int) -> tuple[bool, str]:
+        if self.exact_across_ranks:
+            num_leaves = self.batch_size // self.samples_at_once
+            if num_ranks not in (good := _powers_of_two_that_divide(num_leaves)):
+                return False, (
+                    f"trainer.exact_across_ranks: {num_ranks} ranks (nodes x gpus in resources) "
+                    f"cannot add up the {num_leaves} micro-batches of a batch (batch_size "
+                    f"{self.batch_size} / micro_batch_size {self.samples_at_once}) in the order "
+                    f"of a single rank; numbers of ranks that can: {', '.join(map(str, good))}"
+                )
+        can_share, reason = super().verify_ranks(num_ranks)
+        part = self.batch_size // num_ranks
+        if can_share and self.micro_batch_size and part % self.micro_batch_size:
+            good = [size for size in range(1, part + 1) if part % size == 0]
+            return False, (
+                f"trainer.micro_batch_size is {self.micro_batch_size}, which does not divide the "
+                f"{part} samples of each batch that each of the {num_ranks} ranks of the run "
+                f"(nodes x gpus in resources) has; sizes that do: {', '.join(map(str, good))}"
+            )
+        return can_share, reason
+
 
 def _needs_0_to_1(augment: AugmentConfig) -> bool:
     if isinstance(augment, IntensityAugmentConfig | NoiseAugmentConfig):
         return augment.clip
     return isinstance(augment, GammaAugmentConfig)
+
+
+def _powers_of_two_that_divide(number: int) -> list[int]:
+    largest = number & -number
+    return [1 << exponent for exponent in range(largest.bit_length())]

@@ -189,16 +189,22 @@ def read_lease(path: Path) -> LeaseRecord | None:
         return None
 
 
-def is_live(path: Path, *, now: float | None = None) -> bool:
-    """Whether somebody holds a lease.
+def live_holder(path: Path, *, now: float | None = None) -> LeaseRecord | None:
+    """Who holds a lease now.
 
     Args:
         now: Of `file_system_time`; for who asks about many leases at once.
     """
     record = read_lease(path)
     if record is None:
-        return False
-    return record.is_live(now=file_system_time(path.parent) if now is None else now)
+        return None
+    now = file_system_time(path.parent) if now is None else now
+    return record if record.is_live(now=now) else None
+
+
+def is_live(path: Path, *, now: float | None = None) -> bool:
+    """Whether somebody holds a lease; see `live_holder`."""
+    return live_holder(path, now=now) is not None
 
 
 def file_system_time(folder: Path) -> float:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import ConfigError
 from trainers.rank_place import RankPlace
-from trainers.run_config import uneven_batch
 from trainers.run_folder import RunFolder
 from trainers.temporaries import Fence, unfenced
+from trainers.trainer_config import uneven_batch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,6 +77,20 @@ class ProcessGroup:
         mean of the ranks' losses is its loss.
         """
         return model
+
+    def without_reduction(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
+        """While it lasts, `forward` and `backward` of a replica add to this rank's gradients only.
+
+        The next `backward` after it takes the mean of all that was added up.
+        """
+        return nullcontext()
+
+    def add_pairwise(self, vector: torch.Tensor) -> None:
+        """Turn a vector into the sum of those of all ranks, in place; on all ranks the same bits.
+
+        Pairs of neighbors are added up, then pairs of these sums, and so on, so that the number of
+        ranks must be a power of two.
+        """
 
 
 ALONE = ProcessGroup(RankPlace())

@@ -2,7 +2,7 @@
 
 On each rank an iteration starts from states that depend on the run's seed, the iteration and the
 rank alone, so that nothing that happened before it (another library's draw, a restart) can change
-what it draws.
+what it draws. Where the number of ranks must not matter, there are states for each leaf instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,25 @@ class RandomState:
     @classmethod
     def of_iteration(cls, seed: int, iteration: int, rank: int = 0) -> RandomState:
         """The states of a rank at the beginning of an iteration."""
-        digest = _digest(seed, iteration, *([rank] if rank else []))
+        return cls._of_digest(_digest(seed, iteration, *([rank] if rank else [])))
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> RandomState:
+        """From a `state_dict`, in memory of its own: torch crashes on states that lie unaligned."""
+        return cls(
+            torch_cpu=state["torch_cpu"].clone(),
+            torch_cuda=[each.clone() for each in state["torch_cuda"]],
+            numpy=state["numpy"].clone(),
+            python=state["python"].clone(),
+        )
+
+    @classmethod
+    def of_leaf(cls, seed: int, iteration: int, leaf: int) -> RandomState:
+        """The states before a leaf of an iteration's tree of sums; the same on whichever rank."""
+        return cls._of_digest(_digest(seed, iteration, "leaf", leaf))
+
+    @classmethod
+    def _of_digest(cls, digest: bytes) -> RandomState:
         entropy = int.from_bytes(digest, "little")
         words = np.frombuffer(digest, np.uint32)
         twister = np.random.RandomState(words).get_state(legacy=False)["state"]

@@ -13,6 +13,7 @@ from attrs import Attribute, Factory, field, frozen
 from attrs.validators import ge, gt, in_, le, min_len, optional
 
 from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.checkpoint_config import CheckpointConfig
 from trainers.converter import to_plain
 from trainers.datasets.dataset_config import DatasetConfig
 from trainers.tasks.task_config import TaskConfig
@@ -55,14 +56,6 @@ def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetCon
     names = [dataset.name for dataset in datasets]
     if len(set(names)) != len(names):
         raise ValueError(f"must have different names; found {', '.join(names)}")
-
-
-@frozen(kw_only=True)
-class CheckpointConfig:
-    """When a run is saved, besides when it is stopped and when it ends."""
-
-    every_iterations: int = field(default=1000, validator=ge(1))
-    keep_last: int = field(default=2, validator=ge(1))
 
 
 @frozen(kw_only=True)
@@ -153,6 +146,10 @@ class RunConfig:
     task: TaskConfig
     architecture: ArchitectureConfig
     trainer: TrainerConfig
+    init_from: Path | None = None
+    """The run, or one of its checkpoints, whose weights are the first ones of this run."""
+    deterministic: bool = True
+    """Whether torch computes in ways that give the same bits every time, wherever it knows one."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
     metrics: MetricsConfig = field(factory=MetricsConfig)
     wandb: WandbConfig = field(factory=WandbConfig)
@@ -163,10 +160,8 @@ class RunConfig:
 
     def verify(self) -> tuple[bool, str]:
         """Whether the run can be of use, and the reason."""
-        batch_size, num_ranks = self.trainer.batch_size, self.resources.num_ranks
-        if batch_size % num_ranks:
-            return False, uneven_batch(batch_size, num_ranks)
-        return self.trainer.verify()
+        can_share, reason = self.trainer.verify_ranks(self.resources.num_ranks)
+        return self.trainer.verify() if can_share else (False, reason)
 
     @property
     def identity(self) -> str:
@@ -176,9 +171,10 @@ class RunConfig:
 
     @property
     def what_counts(self) -> dict[str, Any]:
-        """What determines the weights, as plain data: seed, datasets, task, network, trainer.
+        """What determines the weights, as plain data: seed, datasets, task, network, trainer, first
+        weights.
 
-        How long, where, and what is recorded do not count.
+        How long, where, how quickly, and what is recorded do not count.
         """
         trainer = to_plain(self.trainer)
         return {
@@ -186,15 +182,6 @@ class RunConfig:
             "datasets": to_plain(self.datasets),
             "task": to_plain(self.task),
             "architecture": to_plain(self.architecture),
+            "init_from": to_plain(self.init_from),
             "trainer": {key: trainer[key] for key in trainer if key not in _NO_PART_OF_RESULT},
         }
-
-
-def uneven_batch(batch_size: int, num_ranks: int) -> str:
-    """Why so many ranks cannot share a batch, and what they could share."""
-    below = batch_size // num_ranks * num_ranks
-    nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
-    return (
-        f"trainer.batch_size is {batch_size}, which the {num_ranks} ranks of the run (nodes x gpus "
-        f"in resources) cannot share evenly; nearest batch sizes that they can: {nearest}"
-    )

@@ -33,6 +33,11 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{_PREFIX}{path.name}-{uuid4().hex}")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is worthless once its process is gone."""
+    return name.startswith(_PREFIX)
+
+
 def make_final(temporary: Path, path: Path, fence: Fence) -> None:
     """Give something its final name, if this process may; a file that bears it is replaced."""
     fence()

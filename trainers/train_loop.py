@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from trainers.errors import CheckpointError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.random_state import RandomState
+from trainers.saving import Saving
 from trainers.trainer import Trainer
 from trainers.training_iteration_stats import TrainingIterationStats
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     import torch
 
     from trainers.architectures.model import Model
-
-logger = logging.getLogger(__name__)
 
 
 def train(
@@ -27,8 +24,7 @@ def train(
     device: torch.device,
     *,
     num_iterations: int,
-    save_every: int,
-    save: Callable[[RandomState], None],
+    saving: Saving,
     writer: MetricWriter,
     write_every: int,
     random_state: RandomState,
@@ -37,37 +33,32 @@ def train(
 ) -> bool:
     """Train until `num_iterations` are done, or until asked to stop; true if they are done.
 
-    Trainer, model and optimizer come in as they were restored. On return, what they have become is
-    saved.
+    Trainer, model and optimizer come in as they were restored, and the trainer has been entered. On
+    return, what they have become is saved.
 
     Args:
-        save: Commits a checkpoint of trainer, model, optimizer and the random state it is given.
+        saving: Saves trainer, model, optimizer and the random state that it is given.
         random_state: Of the generators at the beginning of the next iteration.
         should_stop: Asked after every iteration; gives the same answer on all ranks.
         report: Told of every iteration, after everything that must not be lost.
     """
     random_state.apply()
-    with trainer:
-        remaining = num_iterations - trainer.iteration
-        for stats in trainer.iterate(remaining, model, optimizer, device):
-            done, stop = trainer.iteration == num_iterations, should_stop()
-            rank = trainer.process_group.rank
-            random_state = RandomState.of_iteration(trainer.seed, trainer.iteration, rank)
-            if stats.iteration % write_every == 0:
-                writer.write(stats.iteration, _scalars(stats, trainer.batch_size))
-            if done or stop:
-                writer.sync()  # rows first: a checkpoint must not know of rows that a kill takes
-                save(random_state)
-            elif trainer.iteration % save_every == 0:
-                writer.sync()
-                try:
-                    save(random_state)
-                except CheckpointError as error:
-                    logger.error("training goes on without this checkpoint: %s", error)
-            random_state.apply()
-            report(stats)
-            if stop:
-                break
+    remaining = num_iterations - trainer.iteration
+    for stats in trainer.iterate(remaining, model, optimizer, device):
+        done, stop = trainer.iteration == num_iterations, should_stop()
+        rank = trainer.process_group.rank
+        random_state = RandomState.of_iteration(trainer.seed, trainer.iteration, rank)
+        row = _scalars(stats, trainer.batch_size)
+        if stats.iteration % write_every == 0:
+            writer.write(stats.iteration, row)
+        if done or stop:
+            saving.end(trainer.iteration, row, random_state)
+        else:
+            saving.go_on(trainer.iteration, row, random_state)
+        random_state.apply()
+        report(stats)
+        if stop:
+            break
     return trainer.iteration == num_iterations
 
 

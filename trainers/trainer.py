@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from trainers.process_group import ALONE, ProcessGroup
+from trainers.stream.worker_reserve import WorkerReserve
 from trainers.temporaries import Fence, unfenced
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Trainer(ABC):
 
     fence: Fence = staticmethod(unfenced)
     """To be asked before a file of the run is made final, see `temporaries`."""
+
+    worker_reserve: WorkerReserve = WorkerReserve()
+    """Where processes that make samples come from."""
 
     @abstractmethod
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
@@ -86,11 +90,17 @@ class Trainer(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What the trainer itself must remember over a restart."""
+        """What the trainer itself must remember over a restart, once it is prepared.
+
+        Tensors are its own, and change with the next iteration.
+        """
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` gave, of which it copies what it keeps.
+
+        The trainer is prepared by then.
+        """
         self.iteration = state["iteration"]
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, min_len
 
 if TYPE_CHECKING:
+    from trainers.stream.worker_reserve import WorkerReserve
     from trainers.trainer import Trainer
 
 
@@ -23,6 +24,11 @@ class TrainerConfig(ABC):
     """The highest learning rate; a schedule scales it down."""
 
     @property
+    def exact_across_ranks(self) -> bool:
+        """Whether the number of ranks changes no bit of weights and metrics."""
+        return False
+
+    @property
     @abstractmethod
     def trainer_type(self) -> type[Trainer]:
         """The class that this config configures; asking for it imports torch."""
@@ -30,6 +36,31 @@ class TrainerConfig(ABC):
     @abstractmethod
     def build(self) -> Trainer: ...
 
+    def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
+        """The processes that each of so many ranks on a node is going to need.
+
+        They are started before anything else, as they take long to be ready.
+        """
+        from trainers.stream.worker_reserve import WorkerReserve
+
+        return WorkerReserve()
+
     @abstractmethod
     def verify(self) -> tuple[bool, str]:
         """Whether a run with this config can be of use, and the reason."""
+
+    def verify_ranks(self, num_ranks: int) -> tuple[bool, str]:
+        """Whether so many ranks can share each batch, and the reason."""
+        if self.batch_size % num_ranks:
+            return False, uneven_batch(self.batch_size, num_ranks)
+        return True, "the ranks share each batch evenly"
+
+
+def uneven_batch(batch_size: int, num_ranks: int) -> str:
+    """Why so many ranks cannot share a batch, and what they could share."""
+    below = batch_size // num_ranks * num_ranks
+    nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
+    return (
+        f"trainer.batch_size is {batch_size}, which the {num_ranks} ranks of the run (nodes x gpus "
+        f"in resources) cannot share evenly; nearest batch sizes that they can: {nearest}"
+    )

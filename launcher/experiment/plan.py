@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from attrs import frozen
 
-from launcher.experiment.differences import differences
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.looking.status import RunStatus, read_statuses
 from trainers.config_io import read_run_config
+from trainers.differences import differences
 from trainers.errors import ConfigError
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.run_state import RunState, read_state
+from trainers.weights_source import find_weights
 
 _MAX_CONFLICTS = 5
 
@@ -53,17 +55,22 @@ def plan_runs(
         is_locked: Whether the caller holds the experiment's lock.
 
     Raises:
-        ConfigError: Runs of these names exist and train something else; names what differs.
+        ConfigError: Runs of these names exist and train something else; names what differs. Or a
+            run cannot begin with the weights that it is to begin with.
     """
     wanted = [(config, folder.run(config.name)) for config in configs]
     existing = [run for _, run in wanted if run.path.exists()]
     statuses = {status.name: status for status in read_statuses(existing, is_locked=is_locked)}
     conflicts: list[str] = []
+    sources: dict[Path, None] = {}
     planned = []
     for config, run in wanted:
         status = statuses.get(config.name)
-        if status and read_state(run).identity != config.identity:
+        state = read_state(run) if status else RunState()
+        if status and state.identity != config.identity:
             conflicts += _conflict(config, run)
+        if config.init_from and not state.saved_iteration:
+            sources[config.init_from] = None
         planned.append(
             PlannedRun(
                 config=config,
@@ -77,6 +84,8 @@ def plan_runs(
         )
     if conflicts:
         raise ConfigError(_refusal(folder, conflicts))
+    if unusable := list(_unusable(sources)):
+        raise ConfigError("\n".join(unusable))
     return tuple(planned)
 
 
@@ -92,6 +101,14 @@ def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
         return []
     lines = [f"  {each}" for each in differences(there.what_counts, config.what_counts)]
     return ["\n".join([f"{run.path} holds another run:", *lines])]
+
+
+def _unusable(sources: Iterable[Path]) -> Iterator[str]:
+    for path in sources:
+        try:
+            find_weights(path)
+        except ConfigError as error:
+            yield str(error)
 
 
 def _refusal(folder: ExperimentFolder, conflicts: list[str]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from launcher.looking.attempt_history import Attempt
 from launcher.looking.pending_reasons import PendingReason, pending_reason
+from launcher.looking.run_remarks import RunRemarks
 from launcher.looking.status import RunStatus
 from launcher.slurm.jobs import QueuedJob
+from trainers.checkpoint_config import CheckpointConfig
 from trainers.lease import LeaseRecord
 from trainers.run_config import ResourcesConfig, RetriesConfig
 from trainers.run_state import RunState
@@ -23,6 +25,7 @@ class RunFacts:
     status: RunStatus
     state: RunState
     attempts: tuple[Attempt, ...] = ()
+    remarks: RunRemarks = field(factory=RunRemarks)
     job_events: tuple[dict[str, Any], ...] = ()
     """Of the pack that has the run, or had it last."""
     queued: QueuedJob | None = None
@@ -30,8 +33,7 @@ class RunFacts:
     retries: RetriesConfig | None = None
     """As the next ones, None if the config cannot be read."""
     resources: ResourcesConfig | None = None
-    save_every: int | None = None
-    """Iterations."""
+    saving: CheckpointConfig | None = None
     holder: LeaseRecord | None = None
     """Who trains the run now."""
     checkpoints: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ class Explanation:
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
+    remarks: RunRemarks
     job_events: tuple[dict[str, Any], ...]
     log: str | None
     last_lines: tuple[str, ...]
@@ -107,6 +110,7 @@ def explain(facts: RunFacts) -> Explanation:
         holder=facts.holder,
         checkpoints=facts.checkpoints,
         damaged=facts.damaged,
+        remarks=facts.remarks,
         job_events=facts.job_events,
         log=facts.log,
         last_lines=facts.last_lines if status.state == "failed" else (),
@@ -194,9 +198,8 @@ def _cure(facts: RunFacts) -> list[str]:
     retries = facts.retries
     if retries and facts.state.stalled >= retries.without_progress:
         return [
-            "its attempts end before they have saved anything: save more often than every "
-            f"{facts.save_every} iterations (checkpoint.every_iterations), or have longer jobs "
-            "(--time)"
+            "its attempts end before they have saved anything: save more often"
+            f"{_than(facts.saving)}, or have longer jobs (--time)"
         ]
     cause = last.cause if last else None
     if cause == "out_of_memory":
@@ -218,6 +221,17 @@ def _cure(facts: RunFacts) -> list[str]:
         named = f" ({', '.join(nodes)})" if nodes else ""
         return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
     return [f"see the end of its log: {facts.log}"] if facts.log else []
+
+
+def _than(saving: CheckpointConfig | None) -> str:
+    if saving is None:
+        return ""
+    intervals = {"iterations": saving.every_iterations, "minutes": saving.every_minutes}
+    return " than " + " or ".join(
+        f"every {interval:g} {unit} (checkpoint.every_{unit})"
+        for unit, interval in intervals.items()
+        if interval is not None
+    )
 
 
 def _more_memory(facts: RunFacts, reason: str) -> str:

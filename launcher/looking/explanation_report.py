@@ -10,6 +10,7 @@ import attrs
 
 from launcher.looking.attempt_history import Attempt
 from launcher.looking.explanation import Budget, Explanation
+from launcher.looking.run_remarks import Doubt, RunRemarks, Unsaved
 from launcher.slurm.words import show_seconds
 from launcher.tables import short, table
 
@@ -49,9 +50,10 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     if found.budgets:
         yield ""
         yield from _labelled("started again", ", ".join(map(_budget, found.budgets)))
+    yield from _remark_lines(found.remarks)
     yield from _labelled("saved", _saved(found))
     if found.damaged:
-        yield from _labelled("damaged", ", ".join(found.damaged))
+        yield from _labelled("damaged", "\n".join(_damaged(found)))
     if found.job_events:
         yield from _labelled("its job", "\n".join(_event_lines(found)))
     if found.log:
@@ -119,6 +121,37 @@ def _saved(found: Explanation) -> str:
     more = len(found.checkpoints) - len(names)
     counted = f"{', '.join(names)}{f', and {more} before' if more else ''}"
     return f"{counted}; {found.lost_iterations} iterations lost at stops"
+
+
+def _remark_lines(remarks: RunRemarks) -> Iterator[str]:
+    if remarks.first_weights:
+        yield from _labelled("first weights", remarks.first_weights.text)
+    if remarks.doubts:
+        yield from _labelled("not exact", "\n".join(map(_doubt, remarks.doubts)))
+    yield from _unsaved_lines("not saved", remarks.failed_saves)
+    yield from _unsaved_lines("skipped", remarks.skipped_saves)
+
+
+def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
+    if saves.count:
+        newest = "the newest at" if saves.count > 1 else "at"
+        words = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
+        yield from _labelled(label, f"{words}: {saves.reason}")
+
+
+def _doubt(doubt: Doubt) -> str:
+    often = f", and {_times(doubt.count - 1)} before" if doubt.count > 1 else ""
+    return f"{doubt.reason} ({_moment(doubt.time)}{often})"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _damaged(found: Explanation) -> Iterator[str]:
+    for name in found.damaged:
+        reason = found.remarks.damaged.get(name)
+        yield f"{name}: {reason}" if reason else name
 
 
 def _event_lines(found: Explanation) -> Iterator[str]:

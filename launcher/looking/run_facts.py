@@ -10,10 +10,12 @@ from launcher.looking.attempt_history import attempt_history
 from launcher.looking.explanation import RunFacts
 from launcher.looking.job_watch import JobWatch
 from launcher.looking.run_log import find_logs
+from launcher.looking.run_remarks import run_remarks
 from launcher.looking.status import read_statuses
+from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
 from trainers.config_io import read_run_config
 from trainers.errors import ConfigError
-from trainers.lease import LeaseRecord, file_system_time, read_lease
+from trainers.lease import live_holder
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
 from trainers.run_state import RunState, read_state
@@ -29,19 +31,21 @@ def gather(run: RunFolder) -> RunFacts:
     pack = ExperimentFolder.of_run(run).pack(status.pack) if status.pack else None
     config = _config(run)
     names = sorted(path.name for path in run.checkpoints.glob("*"))
+    events = list(read_events(run.events))
     logs = [log for log in find_logs(run) if log.rank == 0]
     return RunFacts(
         status=status,
         state=_state(run),
-        attempts=tuple(attempt_history(read_events(run.events))),
+        attempts=tuple(attempt_history(events)),
+        remarks=run_remarks(events),
         job_events=tuple(read_events(pack.events)) if pack else (),
         queued=jobs.view().jobs.get(status.job_id or "") if status.job_state else None,
         retries=config.retries if config else None,
         resources=config.resources if config else None,
-        save_every=config.checkpoint.every_iterations if config else None,
-        holder=_holder(run),
-        checkpoints=tuple(name for name in names if name.startswith("iteration-")),
-        damaged=tuple(name for name in names if name.startswith("damaged-")),
+        saving=config.checkpoint if config else None,
+        holder=live_holder(run.lease),
+        checkpoints=tuple(map(folder_name, iterations_in(names))),
+        damaged=tuple(name for name in names if name.startswith(DAMAGED_PREFIX)),
         log=str(logs[-1].path) if logs else None,
         last_lines=_last_lines(logs[-1].path) if logs else (),
     )
@@ -59,12 +63,6 @@ def _state(run: RunFolder) -> RunState:
         return read_state(run)
     except ConfigError:
         return RunState()
-
-
-def _holder(run: RunFolder) -> LeaseRecord | None:
-    record = read_lease(run.lease)
-    is_live = record is not None and record.is_live(now=file_system_time(run.path))
-    return record if is_live else None
 
 
 def _last_lines(log: Path) -> tuple[str, ...]:

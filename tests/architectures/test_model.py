@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import numpy as np
+import pytest
 import torch
 
 from trainers.architectures import UNetConfig
@@ -41,6 +45,32 @@ def test_seed_determines_every_weight() -> None:
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+@pytest.mark.parametrize("normalization", ["none", "group"])
+def test_a_model_to_be_restored_draws_no_weights(normalization: str) -> None:
+    """Once it has another one's state, it is the same as that one, bit for bit."""
+    config = attrs.evolve(CONFIG, normalization=normalization)
+    options: dict[str, Any] = {
+        "num_channels": 3,
+        "activation": torch.nn.Sigmoid(),
+        "in_channels": 1,
+        "seed": 7,
+    }
+    original = build_model(config, **options)
+    restored = build_model(config, **options, is_restored=True)
+
+    assert not torch.equal(restored.head.weight, original.head.weight)
+    restored.load_state_dict(original.state_dict())
+
+    raw = torch.rand(1, 1, 44, 48)
+    assert torch.equal(restored(raw), original(raw))
+    assert [each.requires_grad for each in restored.parameters()] == [
+        each.requires_grad for each in original.parameters()
+    ]
+    assert set(restored.state_dict()) == {
+        name for name, _ in (*restored.named_parameters(), *restored.named_buffers())
+    }
 
 
 def test_global_random_states_stay() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,50 +10,46 @@ from typing import Any
 import pytest
 import torch
 
+from scripts.fuzzing.damages import DAMAGES, damage
 from trainers.checkpoints import CheckpointReader, CheckpointStore
+from trainers.checkpoints.chunks import CHUNK_BYTES
 from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.file_record import FileRecord
 from trainers.checkpoints.manifest import sealed
+from trainers.checkpoints.verification import verify
 from trainers.errors import CheckpointError
 
 IDENTITY = "0123456789abcdef"
 FILES = ("manifest.json", "rank-00000.safetensors")
 
 
-def positions(num_bytes: int, count: int) -> list[int]:
-    """The first, the last, and some bytes between."""
-    between = random.Random(num_bytes).sample(range(1, num_bytes - 1), count)
-    return [0, *between, num_bytes - 1]
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_all_damage_is_found(folder: Path, name: str, kind: str) -> None:
+    """Whatever byte differs, is missing or is too much, the checkpoint before is taken."""
+    found = damage("small", name, kind, 60, folder, seed="0")
+
+    assert (found.num_cases, found.problems) == (60, [])
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_in_any_piece_of_a_large_file_is_found(folder: Path, kind: str) -> None:
+    """Also where one thread of several reads it."""
+    found = damage("chunks", "rank-00000.safetensors", kind, 4, folder, seed="0")
+
+    assert (found.num_cases, found.problems) == (4, [])
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_flipped_bit_is_found(two_saved: Path, name: str) -> None:
-    """Wherever one bit differs, the checkpoint before is taken."""
-    path = two_saved / "iteration-000000020" / name
-    whole = path.read_bytes()
-    reader = CheckpointReader(two_saved, identity=IDENTITY)
+def test_a_file_of_another_checkpoint_is_found(two_saved: Path, name: str) -> None:
+    """Whole as it is, and of the right length, it is not the one that was written here."""
+    older, newer = (two_saved / f"iteration-0000000{each}" / name for each in (10, 20))
+    assert older.stat().st_size == newer.stat().st_size
+    shutil.copy(older, newer)
 
-    for position in positions(len(whole), 60):
-        changed = bytearray(whole)
-        changed[position] ^= 1 << position % 8
-        path.write_bytes(changed)
-        newest = reader.newest()
-        assert newest is not None
-        assert (newest.iteration, position) == (10, position)
+    newest = CheckpointReader(two_saved, identity=IDENTITY).newest()
 
-
-@pytest.mark.parametrize("name", FILES)
-def test_every_truncation_is_found(two_saved: Path, name: str) -> None:
-    """Wherever a file ends early, the checkpoint before is taken."""
-    path = two_saved / "iteration-000000020" / name
-    whole = path.read_bytes()
-    reader = CheckpointReader(two_saved, identity=IDENTITY)
-
-    for length in positions(len(whole), 30):
-        path.write_bytes(whole[:length])
-        newest = reader.newest()
-        assert newest is not None
-        assert (newest.iteration, length) == (10, length)
+    assert newest is not None
+    assert newest.iteration == 10
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -111,15 +105,25 @@ def test_without_a_whole_one_the_run_begins_anew(
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
-def test_the_report_says_where_the_damage_lies() -> None:
-    """A large file is hashed in pieces of 16 MiB, and the piece that changed is named."""
-    content = bytearray(40 * 2**20)
-    record = FileRecord.of("rank-00000.safetensors", memoryview(content))
-    content[35 * 2**20] ^= 1
+def test_a_folder_that_vanishes_is_not_a_run_that_has_not_begun(two_saved: Path) -> None:
+    """Who has opened the store is told; nothing is trained from the start instead."""
+    store = CheckpointStore(two_saved, identity=IDENTITY)
+    two_saved.rename(two_saved.with_name("elsewhere"))
 
-    assert len(record.xxh3_128_per_16_mib) == 3
-    with pytest.raises(DamagedCheckpointError, match="between its bytes 33,554,432 and 41,943,040"):
-        record.check(bytes(content))
+    with pytest.raises(CheckpointError, match=r"checkpoints has vanished; .* have it mounted"):
+        store.newest()
+
+
+def test_the_report_says_where_the_damage_lies(folder: Path) -> None:
+    """A large file is hashed in pieces of 16 MiB, and the piece that changed is named."""
+    state = {"weight": torch.zeros(40 * 2**20, dtype=torch.uint8)}
+    path = CheckpointStore(folder, identity=IDENTITY).save(20, state)
+    with (path / "rank-00000.safetensors").open("r+b") as file:
+        file.seek(2 * CHUNK_BYTES + 5)
+        file.write(b"1")
+
+    with pytest.raises(DamagedCheckpointError, match="between its bytes 33,554,432 and 41,947,136"):
+        verify(path)
 
 
 def test_a_renamed_checkpoint_is_found(two_saved: Path) -> None:
@@ -133,31 +137,13 @@ def test_a_renamed_checkpoint_is_found(two_saved: Path) -> None:
 def test_a_newer_schema_is_refused(two_saved: Path) -> None:
     """What a later version has written is neither used nor set aside."""
     path = two_saved / "iteration-000000020/manifest.json"
-    path.write_bytes(sealed({"schema_version": 2, "anything": "else"}))
+    path.write_bytes(sealed({"schema_version": 3, "anything": "else"}))
 
     with pytest.raises(CheckpointError) as caught:
         CheckpointStore(two_saved, identity=IDENTITY).newest()
 
     assert str(caught.value) == (
-        f"{path.parent} cannot be used: manifest.json has schema version 2; "
-        "this version of trainers reads 1. Go on with the version that wrote it."
+        f"{path.parent} cannot be used: manifest.json has schema version 3; "
+        "this version of trainers reads 2. Go on with the version that wrote it."
     )
     assert CheckpointReader(two_saved, identity=IDENTITY).iterations() == [10, 20]
-
-
-def test_a_disk_that_cannot_read_is_told_from_one_that_may_not(
-    two_saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unreadable sector is damage; a missing permission is not, and nothing is set aside."""
-    reader = CheckpointReader(two_saved, identity=IDENTITY)
-    number = errno.EIO
-
-    def fail(path: Path) -> bytes:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(DamagedCheckpointError, match=r"manifest\.json: Input/output error"):
-        reader.load(20)
-    number = errno.EACCES
-    with pytest.raises(CheckpointError, match=r"cannot be used: manifest\.json: Permission denied"):
-        reader.newest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.checkpoints.manifest import Manifest
+from trainers.checkpoints import CheckpointReader, CheckpointStore, KeepBest, Retention
+from trainers.checkpoints.verification import inspect, verify
 from trainers.errors import CheckpointError
 
 IDENTITY = "0123456789abcdef"
@@ -58,10 +59,10 @@ def test_the_layout_on_disk(two_saved: Path) -> None:
     assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
     assert names(two_saved / "iteration-000000010") == ["manifest.json", "rank-00000.safetensors"]
     manifest = json.loads((two_saved / "iteration-000000010/manifest.json").read_bytes())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["iteration"] == 10
     assert manifest["identity"] == "0123456789abcdef"
-    assert manifest["environment"]["torch"] == torch.__version__
+    assert (manifest["what_counts"], manifest["environment"], manifest["metrics"]) == ({}, {}, {})
     assert manifest["files"][0]["name"] == "rank-00000.safetensors"
     assert manifest["files"][0]["num_bytes"] == 4236
     assert manifest["state"] == {"dict": [["weight", {"tensor": "weight"}], ["rate", 0.1]]}
@@ -78,7 +79,7 @@ def test_equal_states_give_equal_files(two_saved: Path, tmp_path: Path) -> None:
 
 def test_old_ones_go_after_the_commit(folder: Path) -> None:
     """The newest `keep_last` stay."""
-    store = CheckpointStore(folder, identity=IDENTITY, keep_last=2)
+    store = CheckpointStore(folder, identity=IDENTITY, retention=Retention(keep_last=2))
 
     for iteration in (1, 2, 3, 1_000_000_000):
         store.save(iteration, {"iteration": iteration})
@@ -88,11 +89,11 @@ def test_old_ones_go_after_the_commit(folder: Path) -> None:
 
 def test_what_was_not_validated_does_not_push_others_out(two_saved: Path) -> None:
     """A new process that has read only the newest deletes nothing that it might still need."""
-    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=2)
+    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=2))
     store.save(30, {})
     assert store.iterations() == [10, 20, 30]
 
-    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=2)
+    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=2))
     assert store.newest() is not None
     store.save(40, {})
     assert store.iterations() == [30, 40]
@@ -143,15 +144,96 @@ def test_another_run_is_refused(two_saved: Path) -> None:
     assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
 
 
-def test_another_environment_is_told(two_saved: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A changed version of torch is no reason to refuse, but one to know."""
-    path = two_saved / "iteration-000000020/manifest.json"
-    manifest = Manifest.from_bytes(path.read_bytes())
-    manifest.environment["torch"] = "1.0"
-    path.write_bytes(manifest.to_bytes())
+def test_what_differs_in_another_run_is_named(folder: Path) -> None:
+    """Of a checkpoint whose run was another one, each key that differs is told."""
+    CheckpointStore(
+        folder, identity="a", what_counts={"seed": 0, "architecture": {"num_features": 12}}
+    ).save(1, {})
+    reader = CheckpointReader(
+        folder, identity="b", what_counts={"seed": 0, "architecture": {"num_features": 16}}
+    )
 
-    assert CheckpointReader(two_saved, identity=IDENTITY).load(20).iteration == 20
-    assert f"since it was written, torch 1.0 became {torch.__version__};" in caplog.text
+    with pytest.raises(CheckpointError) as caught:
+        reader.newest()
+
+    assert "another run: architecture.num_features: was 12, is 16. " in str(caught.value)
+
+
+def test_any_run_will_do_on_request(two_saved: Path) -> None:
+    """Without an identity, the checkpoints of whatever run are read."""
+    newest = CheckpointReader(two_saved, identity=None).newest()
+
+    assert newest is not None
+    assert newest.iteration == 20
+
+
+def test_what_goes_with_a_checkpoint_is_kept(folder: Path) -> None:
+    """Metrics, if they are numbers, come back with it; they are told without reading the data."""
+    store = CheckpointStore(folder, identity=IDENTITY, what_counts={"seed": 3})
+
+    path = store.save(1, {"weight": torch.ones(3)}, {"loss": 0.1, "noise": math.nan})
+
+    manifest = inspect(path)
+    assert (manifest.iteration, manifest.metrics) == (1, {"loss": 0.1})
+    assert (manifest.identity, manifest.what_counts) == (IDENTITY, {"seed": 3})
+    assert store.load(1).manifest == verify(path) == manifest
+
+
+def test_round_and_best_ones_stay(folder: Path) -> None:
+    """Beside the last ones, multiples of keep_every stay, and the best one, over restarts."""
+    retention = Retention(keep_last=1, keep_every=40, keep_best=KeepBest(metric="loss"))
+    losses = {10: 3.0, 20: 1.0, 30: 2.0, 40: 4.0, 50: 1.5}
+    for iteration, loss in losses.items():
+        store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+        store.newest()
+        store.save(iteration, {}, {"loss": loss})
+
+    assert store.iterations() == [20, 40, 50]
+    store.save(60, {}, {"loss": 0.5})
+    assert store.iterations() == [40, 60]
+
+
+def test_a_damaged_best_one_drives_nothing_out(folder: Path) -> None:
+    """What claims to be the best is read before the next best one goes."""
+    retention = Retention(keep_last=1, keep_best=KeepBest(metric="score", mode="max"))
+    store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+    for iteration, score in {10: 9.0, 20: 8.0}.items():
+        store.save(iteration, {"weight": torch.ones(3)}, {"score": score})
+    (folder / "iteration-000000010/rank-00000.safetensors").write_bytes(b"x" * 4108)
+
+    store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+    store.save(30, {}, {"score": 1.0})
+
+    assert names(folder) == [
+        "damaged-iteration-000000010-0",
+        "iteration-000000020",
+        "iteration-000000030",
+    ]
+
+
+def test_a_folder_that_vanishes_comes_back(folder: Path) -> None:
+    """The next save makes it anew, but not the run's folder, which others answer for."""
+    store = CheckpointStore(folder, identity=IDENTITY)
+    store.save(1, {})
+    shutil.rmtree(folder)
+
+    store.save(2, {})
+
+    assert names(folder) == ["iteration-000000002"]
+    shutil.rmtree(folder.parent)
+    with pytest.raises(CheckpointError, match=r"No such file or directory.*the folder has vanish"):
+        store.save(3, {})
+
+
+def test_the_memory_of_a_checkpoint_can_be_given_back(two_saved: Path) -> None:
+    """A tensor that somebody holds lives on; the others are gone."""
+    checkpoint = CheckpointReader(two_saved, identity=IDENTITY).load(20)
+    weight = checkpoint.state["weight"]
+
+    checkpoint.release()
+
+    assert weight.equal(torch.full((7, 5), 20.0))
+    assert checkpoint.iteration == 20
 
 
 def test_what_cannot_be_saved_leaves_no_trace(two_saved: Path) -> None:
@@ -193,7 +275,7 @@ def test_a_half_deleted_checkpoint_is_no_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When a deletion fails after its first file, training goes on and the rest goes later."""
-    store = CheckpointStore(folder, identity=IDENTITY, keep_last=1)
+    store = CheckpointStore(folder, identity=IDENTITY, retention=Retention(keep_last=1))
     store.save(1, {})
 
     def fail(path: Path) -> None:
@@ -213,7 +295,7 @@ def test_a_half_deleted_checkpoint_is_no_checkpoint(
 
 def test_a_reader_follows_a_running_training(two_saved: Path) -> None:
     """When retention takes all that a reader has listed, it finds what has come since."""
-    store = CheckpointStore(two_saved, identity=IDENTITY, keep_last=1)
+    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=1))
 
     class InterruptedReader(CheckpointReader):
         def iterations(self) -> list[int]:

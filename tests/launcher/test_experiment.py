@@ -68,6 +68,8 @@ def test_module_folders(tmp_path):
         ("metrics={every_iterations: 3}", lambda run: run.metrics.every_iterations == 3),
         ("resources.time=1-00:00:00", lambda run: run.resources.time_s == 86_400),
         ("trainer.name=mine", lambda run: run.trainer.name == "mine"),
+        ("deterministic=false", lambda run: not run.deterministic),
+        ("init_from=../runs/a", lambda run: run.init_from == GOOD.absolute().parents[1] / "runs/a"),
     ],
 )
 def test_override(override, value):

@@ -11,12 +11,15 @@ from launcher.looking.attempt_history import Attempt, attempt_history
 from launcher.looking.explanation import Budget, RunFacts, explain
 from launcher.looking.explanation_report import explanation_json, explanation_text
 from launcher.looking.pending_reasons import pending_reason
+from launcher.looking.run_remarks import Doubt, RunRemarks, Unsaved, run_remarks
 from launcher.looking.status import RunStatus
 from launcher.slurm.jobs import QueuedJob
 from tests.launcher.fake_slurm import add_events, submitted
+from trainers.checkpoint_config import CheckpointConfig
 from trainers.lease import Lease
 from trainers.run_config import ResourcesConfig, RetriesConfig
 from trainers.run_state import RunState
+from trainers.weights_report import WeightsReport
 
 
 def make_facts(state="waiting", *, counted=None, stalled=0, **changes):
@@ -40,7 +43,7 @@ def make_facts(state="waiting", *, counted=None, stalled=0, **changes):
         "state": RunState(attempts=counted or {}, stalled=stalled, saved_iteration=30),
         "retries": RetriesConfig(),
         "resources": ResourcesConfig(gpus=1, cpus=1, memory_gb=16.0, time="01:00:00"),
-        "save_every": 1000,
+        "saving": CheckpointConfig(),
         "log": "/one/runs/a/logs/attempt-001.rank-0.log",
         "last_lines": ("Traceback", "ValueError: no"),
     }
@@ -172,6 +175,16 @@ def test_what_there_is_to_do(facts, why, advice):
             "its attempts end before they have saved anything: save more often than every 1000 "
             "iterations (checkpoint.every_iterations), or have longer jobs (--time)",
         ),
+        (
+            failed_by(
+                "preempted",
+                stalled=10,
+                saving=CheckpointConfig(every_iterations=100, every_minutes=7.5),
+            ),
+            "its attempts end before they have saved anything: save more often than every 100 "
+            "iterations (checkpoint.every_iterations) or every 7.5 minutes "
+            "(checkpoint.every_minutes), or have longer jobs (--time)",
+        ),
     ],
 )
 def test_what_may_keep_a_run_from_failing_again(facts, advice):
@@ -275,6 +288,92 @@ def test_the_history_of_a_run_that_was_debugged():
     ]
 
 
+WEIGHTS = {
+    "path": "/two/runs/b/checkpoints/iteration-000000100",
+    "iteration": 100,
+    "averaged": True,
+    "num_matched": 10,
+    "num_tensors": 13,
+    "missing": ["norm.weight [4]"],
+    "mismatched": ["head.weight [3, 4], there [1, 4]", "head.bias [3], there [1]"],
+    "unexpected": [],
+}
+REMARKS = [
+    {"time": 1, "event": "initialized", **WEIGHTS},
+    {"time": 2, "event": "checkpoint_failed", "iteration": 10, "reason": "No space left"},
+    {"time": 3, "event": "checkpoint_skipped", "iteration": 20},
+    {"time": 4, "event": "checkpoint_failed", "iteration": 30, "reason": "read-only"},
+    {
+        "time": 5,
+        "event": "checkpoint_damaged",
+        "name": "iteration-000000035",
+        "aside": "damaged-iteration-000000035-0",
+        "reason": "rank-00000.safetensors has 5 bytes; 9 were written",
+    },
+    {"time": 6, "event": "inexact", "reason": "deterministic is false"},
+    {"time": 7, "event": "inexact", "reason": "the number of ranks is 2, and was 4"},
+    {"time": 8, "event": "inexact", "reason": "deterministic is false"},
+]
+
+
+def test_remarks_on_a_run():
+    """Counts, and the newest reason; what was told again counts as one."""
+    found = run_remarks([*EVENTS, *REMARKS])
+
+    assert found == RunRemarks(
+        damaged={
+            "damaged-iteration-000000035-0": "rank-00000.safetensors has 5 bytes; 9 were written"
+        },
+        failed_saves=Unsaved(count=2, iteration=30, reason="read-only"),
+        skipped_saves=Unsaved(
+            count=1, iteration=20, reason="an earlier one was still being written"
+        ),
+        doubts=(
+            Doubt(reason="the number of ranks is 2, and was 4", time=7, count=1),
+            Doubt(reason="deterministic is false", time=8, count=2),
+        ),
+        first_weights=WeightsReport.from_event(WEIGHTS),
+    )
+
+
+def test_nothing_to_remark_on():
+    """An event of another version says nothing."""
+    assert run_remarks(EVENTS) == RunRemarks()
+    assert run_remarks([{"event": "initialized", "path": "/two"}]) == RunRemarks()
+
+
+def test_remarks_as_text():
+    """Only what there is: a line each, with the newest of many."""
+    facts = attrs.evolve(
+        make_facts("running"),
+        remarks=run_remarks(REMARKS),
+        damaged=("damaged-iteration-000000020-0", "damaged-iteration-000000035-0"),
+    )
+
+    lines = explanation_text(explain(facts), now=100).splitlines()
+
+    start = lines.index(
+        "first weights: 10 of 13 tensors began as the averaged weights of "
+        "/two/runs/b/checkpoints/iteration-000000100"
+    )
+    assert lines[start + 1 : start + 3] == [
+        "               new, not there: norm.weight [4]",
+        "               new, of another shape there: head.weight [3, 4], there [1, 4], "
+        "head.bias [3], there [1]",
+    ]
+    assert lines[start + 3].startswith("not exact:     the number of ranks is 2, and was 4 (19")
+    assert lines[start + 4].startswith("               deterministic is false (19")
+    assert lines[start + 4].endswith(", and once before)")
+    assert lines[start + 5 : start + 10] == [
+        "not saved:     2 times, the newest at iteration 30: read-only",
+        "skipped:       once, at iteration 20: an earlier one was still being written",
+        "saved:         nothing yet",
+        "damaged:       damaged-iteration-000000020-0",
+        "               damaged-iteration-000000035-0: rank-00000.safetensors has 5 bytes; 9 were "
+        "written",
+    ]
+
+
 LESS = "`launch cancel` its runs, then submit them again with"
 
 
@@ -375,7 +474,7 @@ def test_a_run_folder_is_explained(tmp_path, slurm, capsys):
     experiment = ExperimentFolder(tmp_path / "one")
     pack = submitted(experiment, "pack-0001", "a", status="waiting", reason="preempted (SIGTERM)")
     run = experiment.run("a")
-    add_events(run.events, *EVENTS[:9])
+    add_events(run.events, *EVENTS[:9], *REMARKS)
     add_events(pack.events, {"time": 5, "event": "stopping", "cause": "preempted"})
     for name in ("iteration-000000040", "damaged-iteration-000000050-0", ".tmp-7"):
         (run.checkpoints / name).mkdir(parents=True)
@@ -394,6 +493,8 @@ def test_a_run_folder_is_explained(tmp_path, slurm, capsys):
     assert data["damaged"] == ["damaged-iteration-000000050-0"]
     assert data["place"]["pending"]["word"] == "Resources"
     assert data["holder"] is None
+    assert data["remarks"]["doubts"][0]["reason"] == "the number of ranks is 2, and was 4"
+    assert data["remarks"]["first_weights"]["mismatched"][1] == "head.bias [3], there [1]"
     assert len(slurm.calls("squeue")) == 1
 
 

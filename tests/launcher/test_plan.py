@@ -1,18 +1,20 @@
 """What a submission decides and writes, without any job."""
 
 import json
+import shutil
 from pathlib import Path
 
 import attrs
 import pytest
 
-from launcher.experiment.differences import Difference, differences
 from launcher.experiment.experiment import read_experiment
 from launcher.experiment.plan import PlannedRun, plan_runs
 from launcher.experiment.run_writing import write_source, write_submitted
 from launcher.submission.slurm_submission import drop_held_jobs
 from tests.launcher.fake_slurm import submitted
 from trainers.config_io import read_run_config
+from trainers.differences import Difference, differences
+from trainers.errors import ConfigError
 from trainers.lease import Lease
 from trainers.run_state import RunState, read_state, write_state
 
@@ -203,6 +205,35 @@ def test_many_conflicts_are_cut_short(workplace):
     lines = workplace.err.splitlines()
     assert sum("holds another run" in line for line in lines) == 5
     assert lines[-2] == "and 2 more"
+
+
+def test_first_weights_must_be_somewhere(workplace, tmp_path):
+    """A path that leads to none is refused before anything is written, once for all runs."""
+    assert workplace.submit("init_from=experiments/on", "sweep.seed=[1, 2]") == 2
+
+    assert workplace.err == (
+        f"init_from: found {tmp_path}/experiments/on, which does not exist; must be the folder of "
+        "a run, for its newest whole checkpoint, or that of one checkpoint, such as "
+        "RUN/checkpoints/iteration-000001000\n"
+    )
+    assert not workplace.experiment.runs.exists()
+
+
+def test_first_weights_may_go_once_the_run_has_its_own(workplace, tmp_path):
+    """Only its first attempts read them."""
+    source = tmp_path / "experiments" / "other" / "runs" / "a"
+    source.mkdir(parents=True)
+    (source / "config.yaml").touch()
+    override = f"init_from={source}"
+    for run in plan(workplace, override):
+        write_submitted(run, pack="pack-0000")
+    shutil.rmtree(source)
+    run = workplace.run()
+
+    with pytest.raises(ConfigError, match="which does not exist"):
+        plan(workplace, override)
+    write_state(run, attrs.evolve(read_state(run), saved_iteration=1))
+    assert plan(workplace, override)
 
 
 def test_a_folder_without_state_is_judged_by_its_config(workplace, written):

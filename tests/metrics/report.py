@@ -1,4 +1,5 @@
-"""Report iterations of a run, say so, wait for the end of stdin, report as many again, and finish.
+"""Report iterations of a run, say so once W&B records them, wait for the end of stdin, report as
+many again, and finish.
 
 Usage: python -m tests.metrics.report RUN_FOLDER MODE NUM_ITERATIONS
 """
@@ -6,20 +7,25 @@ Usage: python -m tests.metrics.report RUN_FOLDER MODE NUM_ITERATIONS
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
-from tests.metrics.runs import run_config
+from tests.metrics.runs import logs_of, run_config
 from trainers.metrics import background_writer
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run_folder import RunFolder
 
 
-def main(folder: str, mode: str, num_iterations: int) -> None:
+def main(path: str, mode: str, num_iterations: int) -> None:
     background_writer.CLOSE_TIMEOUT_S = 2.0
-    writer = open_metric_writer(run_config(mode), RunFolder(Path(folder)), start_iteration=0)
+    folder = RunFolder(Path(path))
+    earlier_logs = logs_of(folder)
+    writer = open_metric_writer(run_config(mode), folder, start_iteration=0)
     for iteration in range(num_iterations):
         writer.write(iteration, {"loss": 1.0})
     writer.sync()
+    while not any(log.stat().st_size for log in set(logs_of(folder)) - set(earlier_logs)):
+        time.sleep(0.01)
     sys.stdout.write("reported\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -35,7 +35,7 @@ class Slow(MetricWriter):
 
 
 def behind(slow: Slow, backlog: Iterable[tuple[int, Mapping[str, float]]] = ()) -> BackgroundWriter:
-    return BackgroundWriter(slow, name="slow", backlog=backlog, kill=slow.may_go_on.set)
+    return BackgroundWriter(lambda: (slow, backlog), name="slow", kill=slow.may_go_on.set)
 
 
 def test_everything_is_passed_on_in_order() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import resource
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -148,3 +150,39 @@ def test_an_attempt_that_was_passed_over_adds_nothing(path: Path) -> None:
 
     assert path.read_text() == '{"iteration": 0, "loss": 0.5}\n'
     later.close(finished=False, preempted=True)
+
+
+def test_rows_wait_for_a_disk_that_takes_no_more(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No row is lost or torn, and none counts as durable before it is in the file."""
+    writer = JsonLinesWriter(path, start_iteration=0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes of a file
+    try:
+        for iteration in range(10):
+            writer.write(iteration, {"loss": 0.5})
+        with pytest.raises(OSError, match="File too large"):
+            writer.sync()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size == 100
+
+    writer.sync()
+
+    assert [iteration for iteration, _ in read_rows(path)] == list(range(10))
+    assert caplog.text.count("rows wait until ") == 1
+    writer.close(finished=True, preempted=False)
+
+
+def test_another_thread_may_make_rows_durable(path: Path) -> None:
+    """While rows are being written, and none of them is torn by it."""
+    writer = JsonLinesWriter(path, start_iteration=0)
+    thread = Thread(target=lambda: [writer.sync() for _ in range(20)])
+    thread.start()
+    for iteration in range(500):
+        writer.write(iteration, {"loss": 0.5})
+    thread.join()
+    writer.close(finished=True, preempted=False)
+
+    assert [iteration for iteration, _ in read_rows(path)] == list(range(500))

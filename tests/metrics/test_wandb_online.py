@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -140,6 +141,8 @@ def test_a_server_that_dies_costs_a_warning(
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     writer = open_metric_writer(run_config("online"), folder, start_iteration=0)
     writer.write(0, {"loss": 1.0})
+    while RUN_ID not in server.runs:
+        time.sleep(0.01)
     server.close()
     for iteration in range(1, 1000):
         writer.write(iteration, {"loss": 1.0})

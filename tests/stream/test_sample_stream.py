@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 import pytest
 
+from tests.stream.processes import children
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError, DataError, StreamError
 from trainers.gp_augments import (
@@ -64,12 +65,6 @@ def spec(make_dataset: Callable[..., Dataset], spec_of: SpecOf) -> StreamSpec:
 def with_augment(spec: StreamSpec, name: str) -> StreamSpec:
     augment = CustomAugmentConfig(import_path=f"custom_augments:{name}")
     return attrs.evolve(spec, augments=(augment,))
-
-
-def children(pid: int | None = None) -> set[int]:
-    """Processes that a process has started, and that have not ended."""
-    text = Path(f"/proc/{pid or os.getpid()}/task").glob("*/children")
-    return {int(each) for path in text for each in path.read_text().split()}
 
 
 def contents(samples: list[Sample]) -> list[tuple[str, str, tuple[int, ...], bytes]]:

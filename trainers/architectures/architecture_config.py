@@ -29,6 +29,14 @@ class ArchitectureConfig(ABC):
     def out_channels(self) -> int | None:
         """Features that the module returns; None if it returns the channels of the task."""
 
+    @property
+    def is_all_state(self) -> bool:
+        """Whether the module consists of what is in its `state_dict`, and of nothing else.
+
+        Then it can be restored without setting weights before, which takes long for large ones.
+        """
+        return False
+
     @abstractmethod
     def build(self, in_channels: int) -> torch.nn.Module:
         """A module from `[B, in_channels, *input_shape]` to `[B, out_channels, *output_shape]`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from trainers.architectures.architecture_config import ArchitectureConfig
 from trainers.architectures.custom_config import CustomArchitectureConfig
@@ -59,6 +62,7 @@ def build_model(
     activation: nn.Module,
     in_channels: int,
     seed: int,
+    is_restored: bool = False,
 ) -> Model:
     """A new model on the CPU; the same seed gives the same weights, bit for bit.
 
@@ -68,11 +72,13 @@ def build_model(
         num_channels: Channels of the task.
         activation: Turns the logits into the prediction.
         in_channels: Channels of the raw data.
+        is_restored: All weights are going to be loaded; what they are until then does not matter.
 
     Raises:
         ConfigError: A user's module cannot be had, or does not give what the config says.
     """
-    with torch.random.fork_rng(devices=[]):
+    setting = _WeightsUnset() if is_restored and config.is_all_state else nullcontext()
+    with torch.random.fork_rng(devices=[]), setting:
         torch.default_generator.manual_seed(seed)
         model = Model(
             config.build(in_channels),
@@ -86,6 +92,22 @@ def build_model(
         if isinstance(config, CustomArchitectureConfig):
             _try_out(model.architecture, config, in_channels, num_channels)
     return model.train()
+
+
+class _WeightsUnset(TorchFunctionMode):
+    """Let torch's modules leave their parameters as the memory is that they have got."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = options or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return options["tensor"]
+        return function(*args, **options)
 
 
 def _head(config: ArchitectureConfig, num_channels: int) -> nn.Module:

@@ -63,6 +63,10 @@ class UNetConfig(ArchitectureConfig):
     def out_channels(self) -> int:
         return self.num_features
 
+    @property
+    def is_all_state(self) -> bool:
+        return True
+
     def build(self, in_channels: int) -> torch.nn.Module:
         from trainers.architectures.unet import UNet
 

@@ -2,87 +2,84 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import stat
+import mmap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from attrs import frozen
-
-from trainers.checkpoints.environment import current_environment, differences
-from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
+from trainers.checkpoints.aligned_memory import aligned_memory
+from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.manifest import Manifest
-from trainers.checkpoints.safetensors_bytes import from_safetensors
-from trainers.checkpoints.state_codec import decode
-from trainers.errors import CheckpointError
+from trainers.checkpoints.safetensors_header import TensorPlace, parse_header
+from trainers.checkpoints.skeleton import check_skeleton, decode
 
-_logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
 
 
-@frozen
 class Checkpoint:
-    """A run as it was after `iteration` iterations."""
+    """A run as it was after `iteration` iterations. All of it has been checked."""
 
-    iteration: int
-    state: Any
+    def __init__(
+        self, manifest: Manifest, places: Mapping[str, tuple[mmap.mmap, TensorPlace]]
+    ) -> None:
+        """Use `read_checkpoint`."""
+        self.manifest = manifest
+        self._places = places
+        self._state: Any = None
+
+    @property
+    def iteration(self) -> int:
+        return self.manifest.iteration
+
+    @property
+    def state(self) -> Any:
+        """What was saved; the same object each time. Imports torch.
+
+        The tensors are views of the memory that the files were read into: copy what is to be
+        changed, or to outlive this.
+        """
+        if self._state is None:
+            self._state = decode(self.manifest.state, self._tensor)
+        return self._state
+
+    def release(self) -> None:
+        """Give the memory back, as far as nobody else holds a tensor; the state is gone."""
+        self._places, self._state = {}, None
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        from trainers.checkpoints.tensors import as_bytes, tensor_at
+
+        memory, place = self._places[name]
+        return tensor_at(as_bytes(memory), place)
 
 
-def read_checkpoint(path: Path, *, identity: str) -> Checkpoint:
+def read_checkpoint(
+    path: Path, *, identity: str | None = None, what_counts: Mapping[str, Any] = {}
+) -> Checkpoint:
     """Read the folder of one checkpoint.
 
     Nothing in it can run: it holds JSON and safetensors. Files are read plainly and never mapped,
-    and every byte is compared with its hash before it is used. A checkpoint from another version
-    of torch or another type of processor is read with a warning.
+    and every byte is compared with its hash before it is used.
 
     Args:
-        identity: Of the run that the checkpoint must belong to.
+        identity, what_counts: See `open_checkpoint`.
 
     Raises:
         DamagedCheckpointError: It is not what was written.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
-    try:
-        return _read(path, identity)
-    except DamagedCheckpointError as error:
-        raise DamagedCheckpointError(f"{path} is damaged: {error}") from error
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
+        places: dict[str, tuple[mmap.mmap, TensorPlace]] = {}
+        for file in files.data:
+            memory, parsed = _read(file)
+            places.update({name: (memory, place) for name, place in parsed.items()})
+        check_skeleton(files.manifest.state, places)
+        return Checkpoint(files.manifest, places)
 
 
-def _read(path: Path, identity: str) -> Checkpoint:
-    manifest = Manifest.from_bytes(_read_file(path / MANIFEST_NAME))
-    if manifest.identity != identity:
-        raise CheckpointError(
-            f"it belongs to a run with identity {manifest.identity!r}; this one has {identity!r}. "
-            "Restore the config that it was trained with, or start a run under another name."
-        )
-    if folder_name(manifest.iteration) != path.name:
-        raise DamagedCheckpointError(f"{MANIFEST_NAME} is of iteration {manifest.iteration}")
-    changes = differences(manifest.environment, current_environment())
-    if changes:
-        _logger.warning(
-            "%s: since it was written, %s; results may differ", path, ", ".join(changes)
-        )
-    tensors: dict[str, torch.Tensor] = {}
-    try:
-        for record in manifest.files:
-            data = _read_file(path / record.name)
-            record.check(data)
-            tensors.update(from_safetensors(data))
-        return Checkpoint(manifest.iteration, decode(manifest.state, tensors))
-    except (ValueError, RecursionError) as error:
-        raise DamagedCheckpointError(str(error)) from error
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise DamagedCheckpointError(f"{path.name} is not a regular file")
-        return path.read_bytes()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EIO):
-            raise DamagedCheckpointError(f"{path.name}: {error.strerror}") from error
-        raise CheckpointError(f"{path.name}: {error.strerror}") from error
+def _read(file: DataFile) -> tuple[mmap.mmap, dict[str, TensorPlace]]:
+    memory = aligned_memory(file.record.num_bytes)
+    view = memoryview(memory)
+    file.check(lambda start, end: view[start:end])
+    return memory, parse_header(view[: file.record.num_bytes], file.record.num_bytes)

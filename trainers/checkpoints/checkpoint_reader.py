@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trainers.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from trainers.checkpoints.errors import DamagedCheckpointError
@@ -17,18 +20,27 @@ class CheckpointReader:
     """The checkpoints of a run, for any process, also while another one trains the run.
 
     Args:
-        identity: Of the run; checkpoints of another one are refused.
+        identity: Of the run; checkpoints of another one are refused. None takes those of any run.
+        what_counts: `RunConfig.what_counts`, to tell what differs in a checkpoint of another run.
     """
 
-    def __init__(self, folder: Path, *, identity: str) -> None:
+    def __init__(
+        self, folder: Path, *, identity: str | None, what_counts: Mapping[str, Any] = {}
+    ) -> None:
         self._folder = folder
         self._identity = identity
+        self._what_counts = what_counts
 
     def iterations(self) -> list[int]:
         """The iterations that have a checkpoint, oldest first; each may turn out to be damaged."""
-        if not self._folder.exists():
+        try:
+            with os.scandir(self._folder) as entries:
+                folders = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
             return []
-        return iterations_in(each.name for each in self._folder.iterdir() if each.is_dir())
+        except OSError as error:
+            raise CheckpointError(f"cannot list {self._folder}: {error.strerror}") from error
+        return iterations_in(folders)
 
     def load(self, iteration: int) -> Checkpoint:
         """One checkpoint.
@@ -66,7 +78,9 @@ class CheckpointReader:
         return self._folder / folder_name(iteration)
 
     def _read(self, iteration: int) -> Checkpoint:
-        return read_checkpoint(self._path(iteration), identity=self._identity)
+        return read_checkpoint(
+            self._path(iteration), identity=self._identity, what_counts=self._what_counts
+        )
 
     def _pass_over(self, iteration: int, error: DamagedCheckpointError) -> None:
         _logger.warning("%s; it is passed over", error)

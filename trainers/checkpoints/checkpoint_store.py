@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,28 @@ from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_writer import write_checkpoint
 from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.retention import iterations_to_delete
-from trainers.checkpoints.safetensors_bytes import to_safetensors
-from trainers.checkpoints.state_codec import encode
+from trainers.checkpoints.layout import DAMAGED_PREFIX
+from trainers.checkpoints.retention import (
+    KEEP_TWO,
+    Retention,
+    SavedCheckpoint,
+    best_of,
+    iterations_to_delete,
+)
+from trainers.checkpoints.staged_state import StagedState
+from trainers.checkpoints.verification import inspect, verify
+from trainers.errors import CheckpointError
 from trainers.temporaries import Fence, make_final, move_away, sweep, unfenced
 
 _logger = logging.getLogger(__name__)
+
+
+def _tell_nobody(name: str, aside: str, reason: str) -> None:
+    """Who is told of damaged checkpoints, if nobody is."""
+
+
+def _nothing() -> None:
+    """What is to be done before a commit, if nothing is."""
 
 
 class CheckpointStore(CheckpointReader):
@@ -29,55 +47,118 @@ class CheckpointStore(CheckpointReader):
 
     Args:
         identity: Of the run; checkpoints of another one are refused.
-        keep_last: How many whole checkpoints stay; older ones are deleted after each commit.
+        what_counts: See `CheckpointReader`; also goes into the checkpoints.
+        retention: Which whole checkpoints stay; others are deleted after each commit.
         fence: Asked before anything is committed, renamed or deleted; see `temporaries`.
+        on_damaged: Told of each checkpoint that is set aside: the name that it had, the one that it
+            has now, and what is wrong with it.
+
+    Raises:
+        OSError: The folder cannot be created or written.
     """
 
     def __init__(
-        self, folder: Path, *, identity: str, keep_last: int = 2, fence: Fence = unfenced
+        self,
+        folder: Path,
+        *,
+        identity: str,
+        what_counts: Mapping[str, Any] = {},
+        retention: Retention = KEEP_TWO,
+        fence: Fence = unfenced,
+        on_damaged: Callable[[str, str, str], None] = _tell_nobody,
     ) -> None:
-        super().__init__(folder, identity=identity)
-        self._keep_last = keep_last
+        super().__init__(folder, identity=identity, what_counts=what_counts)
+        self._own_identity = identity
+        self._retention = retention
         self._fence = fence
+        self._on_damaged = on_damaged
         self._validated: set[int] = set()
+        self._metrics: dict[int, Mapping[str, float]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         sweep(folder, fence)
 
-    def save(self, iteration: int, state: Any) -> Path:
+    def newest(self) -> Checkpoint | None:
+        newest = super().newest()
+        if newest is None and not self._folder.exists():
+            raise CheckpointError(
+                f"{self._folder} has vanished; if its file system is gone, have it mounted again"
+            )
+        return newest
+
+    def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> Path:
         """Commit a checkpoint; on return it survives a kill and a power failure.
 
-        A whole checkpoint of this iteration is left as it is.
+        A whole checkpoint of this iteration is left as it is. Imports torch.
 
         Args:
             state: See `state_codec` for what it may hold.
+            metrics: Means over the iterations since the last checkpoint.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
             CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
         """
-        if not self._is_saved(iteration):
-            skeleton, tensors = encode(state)
-            write_checkpoint(
-                self._folder,
-                iteration=iteration,
-                identity=self._identity,
-                state=skeleton,
-                data=to_safetensors(tensors),
-                fence=self._fence,
-            )
-            self._validated.add(iteration)
-            self._delete_old()
-        return self._path(iteration)
+        from trainers.checkpoints.staging import Staging
+
+        path = self.commit(iteration, Staging().stage(state), metrics=metrics)
+        self.delete_old()
+        return path
+
+    def commit(
+        self,
+        iteration: int,
+        staged: StagedState,
+        *,
+        metrics: Mapping[str, float] = {},
+        environment: Mapping[str, str] = {},
+        before_commit: Callable[[], None] = _nothing,
+    ) -> Path:
+        """As `save`, of a state that does not change meanwhile; deletes nothing, needs no torch.
+
+        Args:
+            environment: See `trainers.environment`.
+            before_commit: Called when all but the last rename is done; an OSError of it counts as
+                one of the disk's.
+
+        Raises:
+            CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
+        """
+        if self._is_saved(iteration):
+            return self._path(iteration)
+        path = write_checkpoint(
+            self._folder,
+            iteration,
+            staged,
+            identity=self._own_identity,
+            what_counts=self._what_counts,
+            environment=environment,
+            metrics={name: v for name, v in metrics.items() if math.isfinite(v)},
+            before_commit=before_commit,
+            fence=self._fence,
+        )
+        self._validated.add(iteration)
+        return path
 
     def _is_saved(self, iteration: int) -> bool:
         if iteration not in self.iterations():
             return False
+        if iteration not in self._validated and not self._is_whole(iteration):
+            return False
         try:
-            self._read(iteration)
+            sync_folder(self._folder)  # it may be that its commit came no further
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self._folder}: {error.strerror}") from error
+        return True
+
+    def _is_whole(self, iteration: int) -> bool:
+        """Whether a checkpoint can be restored; it is set aside if it is damaged."""
+        try:
+            verify(self._path(iteration), identity=self._identity, what_counts=self._what_counts)
         except DamagedCheckpointError as error:
             self._pass_over(iteration, error)
             return False
+        self._validated.add(iteration)
         return True
 
     def _read(self, iteration: int) -> Checkpoint:
@@ -87,19 +168,58 @@ class CheckpointStore(CheckpointReader):
 
     def _pass_over(self, iteration: int, error: DamagedCheckpointError) -> None:
         path = self._path(iteration)
-        asides = (path.with_name(f"damaged-{path.name}-{n}") for n in itertools.count())
+        asides = (path.with_name(f"{DAMAGED_PREFIX}{path.name}-{n}") for n in itertools.count())
         aside = next(each for each in asides if not each.exists())
-        moved = move_away(path, self._fence)
-        make_final(moved, aside, self._fence)
-        moved.parent.rmdir()
-        _logger.warning("%s; it is set aside as %s", error, aside.name)
+        try:
+            moved = move_away(path, self._fence)
+            make_final(moved, aside, self._fence)
+            moved.parent.rmdir()
+        except OSError as refusal:
+            _logger.warning("%s; it cannot be set aside: %s", error, refusal)
+        else:
+            _logger.warning("%s; it is set aside as %s", error, aside.name)
+            self._on_damaged(path.name, aside.name, str(error.__cause__ or error))
 
-    def _delete_old(self) -> None:
-        iterations = iterations_to_delete(
-            self.iterations(), validated=self._validated, keep_last=self._keep_last
-        )
-        for iteration in iterations:
-            self._delete(self._path(iteration))
+    def delete_old(self) -> None:
+        """Delete what need not stay; call it after each commit."""
+        try:
+            self._validate_best()
+            for iteration in iterations_to_delete(self._saved(), self._retention):
+                self._delete(self._path(iteration))
+        except CheckpointError as error:
+            _logger.warning("no old checkpoints are deleted: %s", error)
+
+    def _validate_best(self) -> None:
+        """Make sure that the best checkpoint is whole: those that are not as good will go."""
+        while True:
+            saved = {each.iteration: each for each in self._saved()}
+            best = best_of(saved.values(), self._retention.keep_best)
+            if best is None or saved[best].is_validated or self._is_whole(best):
+                return
+            self._metrics[best] = {}
+
+    def _saved(self) -> list[SavedCheckpoint]:
+        return [
+            SavedCheckpoint(
+                iteration=iteration,
+                is_validated=iteration in self._validated,
+                metric=self._metric(iteration),
+            )
+            for iteration in self.iterations()
+        ]
+
+    def _metric(self, iteration: int) -> float | None:
+        keep_best = self._retention.keep_best
+        if keep_best is None:
+            return None
+        if iteration not in self._metrics:
+            try:
+                self._metrics[iteration] = inspect(
+                    self._path(iteration), identity=self._identity, what_counts=self._what_counts
+                ).metrics
+            except CheckpointError:
+                self._metrics[iteration] = {}
+        return self._metrics[iteration].get(keep_best.metric)
 
     def _delete(self, path: Path) -> None:
         """Delete a checkpoint; if that fails half way, what is left no longer has its name."""

@@ -8,9 +8,8 @@ import xxhash
 from attrs import field, frozen
 from attrs.validators import deep_iterable, ge, instance_of, matches_re
 
+from trainers.checkpoints.chunks import CHUNK_BYTES, num_chunks
 from trainers.checkpoints.errors import DamagedCheckpointError
-
-CHUNK_BYTES = 16 * 2**20
 
 
 @frozen(kw_only=True)
@@ -22,9 +21,10 @@ class FileRecord:
     num_bytes: int = field(validator=[instance_of(int), ge(0)])
     xxh3_128_per_16_mib: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
 
-    @classmethod
-    def of(cls, name: str, data: memoryview) -> FileRecord:
-        return cls(name=name, num_bytes=len(data), xxh3_128_per_16_mib=_hashes(data))
+    def __attrs_post_init__(self) -> None:
+        have, want = len(self.xxh3_128_per_16_mib), num_chunks(self.num_bytes)
+        if have != want:
+            raise ValueError(f"{self.name} has {want} chunks; the manifest holds {have} hashes")
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> FileRecord:
@@ -35,34 +35,19 @@ class FileRecord:
         """
         return cls(**{**content, "xxh3_128_per_16_mib": tuple(content["xxh3_128_per_16_mib"])})
 
-    def check(self, data: bytes) -> None:
-        """Compare the content of the file with what was written.
+    def check_chunk(self, start: int, chunk: memoryview) -> None:
+        """Compare what a file holds from `start` on with what was written.
 
         Raises:
             DamagedCheckpointError: They differ; the message says where.
         """
-        if len(data) != self.num_bytes:
+        have, want = hash_chunk(chunk), self.xxh3_128_per_16_mib[start // CHUNK_BYTES]
+        if have != want:
             raise DamagedCheckpointError(
-                f"{self.name} has {len(data):,} bytes; {self.num_bytes:,} were written"
+                f"{self.name} has changed between its bytes {start:,} and "
+                f"{start + len(chunk):,}: the hash is {have}, {want} was written"
             )
-        found = _hashes(memoryview(data))
-        if len(found) != len(self.xxh3_128_per_16_mib):
-            raise DamagedCheckpointError(
-                f"{self.name} has {len(found)} chunks; "
-                f"the manifest holds {len(self.xxh3_128_per_16_mib)} hashes"
-            )
-        for index, (have, want) in enumerate(zip(found, self.xxh3_128_per_16_mib, strict=True)):
-            if have != want:
-                start = index * CHUNK_BYTES
-                raise DamagedCheckpointError(
-                    f"{self.name} has changed between its bytes {start:,} and "
-                    f"{min(start + CHUNK_BYTES, self.num_bytes):,}: "
-                    f"the hash is {have}, {want} was written"
-                )
 
 
-def _hashes(data: memoryview) -> tuple[str, ...]:
-    return tuple(
-        xxhash.xxh3_128_hexdigest(data[start : start + CHUNK_BYTES])
-        for start in range(0, len(data), CHUNK_BYTES)
-    )
+def hash_chunk(chunk: memoryview) -> str:
+    return xxhash.xxh3_128_hexdigest(chunk)

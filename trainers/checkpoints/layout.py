@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 MANIFEST_NAME = "manifest.json"
 
+DAMAGED_PREFIX = "damaged-"
+"""Begins the names of checkpoints that were set aside."""
+
 _PREFIX = "iteration-"
 
 

@@ -15,7 +15,9 @@ from trainers.checkpoints.file_record import FileRecord
 from trainers.checkpoints.layout import MANIFEST_NAME
 from trainers.errors import CheckpointError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MAX_BYTES = 64 * 2**20
+"""To parse JSON can take forty times its length in memory."""
 _SEAL = "xxh3_128"
 
 
@@ -29,23 +31,41 @@ class Manifest:
 
     iteration: int = field(validator=[instance_of(int), ge(0)])
     identity: str = field(validator=instance_of(str))
-    """Of the run: the hash of what determines its result."""
+    """Of the run: the hash of `what_counts`."""
+    what_counts: dict[str, Any] = field(validator=instance_of(dict))
+    """What determines the run's result, as plain data."""
     environment: dict[str, str] = field(validator=deep_mapping(instance_of(str), instance_of(str)))
+    """What else decides the last bits; see `trainers.environment`."""
+    metrics: dict[str, float] = field(validator=deep_mapping(instance_of(str), instance_of(float)))
+    """Finite means over the iterations that led here."""
     files: tuple[FileRecord, ...]
     state: Any
-    """The saved state as JSON, with names in place of tensors; see `state_codec`."""
+    """The skeleton of the saved state; see `skeleton`."""
+
+    def __attrs_post_init__(self) -> None:
+        names = [each.name for each in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a file is named twice: {', '.join(names)}"[:200])
 
     def to_bytes(self) -> bytes:
-        return sealed(
+        """What stands in the file.
+
+        Raises:
+            CheckpointError: It is longer than is ever read.
+        """
+        content = sealed(
             {
                 "schema_version": SCHEMA_VERSION,
-                "iteration": self.iteration,
-                "identity": self.identity,
-                "environment": self.environment,
+                **attrs.asdict(self, recurse=False),
                 "files": [attrs.asdict(each) for each in self.files],
-                "state": self.state,
             }
         )
+        if len(content) > MAX_BYTES:
+            raise CheckpointError(
+                f"cannot write a {MANIFEST_NAME} of {len(content):,} bytes; allowed: "
+                f"{MAX_BYTES:,}. Keep numbers and texts of the state in tensors."
+            )
+        return content
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -72,7 +92,8 @@ class Manifest:
 def sealed(content: dict[str, Any]) -> bytes:
     """The bytes of a manifest with this content, its own hash included."""
     text = json.dumps(content, allow_nan=False)
-    return json.dumps({**content, _SEAL: xxhash.xxh3_128_hexdigest(text.encode())}).encode()
+    seal = xxhash.xxh3_128_hexdigest(text.encode())
+    return f'{text[:-1]}, "{_SEAL}": "{seal}"}}'.encode()
 
 
 def _unsealed(data: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ class JsonLinesWriter(MetricWriter):
     A float reads back with the same bits. NaN and the infinities become null, since the numbers of
     JSON, and so jq and `pandas.read_json(lines=True)`, have no place for them.
 
+    Rows that the disk does not take wait in memory, until the next row comes or `sync` is called,
+    which may be by another thread.
+
     Args:
         start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
         fence: See `temporaries`. It is not asked later on: an attempt begins a new file, and the
@@ -31,8 +35,12 @@ class JsonLinesWriter(MetricWriter):
 
     def __init__(self, path: Path, *, start_iteration: int, fence: Fence = unfenced) -> None:
         self._last_iteration = _cut_back(path, start_iteration, fence)
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
         fence()  # or it may be the file of the next attempt that was opened
+        self._lock = threading.Lock()
+        self._waiting = bytearray()
+        self._is_cut_off = False
 
     @property
     def last_iteration(self) -> int:
@@ -42,15 +50,36 @@ class JsonLinesWriter(MetricWriter):
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
         finite = {name: v if math.isfinite(v) else None for name, v in scalars.items()}
         row = {"iteration": iteration, **finite}
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            if not self._is_cut_off:
+                logger.warning("rows wait until %s takes them: %s", self._path, error.strerror)
+            self._is_cut_off = True
+        else:
+            self._is_cut_off = False
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        try:
+            self._append(b"")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self, *, finished: bool, preempted: bool) -> None:
-        self.sync()
+        try:
+            self.sync()
+        except OSError as error:
+            logger.error("rows are lost, of which no checkpoint knows: %s", error)
         self._file.close()
+
+    def _append(self, line: bytes) -> None:
+        with self._lock:
+            self._waiting += line
+            while self._waiting:
+                written = self._file.write(self._waiting)
+                del self._waiting[:written]
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:

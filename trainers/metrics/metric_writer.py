@@ -15,7 +15,13 @@ class MetricWriter(ABC):
 
     @abstractmethod
     def sync(self) -> None:
-        """Make what was written survive a power failure, where that is possible."""
+        """Make what was written survive a power failure, where that is possible.
+
+        Another thread than that of `write` may call it.
+
+        Raises:
+            OSError: It cannot be made to.
+        """
 
     @abstractmethod
     def close(self, *, finished: bool, preempted: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trainers.converter import to_plain
-from trainers.metrics.background_writer import BackgroundWriter
+from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
-from trainers.metrics.metric_writer import MetricWriter, MultiWriter, NullWriter
+from trainers.metrics.metric_writer import MetricWriter, MultiWriter
+from trainers.metrics.wandb_service import kill_service
 from trainers.run_folder import RunFolder
 from trainers.run_state import read_state, write_state
 from trainers.temporaries import Fence, unfenced
@@ -21,17 +21,13 @@ from trainers.temporaries import Fence, unfenced
 if TYPE_CHECKING:
     from trainers.run_config import RunConfig
 
-logger = logging.getLogger(__name__)
-
 
 def open_metric_writer(
     config: RunConfig, folder: RunFolder, *, start_iteration: int, fence: Fence = unfenced
 ) -> MetricWriter:
     """The writer of an attempt that begins at `start_iteration`: metrics.jsonl, and W&B if wanted.
 
-    Nothing that W&B does, or fails to do, reaches the caller. Open it before the data workers
-    start, as W&B brings a process and threads of its own; this may take half a minute when the
-    server does not answer.
+    Nothing that W&B does, or fails to do, reaches the caller, who does not wait for it either.
     """
     lines = JsonLinesWriter(folder.metrics, start_iteration=start_iteration, fence=fence)
     if config.wandb.mode == "disabled":
@@ -48,8 +44,9 @@ def _open_wandb(
     if not state.wandb_id:
         state = attrs.evolve(state, wandb_id=secrets.token_hex(4))
         write_state(folder, state, fence=fence)
-    try:
-        from trainers.metrics.wandb_writer import WandbWriter, kill_service
+
+    def open_writer() -> Opened:
+        from trainers.metrics.wandb_writer import WandbWriter
 
         writer = WandbWriter(
             folder,
@@ -63,15 +60,9 @@ def _open_wandb(
             last_iteration=last_iteration,
             segment=state.num_attempts,
         )
-    except Exception as error:  # whatever it is, training must not die of it
-        logger.warning("training goes on without W&B: %r", error)
-        return NullWriter()
-    return BackgroundWriter(
-        writer,
-        name="W&B",
-        backlog=_rows_between(folder, writer.last_step, last_iteration),
-        kill=kill_service,
-    )
+        return writer, _rows_between(folder, writer.last_step, last_iteration)
+
+    return BackgroundWriter(open_writer, name="W&B", kill=kill_service)
 
 
 def _rows_between(

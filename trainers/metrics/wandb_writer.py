@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,8 +64,12 @@ class WandbWriter(MetricWriter):
             "allow_val_change": True,  # of num_iterations, say
             "dir": str(folder.wandb.parent),
         }
-        self._run = self._open(mode, folder, last_iteration)
-        self._run.define_metric("*", step_metric="iteration")
+        try:
+            self._run = self._open(mode, folder, last_iteration)
+            self._run.define_metric("*", step_metric="iteration")
+        except BaseException:
+            _end_service()
+            raise
 
     @property
     def last_step(self) -> int:
@@ -144,14 +146,6 @@ class WandbWriter(MetricWriter):
         )
         wandb.setup(settings)
         return wandb.init(settings=settings, **how, **self._arguments)
-
-
-def kill_service() -> None:
-    """End the process of W&B that a hang keeps from ending, and this process with it."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for child in children.read_text().split():
-            if Path("/proc", child, "comm").read_text().strip() == "wandb-core":
-                os.kill(int(child), signal.SIGKILL)
 
 
 def _end_service() -> None:

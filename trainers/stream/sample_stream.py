@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from trainers.stream.sample import Sample
-from trainers.stream.sample_maker import SampleMaker
 from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.worker_pool import WorkerPool
+from trainers.stream.worker_reserve import WorkerReserve
+
+if TYPE_CHECKING:
+    from trainers.stream.sample_maker import SampleMaker
 
 
 class SampleStream:
@@ -22,6 +25,7 @@ class SampleStream:
         num_workers: Processes that make samples ahead of time; 0 makes them when asked, in here.
         start_iteration: The iteration of the first batch.
         indices: Make these samples of each batch only; by default all of them.
+        reserve: Where the worker processes come from; by default each is started anew.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
@@ -33,21 +37,25 @@ class SampleStream:
         num_workers: int,
         start_iteration: int,
         indices: range | None = None,
+        reserve: WorkerReserve | None = None,
     ) -> None:
         self._spec = spec
         self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
         self._resources = ExitStack()
-        self._maker: SampleMaker | WorkerPool = (
-            WorkerPool(
+        self._maker: SampleMaker | WorkerPool
+        if num_workers:
+            self._maker = WorkerPool(
                 spec,
                 num_workers=num_workers,
                 start_iteration=start_iteration,
                 indices=self._indices,
+                reserve=reserve or WorkerReserve(),
             )
-            if num_workers
-            else SampleMaker(spec)
-        )
+        else:
+            from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
+
+            self._maker = SampleMaker(spec)
 
     def __enter__(self) -> Self:
         for augment in self._spec.augments:

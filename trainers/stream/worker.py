@@ -1,13 +1,13 @@
 """A process that makes samples: `python -m trainers.stream.worker DESCRIPTOR PARENT_PID`.
 
-Over the socket DESCRIPTOR it is sent a pickled StreamSpec and then jobs, (iteration, index); it
-answers each job with (job, Sample or exception), or (None, exception) if it cannot start.
+Over the socket DESCRIPTOR it is sent, pickled: AugmentConfigs that are likely to be needed; the
+StreamSpec, once there is one; and then jobs, (iteration, index). It answers each job with (job,
+Sample or exception), or (None, exception) if it cannot start.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import select
 import signal
 import sys
@@ -16,9 +16,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from trainers.errors import StreamError, TrainerError
+from trainers.quick_imports import quick_imports
 from trainers.stop_flag import SIGNALS
+
+if TYPE_CHECKING:
+    from trainers.gp_augments.augment_config import AugmentConfig
 
 
 def main() -> None:
@@ -43,13 +48,14 @@ def _end_with_parent(descriptor: int, parent: int) -> None:
 
 
 def _serve(connection: Connection) -> None:
-    pickled_spec = connection.recv_bytes()
     try:
-        with _without_torch():
-            import gunpowder  # noqa: F401
-        from trainers.stream.sample_maker import SampleMaker
+        with quick_imports():
+            with _without_torch():
+                import gunpowder  # noqa: F401
+            from trainers.stream.sample_maker import SampleMaker
 
-        maker = SampleMaker(pickle.loads(pickled_spec))
+            _import_nodes(connection.recv())
+        maker = SampleMaker(connection.recv())
         maker.__enter__()
     except Exception as error:
         connection.send((None, _portable(error)))
@@ -61,6 +67,15 @@ def _serve(connection: Connection) -> None:
                 connection.send((job, maker.sample(*job)))
             except TrainerError as error:
                 connection.send((job, _portable(error)))
+
+
+def _import_nodes(augments: tuple[AugmentConfig, ...]) -> None:
+    """Make the augments' nodes in vain; what is wrong with one is told when it is used."""
+    from trainers.stream.tensorstore_source import GT, MASK, RAW
+
+    for augment in augments:
+        with suppress(Exception):
+            augment.node(RAW, GT, MASK)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from trainers.errors import ConfigError
 from trainers.stream.sample import Sample
 from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.worker_process import Job, WorkerProcess
+from trainers.stream.worker_reserve import WorkerReserve
 
 _JOBS_PER_WORKER = 2
 """One that it works on, and one that it finds when it is done."""
@@ -28,16 +29,24 @@ class WorkerPool:
 
     Args:
         indices: Of the samples of each batch that are to be made.
+        reserve: Where the workers come from.
 
     Raises:
         ConfigError: The workers could not import a part of the spec.
     """
 
     def __init__(
-        self, spec: StreamSpec, *, num_workers: int, start_iteration: int, indices: range
+        self,
+        spec: StreamSpec,
+        *,
+        num_workers: int,
+        start_iteration: int,
+        indices: range,
+        reserve: WorkerReserve,
     ) -> None:
         self._pickled_spec = _pickle(spec)
         self._num_workers = num_workers
+        self._reserve = reserve
         self._max_ahead = len(indices) + _JOBS_PER_WORKER * num_workers
         self._jobs = (
             (iteration, index)
@@ -56,8 +65,10 @@ class WorkerPool:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             for _ in range(self._num_workers):
-                self._workers.append(WorkerProcess(self._pickled_spec))
-                stack.callback(self._workers[-1].close)
+                worker = self._reserve.take()
+                stack.callback(worker.close)
+                worker.prepare(self._pickled_spec)
+                self._workers.append(worker)
             self._assign()
             self._receiver.start()
             stack.callback(self._receiver.join)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -11,9 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainers.errors import StreamError
 from trainers.stop_flag import SIGNALS
+
+if TYPE_CHECKING:
+    from trainers.gp_augments.augment_config import AugmentConfig
 
 Job = tuple[int, int]
 """Iteration and index of a sample."""
@@ -30,13 +35,14 @@ class WorkerProcess:
     """A running `trainers.stream.worker`.
 
     It is no `multiprocessing.Process`: that would run the user's main module again, and fork or
-    leave a resource tracker behind.
+    leave a resource tracker behind. It imports what it needs from the beginning, and waits to be
+    told what to make samples of.
 
     Args:
-        pickled_spec: What the worker makes samples of.
+        augments: What they need is imported in advance.
     """
 
-    def __init__(self, pickled_spec: bytes) -> None:
+    def __init__(self, augments: tuple[AugmentConfig, ...] = ()) -> None:
         ours, theirs = socket.socketpair()
         with theirs, _signals_blocked():
             self._process = subprocess.Popen(
@@ -51,13 +57,15 @@ class WorkerProcess:
         self.connection = Connection(ours.detach())
         self.jobs: list[Job] = []
         """Sent, and not answered yet."""
-        with suppress(ConnectionError):  # a dead worker is noticed when its answers are read
-            self.connection.send_bytes(pickled_spec)
+        self._send(pickle.dumps(augments))
+
+    def prepare(self, pickled_spec: bytes) -> None:
+        """Tell it, once and before any job, of which StreamSpec it is to make samples."""
+        self._send(pickled_spec)
 
     def assign(self, job: Job) -> None:
         self.jobs.append(job)
-        with suppress(ConnectionError):
-            self.connection.send(job)
+        self._send(pickle.dumps(job))
 
     def kill(self) -> None:
         self._process.kill()
@@ -67,6 +75,10 @@ class WorkerProcess:
         self.kill()
         self._process.wait()
         self.connection.close()
+
+    def _send(self, pickled: bytes) -> None:
+        with suppress(ConnectionError):  # a dead worker is noticed when its answers are read
+            self.connection.send_bytes(pickled)
 
     def obituary(self) -> StreamError:
         """What to tell the user once the process has ended by itself."""

@@ -1,0 +1,1 @@
+"""From the micro-batches of a batch to its gradients."""

@@ -1,0 +1,37 @@
+"""When a run is saved, and which of its checkpoints stay."""
+
+from __future__ import annotations
+
+from attrs import Factory, field, frozen
+from attrs.validators import ge, gt, optional
+
+from trainers.checkpoints.retention import KeepBest, Retention
+
+
+@frozen(kw_only=True)
+class CheckpointConfig:
+    """When a run is saved, besides when it is stopped and when it ends; and what stays of that."""
+
+    every_minutes: float | None = field(default=None, validator=optional(gt(0)))
+    """At latest so long after the save before."""
+    every_iterations: int | None = field(
+        default=Factory(lambda self: 1000 if self.every_minutes is None else None, takes_self=True),
+        validator=optional(ge(1)),
+    )
+    """At multiples of it."""
+    keep_last: int = field(default=2, validator=ge(1))
+    keep_every: int | None = field(default=None, validator=optional(ge(1)))
+    keep_best: KeepBest | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.every_iterations is None and self.every_minutes is None:
+            raise ValueError(
+                "every_iterations: found null, and no every_minutes; a run that is never saved "
+                "loses all to a node that fails: set one of them, or both"
+            )
+
+    @property
+    def retention(self) -> Retention:
+        return Retention(
+            keep_last=self.keep_last, keep_every=self.keep_every, keep_best=self.keep_best
+        )

@@ -1,0 +1,65 @@
+"""Memory in whole pages, as writing past the page cache needs it."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+
+from trainers.errors import CheckpointError
+
+PAGE_BYTES = 4096
+"""The most that a file system asks buffers, offsets and lengths to be multiples of."""
+_STEP_BYTES = 16 * 2**20
+
+
+def whole_pages(num_bytes: int) -> int:
+    """The next multiple of a page."""
+    return num_bytes + -num_bytes % PAGE_BYTES
+
+
+def aligned_memory(num_bytes: int) -> mmap.mmap:
+    """Zeroed memory, rounded up to whole pages, that goes with the last view of it.
+
+    Raises:
+        CheckpointError: There is not enough memory.
+    """
+    try:
+        return mmap.mmap(
+            -1,
+            max(PAGE_BYTES, whole_pages(num_bytes)),
+            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
+        )
+    except (OSError, OverflowError) as error:
+        raise CheckpointError(
+            f"no memory for a checkpoint of {num_bytes:,} bytes: {error}. "
+            "Ask for more of it: resources.memory_gb"
+        ) from error
+
+
+def touch(memory: mmap.mmap) -> None:
+    """Zero the memory, so that its pages exist; other threads go on meanwhile.
+
+    The first touch of a page can cost many times what a copy costs, above all in a virtual machine.
+    """
+    zeros = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        view = memoryview(memory)
+        for start in range(0, len(view), _STEP_BYTES):
+            fill(zeros, view[start : start + _STEP_BYTES], start)
+    finally:
+        os.close(zeros)
+
+
+def fill(descriptor: int, view: memoryview, offset: int) -> None:
+    """Read from a file until the view is full; never less.
+
+    Raises:
+        OSError: The file cannot be read, or ends before.
+    """
+    done = 0
+    while done < len(view):
+        num_read = os.preadv(descriptor, [view[done:]], offset + done)
+        if num_read == 0:
+            raise OSError(errno.EIO, "it has become shorter")
+        done += num_read

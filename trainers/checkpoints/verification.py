@@ -1,0 +1,70 @@
+"""Look at a checkpoint without torch, and without as much memory as it takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
+from trainers.checkpoints.chunks import CHUNK_BYTES
+from trainers.checkpoints.manifest import Manifest
+from trainers.checkpoints.safetensors_header import header_size, parse_header
+from trainers.checkpoints.skeleton import check_skeleton
+
+
+def inspect(
+    path: Path, *, identity: str | None = None, what_counts: Mapping[str, Any] = {}
+) -> Manifest:
+    """The manifest of a checkpoint whose files are there and have their lengths; reads no data.
+
+    Args:
+        path: The folder of one checkpoint.
+        identity, what_counts: See `open_checkpoint`.
+
+    Raises:
+        DamagedCheckpointError: It is not what was written.
+        CheckpointError: It is of another run or schema version, or may not be read.
+    """
+    with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
+        return files.manifest
+
+
+def verify(
+    path: Path,
+    *,
+    identity: str | None = None,
+    what_counts: Mapping[str, Any] = {},
+    on_read: Callable[[int], None] = lambda num_bytes: None,
+) -> Manifest:
+    """The manifest of a checkpoint that can be restored: makes every check that restoring makes.
+
+    Args:
+        path: The folder of one checkpoint.
+        identity, what_counts: See `open_checkpoint`.
+        on_read: Told of each piece that is read, by several threads.
+
+    Raises:
+        DamagedCheckpointError: It is not what was written.
+        CheckpointError: It is of another run or schema version, or may not be read.
+    """
+    with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
+        names = [name for file in files.data for name in _verify(file, on_read)]
+        check_skeleton(files.manifest.state, names)
+        return files.manifest
+
+
+def _verify(file: DataFile, on_read: Callable[[int], None]) -> list[str]:
+    scratch = threading.local()
+
+    def view_for(start: int, end: int) -> memoryview:
+        if not hasattr(scratch, "memory"):
+            scratch.memory = memoryview(bytearray(CHUNK_BYTES))
+        on_read(end - start)
+        view: memoryview = scratch.memory[: end - start]
+        return view
+
+    file.check(view_for)
+    size = header_size(file.read(0, 8))
+    return list(parse_header(file.read(0, size), file.record.num_bytes))
