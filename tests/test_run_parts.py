@@ -13,7 +13,9 @@ class Net(torch.nn.Linear):
 
 
 def make_parts():
-    trainer = DummyTrainerConfig(name="dummy", batch_size=1).build()
+    trainer = DummyTrainerConfig(
+        name="dummy", batch_size=1, learning_rate=0.1, mirror_augment=False
+    ).build()
     model = Net(3, 2)
     return RunParts(trainer, model, trainer.create_optimizer(model))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment import read_experiment
+from launcher.job.event_lines import read_events
 from scripts.fuzzing.file_faults import WRITING, Fault
 from scripts.fuzzing.findings import in_words
 from scripts.fuzzing.steps import Protocol, Trial
@@ -66,6 +67,8 @@ def undergo(trial: Trial) -> None:
         _is_complete(trial)
     elif code not in (exit_codes.FAILED, exit_codes.UNUSABLE):
         trial.say(f"wrong exit {code}")
+    elif not trial.fault.is_lasting and _had_begun(trial) and not _had_come_to_its_end(trial):
+        trial.say(f"wrong training did not go on: exit {code}")
 
 
 def go_on(trial: Trial) -> None:
@@ -74,6 +77,20 @@ def go_on(trial: Trial) -> None:
         trial.say(f"wrong the next attempt has failed: {code}")
     else:
         _is_complete(trial)
+
+
+def _had_begun(trial: Trial) -> bool:
+    return any(each["event"] == "began" for each in read_events(RunFolder(trial.run).events))
+
+
+def _had_come_to_its_end(trial: Trial) -> bool:
+    """So that the fault struck the last save, or what was told after it."""
+    last = OVERRIDES["num_iterations"]
+    ends = ("checkpoint", "checkpoint_failed")
+    return any(
+        each["event"] in ends and each["iteration"] == last
+        for each in read_events(RunFolder(trial.run).events)
+    )
 
 
 def _is_complete(trial: Trial) -> None:

@@ -8,11 +8,12 @@ import os
 from pathlib import Path
 
 from scripts.fuzzing.counting_state import CountingState, mistakes
-from scripts.fuzzing.file_faults import WRITING, Fault
+from scripts.fuzzing.file_faults import ALL, WRITING, Fault
 from scripts.fuzzing.findings import IDENTITY, open_store, wrong_in
 from scripts.fuzzing.steps import Protocol, Trial
 from trainers.checkpoints import CheckpointReader
 from trainers.checkpoints.background_saver import BackgroundSaver, Commit
+from trainers.checkpoints.layout import folder_name
 from trainers.errors import CheckpointError
 
 SMALL, TWO_CHUNKS = 100_000, 17_000_000
@@ -98,6 +99,8 @@ def undergo(trial: Trial, num_bytes: int) -> None:
     _earlier_ones_stand(trial, training.committed)
     if training.committed < iteration:
         _is_told(trial, training.told)
+    elif trial.fault.operations == ALL and not trial.fault.is_lasting:
+        _is_flushed(trial, iteration)
     training.save(5)
     if _newest(trial.checkpoints) != 5:
         trial.say(f"wrong afterwards 5 was saved, and {_newest(trial.checkpoints)} restored")
@@ -136,6 +139,32 @@ def _not_on_the_training_thread(trial: Trial) -> None:
     for number in range(1, faults.num_calls + 1):
         if faults.thread(number) == os.getpid():
             trial.say(f"wrong the training itself waits for: {faults.call(number)}")
+
+
+def _is_flushed(trial: Trial, iteration: int) -> None:
+    """Of a checkpoint that was acknowledged: all of it was on disk before its rename, and that too.
+
+    What a power failure would show; told from the calls that have succeeded.
+    """
+    failed = trial.step if trial.fault.action in ("fail", "fail_after") else None
+    numbers = range(1, trial.faults.num_calls + 1)
+    calls = [trial.faults.call(number) for number in numbers if number != failed]
+    (rename,) = (each for each in calls if each.startswith(f"rename {_temporary(iteration)}"))
+    before, after = calls[: calls.index(rename)], calls[calls.index(rename) :]
+    folder = rename.removeprefix("rename ")
+    flushed = {"/checkpoints": "fsync /checkpoints" in after}
+    for path in {each.removeprefix("create ") for each in before if f"create {folder}/" in each}:
+        changes = [f"{operation} {path}" for operation in ("create", "write", "truncate")]
+        last = max(index for index, each in enumerate(before) if each in changes)
+        flushed[path] = f"fsync {path}" in before[last:]
+        flushed[folder] = f"fsync {folder}" in before[last:]
+    for path, is_flushed in flushed.items():
+        if not is_flushed:
+            trial.say(f"wrong {path} was acknowledged and not flushed")
+
+
+def _temporary(iteration: int) -> str:
+    return f"/checkpoints/.tmp-{folder_name(iteration)}"
 
 
 def _is_told(trial: Trial, told: list[str]) -> None:

@@ -121,6 +121,7 @@ class LoadingRounds:
             found = contestant.load()
             self._times.add(contestant.name, cache, perf_counter() - began)
             self._check(contestant.name, found)
+            del found  # the next one is to find the memory free
 
     def _check(self, name: str, found: dict[str, torch.Tensor]) -> None:
         want = tensors_of(self._network.state())

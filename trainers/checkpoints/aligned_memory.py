@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
+from pathlib import Path
 
 from trainers.errors import CheckpointError
 
 PAGE_BYTES = 4096
 """The most that a file system asks buffers, offsets and lengths to be multiples of."""
 _STEP_BYTES = 16 * 2**20
+_MADV_POPULATE_WRITE = 23
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def whole_pages(num_bytes: int) -> int:
@@ -38,17 +43,26 @@ def aligned_memory(num_bytes: int) -> mmap.mmap:
 
 
 def touch(memory: mmap.mmap) -> None:
-    """Zero the memory, so that its pages exist; other threads go on meanwhile.
+    """Have all pages of new memory exist; other threads go on meanwhile.
 
     The first touch of a page can cost many times what a copy costs, above all in a virtual machine.
     """
-    zeros = os.open("/dev/zero", os.O_RDONLY)
-    try:
-        view = memoryview(memory)
+    view = memoryview(memory)
+    with Path("/dev/zero").open("rb", buffering=0) as zeros:
         for start in range(0, len(view), _STEP_BYTES):
-            fill(zeros, view[start : start + _STEP_BYTES], start)
-    finally:
-        os.close(zeros)
+            step = view[start : start + _STEP_BYTES]
+            if not populate(step):
+                fill(zeros.fileno(), step, start)
+
+
+def populate(view: memoryview) -> bool:
+    """Have pages exist, for less than their first touch costs; false if the kernel is too old.
+
+    Args:
+        view: Of memory from `aligned_memory`, from the start of a page on.
+    """
+    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    return int(_madvise(address, whole_pages(len(view)), _MADV_POPULATE_WRITE)) == 0
 
 
 def fill(descriptor: int, view: memoryview, offset: int) -> None:

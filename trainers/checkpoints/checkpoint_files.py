@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import fill
-from trainers.checkpoints.chunks import each_chunk, num_reading_threads
+from trainers.checkpoints.data_reading import read_data
 from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.file_record import FileRecord
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
@@ -32,25 +32,19 @@ class DataFile:
     record: FileRecord
     descriptor: int
 
-    def check(self, view_for: Callable[[int, int], memoryview]) -> None:
-        """Read the whole file, several pieces at a time, and compare each with its hash.
-
-        Args:
-            view_for: Gives the memory for what lies between two bytes; called by several threads.
+    def check(
+        self,
+        view_for: Callable[[int, int], memoryview],
+        make_ready: Callable[[int, int], object] = lambda start, end: None,
+    ) -> None:
+        """Read the whole file, and compare it with its hashes; see `read_data`.
 
         Raises:
             DamagedCheckpointError: The content is not what was written, or cannot be read.
+            CheckpointError: It may not be read.
         """
-
-        def check_chunk(start: int, end: int) -> None:
-            view = view_for(start, end)
-            fill(self.descriptor, view, start)
-            self.record.check_chunk(start, view)
-
         with _told_of(self.record.name):
-            # or else the threads, in turn, take the disk back and forth
-            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-            each_chunk(self.record.num_bytes, check_chunk, num_threads=num_reading_threads())
+            read_data(self.descriptor, self.record, view_for, make_ready)
 
     def read(self, start: int, end: int) -> memoryview:
         """A small piece of the file, unchecked."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-_PIECE_BYTES = 8 * 2**20
+from trainers.errors import CheckpointError
+
+_PIECE_BYTES = 4 * 2**20
 _SMALL_BYTES = 2**16
 """Tensors of no more than this are copied all at once."""
 _MAX_THREADS = 8
@@ -18,11 +22,11 @@ _Piece = tuple[int, int, int]
 """Addresses of target and source, number of bytes."""
 
 
-class MemoryCopy:
-    """Threads that share the pieces among them as they come to it.
+class MemoryCopier:
+    """Threads that share the pieces of a copy among them as they come to it.
 
-    torch would let all of its threads meet after each tensor: then every one of them waits for that
-    which other processes hold up, and even on an idle machine it takes a fifth longer.
+    torch would have all of its threads meet after each tensor: then what other processes hold up
+    holds up all of them, and even on an idle machine it takes a fifth longer.
     """
 
     def __init__(self) -> None:
@@ -31,32 +35,85 @@ class MemoryCopy:
             max(1, self._num_helpers), thread_name_prefix="checkpoint-copy"
         )
 
-    def copy(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
-        """Returns when all is copied.
-
-        Args:
-            targets: Contiguous, of the same dtypes and shapes as the sources.
-        """
-        pieces: list[_Piece] = []
-        others: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-        for target, source in zip(targets, sources, strict=True):
-            if _is_large(source):
-                pieces += _pieces(target, source)
-            else:
-                others[0].append(target)
-                others[1].append(source)
-        shared = iter(pieces)
-        helping = [self._helpers.submit(_move, shared) for _ in range(self._num_helpers)]
-        if others[0]:
-            with torch.no_grad():
-                torch._foreach_copy_(*others)
-        _move(shared)
-        for each in helping:
-            if not each.cancel():
-                each.result()
+    def run(self, copy: MemoryCopy) -> None:
+        """Returns when all is copied."""
+        helping = [self._helpers.submit(copy.help) for _ in range(self._num_helpers)]
+        try:
+            copy.run()
+        finally:
+            for each in helping:
+                if not each.cancel():
+                    each.result()
 
     def close(self) -> None:
         self._helpers.shutdown()
+
+
+class MemoryCopy:
+    """One copy, made from the lowest address on: its beginning is of use before its end is there.
+
+    Args:
+        targets: Contiguous, of the same dtypes and shapes as the sources.
+    """
+
+    def __init__(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
+        self._tensors = (targets, sources)  # pieces are addresses: their memory has to live
+        pairs = list(zip(targets, sources, strict=True))
+        self._small = [pair for pair in pairs if not _is_large(pair[1])]
+        self._pieces = sorted(
+            piece for pair in pairs if _is_large(pair[1]) for piece in _pieces(*pair)
+        )
+        self._shared = iter(enumerate(self._pieces))
+        self._is_copied = [False] * len(self._pieces)
+        self._first_missing = 0
+        self._end = -math.inf
+        """All that lies before this address is copied."""
+        self._has_failed = False
+        self._changed = threading.Condition()
+
+    def run(self) -> None:
+        """Copy, together with those that help."""
+        try:
+            if self._small:
+                small_targets, small_sources = zip(*self._small, strict=True)
+                with torch.no_grad():
+                    torch._foreach_copy_(small_targets, small_sources)
+            self._small = []
+            self._advance()
+            self.help()
+        except BaseException:
+            with self._changed:
+                self._has_failed = True
+                self._changed.notify_all()
+            raise
+
+    def help(self) -> None:
+        """Copy pieces until none is left."""
+        for index, (to, from_, num_bytes) in self._shared:
+            ctypes.memmove(to, from_, num_bytes)
+            self._is_copied[index] = True
+            self._advance()
+
+    def wait_for(self, address: int) -> None:
+        """Return once all that lies before this address is copied.
+
+        Raises:
+            CheckpointError: It never will be.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_failed or self._end >= address)
+            if self._end < address:
+                raise CheckpointError("the state could not be copied")
+
+    def _advance(self) -> None:
+        with self._changed:
+            if self._small:  # they may lie anywhere
+                return
+            while self._first_missing < len(self._pieces) and self._is_copied[self._first_missing]:
+                self._first_missing += 1
+            is_whole = self._first_missing == len(self._pieces)
+            self._end = math.inf if is_whole else self._pieces[self._first_missing][0]
+            self._changed.notify_all()
 
 
 def _is_large(tensor: torch.Tensor) -> bool:
@@ -72,8 +129,3 @@ def _pieces(target: torch.Tensor, source: torch.Tensor) -> Iterator[_Piece]:
     to, from_, num_bytes = target.data_ptr(), source.data_ptr(), source.nbytes
     for start in range(0, num_bytes, _PIECE_BYTES):
         yield to + start, from_ + start, min(_PIECE_BYTES, num_bytes - start)
-
-
-def _move(pieces: Iterable[_Piece]) -> None:
-    for to, from_, num_bytes in pieces:
-        ctypes.memmove(to, from_, num_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 
-def at_once() -> None:
+def at_once(num_bytes: int) -> None:
     """Nothing to wait for."""
 
 
@@ -22,5 +22,9 @@ class StagedState:
     """Of the data file; goes on to the end of the last page."""
     num_bytes: int
     """The length of the data file."""
-    wait: Callable[[], None] = at_once
-    """Returns once the content is whole."""
+    wait_for: Callable[[int], None] = at_once
+    """Returns once so many bytes are there; raises CheckpointError if they never will be."""
+
+    def wait(self) -> None:
+        """Return once all of it is there."""
+        self.wait_for(self.num_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,9 @@ from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import aligned_memory, touch, whole_pages
 from trainers.checkpoints.device_copy import DeviceCopy, pin, unpin
-from trainers.checkpoints.memory_copy import MemoryCopy
+from trainers.checkpoints.memory_copy import MemoryCopier, MemoryCopy
 from trainers.checkpoints.safetensors_header import build_header
-from trainers.checkpoints.staged_state import StagedState, at_once
+from trainers.checkpoints.staged_state import StagedState
 from trainers.checkpoints.state_codec import StateEncoder
 from trainers.checkpoints.tensors import DTYPE_NAMES, as_bytes, tensor_at
 
@@ -55,7 +56,7 @@ class Staging:
         self._encoder = StateEncoder()
         self._optimizer = optimizer
         self._device_copy: DeviceCopy | None = None
-        self._memory_copy: MemoryCopy | None = None
+        self._memory_copier: MemoryCopier | None = None
         self._layout: Layout | None = None
         self._memory: mmap.mmap | None = None
         self._is_pinned = False
@@ -88,22 +89,38 @@ class Staging:
             TypeError: The state holds something that cannot be saved.
             CheckpointError: There is not enough memory.
         """
+        staged, copy = self.begin(state)
+        copy()
+        return staged
+
+    def begin(self, state: Any) -> tuple[StagedState, Callable[[], None]]:
+        """As `stage`, but with the copy still to be made: by a call of what comes second.
+
+        Raises:
+            TypeError: The state holds something that cannot be saved.
+            CheckpointError: There is not enough memory.
+        """
         skeleton, tensors = self._encoder.encode(state)
         layout = Layout.of(tensors)
         if layout != self._layout:
             self._lay_out(layout)
-        wait = self._copy([*tensors.values()], layout)
         assert self._memory is not None
-        content = memoryview(self._memory)[: whole_pages(self._num_bytes)]
-        return StagedState(skeleton=skeleton, content=content, num_bytes=self._num_bytes, wait=wait)
+        wait_for, copy = self._copy([*tensors.values()], layout)
+        staged = StagedState(
+            skeleton=skeleton,
+            content=memoryview(self._memory)[: whole_pages(self._num_bytes)],
+            num_bytes=self._num_bytes,
+            wait_for=wait_for,
+        )
+        return staged, copy
 
     def release(self) -> None:
         """Give the memory back once nothing staged is in use any more."""
         if self._memory is not None and self._is_pinned:
             unpin(self._memory)
-        if self._memory_copy is not None:
-            self._memory_copy.close()
-            self._memory_copy = None
+        if self._memory_copier is not None:
+            self._memory_copier.close()
+            self._memory_copier = None
         self._layout, self._memory, self._is_pinned, self._views = None, None, False, []
 
     def _lay_out(
@@ -129,12 +146,23 @@ class Staging:
         self._views = [tensor_at(content, places[name]) for name in layout.names]
         self._layout, self._num_bytes = layout, num_bytes
 
-    def _copy(self, tensors: list[torch.Tensor], layout: Layout) -> Callable[[], None]:
+    def _copy(
+        self, tensors: list[torch.Tensor], layout: Layout
+    ) -> tuple[Callable[[int], None], Callable[[], None]]:
         if layout.device is not None:
             if self._device_copy is None:
                 self._device_copy = DeviceCopy(self._optimizer)
-            return self._device_copy.start(self._views, tensors)
-        if self._memory_copy is None:
-            self._memory_copy = MemoryCopy()
-        self._memory_copy.copy(self._views, tensors)
-        return at_once
+            return self._device_copy.start(self._views, tensors), _nothing
+        if self._memory_copier is None:
+            self._memory_copier = MemoryCopier()
+        assert self._memory is not None
+        start = as_bytes(self._memory).data_ptr()
+        copy = MemoryCopy(self._views, tensors)
+        return (
+            lambda num_bytes: copy.wait_for(start + num_bytes),
+            partial(self._memory_copier.run, copy),
+        )
+
+
+def _nothing() -> None:
+    """What is left to do if a GPU copies by itself."""
