@@ -269,6 +269,7 @@ int close(int descriptor) {
 
 /* Forget what was counted, in memory that this process shares with those it forks from now on. */
 void faults_begin(void) {
+    if (shared) munmap(shared, sizeof *shared);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) abort();
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import bisect
 from typing import Any
 
 import torch
@@ -80,12 +80,15 @@ def _config(num_features: int) -> UNetConfig:
 
 def _num_features(num_bytes: float) -> int:
     """With which a checkpoint comes nearest to so many bytes."""
-    distance = {0: num_bytes}
-    for num_features in itertools.count(1):
-        with torch.device("meta"):
-            model = _config(num_features).build(in_channels=1)
-        num_weights = sum(each.numel() for each in model.parameters())
-        distance[num_features] = abs(_BYTES_PER_WEIGHT * num_weights - num_bytes)
-        if distance[num_features] > distance[num_features - 1]:
-            return max(1, num_features - 1)
-    raise AssertionError
+    choices = range(1, 1000)
+    larger = bisect.bisect(choices, num_bytes, key=_num_bytes)
+    return min(
+        choices[max(0, larger - 1) : larger + 1],
+        key=lambda num_features: abs(_num_bytes(num_features) - num_bytes),
+    )
+
+
+def _num_bytes(num_features: int) -> int:
+    with torch.device("meta"):
+        model = _config(num_features).build(in_channels=1)
+    return _BYTES_PER_WEIGHT * sum(each.numel() for each in model.parameters())

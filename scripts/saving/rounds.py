@@ -26,7 +26,8 @@ Turn = Callable[[int], None]
 
 
 class SavingRounds:
-    """
+    """Save into folders of their own: alone, and then beside a training.
+
     Args:
         background: Those that save while the training goes on.
     """
@@ -85,6 +86,12 @@ class SavingRounds:
 
 
 class LoadingRounds:
+    """Load what was saved last, from the disk and then from the page cache.
+
+    Args:
+        ours: One of the contestants; its file is also the one that is read plainly.
+    """
+
     def __init__(
         self, network: Network, contestants: Sequence[LoadingContestant], ours: Ours, times: Times
     ) -> None:
