@@ -20,7 +20,7 @@ WORKERS = (0, 1, 2, 4)
 MAX_STOPS = 3
 START_S = 6.0
 """About how long the start of a rank takes; stops at the start come up to then."""
-RANK_TIMEOUT_S = 300
+RANK_TIMEOUT_S = 900
 
 
 @frozen
