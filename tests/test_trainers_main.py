@@ -284,7 +284,7 @@ def test_a_folder_without_config_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_soak_of_a_few_cases():
-    """Stopped anywhere, with changing workers or ranks, a run ends as if it never was."""
+    """Stopped anywhere, with other workers or ranks, a run ends as if it was never stopped."""
     script = EXAMPLE.parents[1] / "scripts" / "soak-resume"
     result = subprocess.run(
         [sys.executable, script, "--cases=2", "--rank-cases=1", "--seed=11", "--iterations=20"],
