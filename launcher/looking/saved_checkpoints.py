@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -86,18 +85,16 @@ def _names(folder: Path) -> list[str]:
 
 
 class _Count:
-    """Adds up bytes that several threads read."""
+    """Adds up the bytes that were read."""
 
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
         self._total = total
         self._tell = tell
         self._num_bytes = 0
-        self._lock = threading.Lock()
 
     def __call__(self, num_bytes: int) -> None:
-        with self._lock:
-            self._num_bytes += num_bytes
-            self._tell(self._num_bytes, self._total)
+        self._num_bytes += num_bytes
+        self._tell(self._num_bytes, self._total)
 
 
 class _Look:

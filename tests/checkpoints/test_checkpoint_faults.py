@@ -35,8 +35,9 @@ def test_no_fault_at_any_step_does_harm(tmp_path: Path) -> None:
     """Training goes on and says so, and the last good checkpoint stands; so with restoring."""
     found = fuzz(tmp_path, "--kills=0", "--faults=sample", "--damages=0")
 
-    assert sorted(found) == ["restoring", "running", "saving", "saving-chunks"]
-    assert all(count > 10 for count in found.values()), found
+    at_least = {"running": 5, "saving": 40, "saving-chunks": 40, "restoring": 40}
+    assert found.keys() == at_least.keys()
+    assert all(found[kind] >= count for kind, count in at_least.items()), found
 
 
 def test_a_case_can_be_repeated(tmp_path: Path) -> None:

@@ -81,8 +81,5 @@ def read_checkpoint(
 def _read(file: DataFile) -> tuple[mmap.mmap, dict[str, TensorPlace]]:
     memory = aligned_memory(file.record.num_bytes)
     view = memoryview(memory)
-    file.check(
-        lambda start, end: view[start:end],
-        make_ready=lambda start, end: populate(view[start:end]),
-    )
+    file.check(lambda start, end: view[start:end], make_ready=populate)
     return memory, parse_header(view[: file.record.num_bytes], file.record.num_bytes)

@@ -35,7 +35,7 @@ class DataFile:
     def check(
         self,
         view_for: Callable[[int, int], memoryview],
-        make_ready: Callable[[int, int], object] = lambda start, end: None,
+        make_ready: Callable[[memoryview], object] = lambda view: None,
     ) -> None:
         """Read the whole file, and compare it with its hashes; see `read_data`.
 
