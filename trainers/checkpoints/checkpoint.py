@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainers.checkpoints.aligned_memory import aligned_memory, populate
+from trainers.checkpoints.aligned_memory import aligned_memory
 from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.safetensors_header import TensorPlace, parse_header
@@ -81,5 +81,5 @@ def read_checkpoint(
 def _read(file: DataFile) -> tuple[mmap.mmap, dict[str, TensorPlace]]:
     memory = aligned_memory(file.record.num_bytes)
     view = memoryview(memory)
-    file.check(lambda start, end: view[start:end], make_ready=populate)
+    file.check(lambda start, end: view[start:end])
     return memory, parse_header(view[: file.record.num_bytes], file.record.num_bytes)

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import fill
-from trainers.checkpoints.data_reading import read_data
+from trainers.checkpoints.data_reading import NUM_THREADS, read_data
 from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.file_record import FileRecord
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
@@ -33,9 +33,7 @@ class DataFile:
     descriptor: int
 
     def check(
-        self,
-        view_for: Callable[[int, int], memoryview],
-        make_ready: Callable[[memoryview], object] = lambda view: None,
+        self, view_for: Callable[[int, int], memoryview], num_threads: int = NUM_THREADS
     ) -> None:
         """Read the whole file, and compare it with its hashes; see `read_data`.
 
@@ -44,7 +42,7 @@ class DataFile:
             CheckpointError: It may not be read.
         """
         with _told_of(self.record.name):
-            read_data(self.descriptor, self.record, view_for, make_ready)
+            read_data(self.descriptor, self.record, view_for, num_threads=num_threads)
 
     def read(self, start: int, end: int) -> memoryview:
         """A small piece of the file, unchecked."""

@@ -61,6 +61,6 @@ def _verify(file: DataFile, on_read: Callable[[int], None]) -> list[str]:
         on_read(end - start)
         return scratch[: end - start]
 
-    file.check(view_for)
+    file.check(view_for, num_threads=1)
     size = header_size(file.read(0, 8))
     return list(parse_header(file.read(0, size), file.record.num_bytes))
