@@ -1,5 +1,6 @@
 """What a run goes on from, read before torch is there."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainers.rank_place import RankPlace
 from trainers.restoration import Restoration
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
+from trainers.run_state import RunState, write_state
 from trainers.tasks.affinities_config import AffinitiesTaskConfig
 from trainers.temporaries import unfenced
 
@@ -112,6 +114,35 @@ def test_a_new_run_has_nothing_to_go_on_from(tmp_path: Path) -> None:
 
     assert restoration.checkpoint(ALONE) is None
     assert restoration.store is not None
+
+
+def test_what_was_saved_is_not_trained_again_without_leave(folder: RunFolder) -> None:
+    """Nothing of it can be used: that is for a person to decide. Unless the state is gone, too."""
+    write_state(folder, RunState(saved_iteration=20))
+    shutil.rmtree(folder.checkpoints / "iteration-000000010")
+    damage_newest(folder)
+
+    with pytest.raises(CheckpointError, match=r"iteration 20 was saved.* set aside as damaged-"):
+        Restoration(folder, CONFIG, FIRST, unfenced).checkpoint(ALONE)
+    assert (folder.checkpoints / "damaged-iteration-000000020-0").is_dir()
+
+    shutil.rmtree(folder.checkpoints)
+    with pytest.raises(CheckpointError, match=r"to train it from the start .* remove .*state"):
+        Restoration(folder, CONFIG, FIRST, unfenced).checkpoint(ALONE)
+
+    folder.state.unlink()
+    assert Restoration(folder, CONFIG, FIRST, unfenced).checkpoint(ALONE) is None
+
+
+def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody has taken the newest checkpoint away; the one before it serves."""
+    write_state(folder, RunState(saved_iteration=20))
+    shutil.rmtree(folder.checkpoints / "iteration-000000020")
+
+    checkpoint = Restoration(folder, CONFIG, FIRST, unfenced).checkpoint(ALONE)
+
+    assert checkpoint is not None and checkpoint.iteration == 10
+    assert "iteration 20 was saved, but the newest" in caplog.text
 
 
 @pytest.mark.parametrize("decision", [20, 10])

@@ -121,6 +121,24 @@ def test_sigterm_commits_a_checkpoint_and_exits_75(make_run):
 
 
 @pytest.mark.slow
+def test_a_disk_that_fails_at_the_end_changes_no_exit_code(make_run):
+    """The launcher goes by it: a stopped run comes back though it could not tell of its stop."""
+    folder = make_run()
+    attempt = Attempt(folder)
+    attempt.wait_for_iteration(3)
+    folder.events.unlink()
+    folder.events.mkdir()
+
+    attempt.process.send_signal(signal.SIGTERM)
+
+    assert attempt.process.wait() == 75
+    assert "cannot tell that the run is waiting" in folder.log(0).read_text()
+
+    assert Attempt(folder).process.wait() == 1
+    assert "the run cannot begin: " in folder.log(0).read_text()
+
+
+@pytest.mark.slow
 def test_sigkill_leaves_no_process_behind(make_run):
     """Workers and the W&B service die with the trainer, within 5 s."""
     folder = make_run()

@@ -75,9 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         logger.error("%s", error)
         return exit_codes.UNUSABLE
+    except OSError as error:
+        logger.error("the run cannot begin: %s", error)
+        return exit_codes.FAILED
 
 
 def _leave(error: LeaseLostError) -> None:
@@ -102,7 +105,10 @@ class _Attempt:
         _set_status(self.folder, fence, "running")
         append_event(self.folder, "attempt", fence=fence, pid=os.getpid())
         exit_code, status, reason = self.outcome(fence)
-        _set_status(self.folder, fence, status, reason)
+        try:
+            _set_status(self.folder, fence, status, reason)
+        except OSError as error:
+            logger.error("%s cannot tell that the run is %s: %s", self.folder.path, status, error)
         return exit_code
 
     def outcome(self, fence: Fence) -> tuple[int, str, str]:

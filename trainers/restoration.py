@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_store import CheckpointStore
+from trainers.checkpoints.layout import DAMAGED_PREFIX
+from trainers.errors import CheckpointError
 from trainers.rank_place import RankPlace
 from trainers.run_config import RunConfig
 from trainers.run_folder import RunFolder
-from trainers.run_state import append_event
+from trainers.run_state import append_event, read_state
 from trainers.temporaries import Fence
 
 if TYPE_CHECKING:
     from trainers.process_group import ProcessGroup
+
+logger = logging.getLogger(__name__)
 
 _NO_CHECKPOINT = -1
 
@@ -87,9 +92,32 @@ class Restoration:
                     on_damaged=self._note_damaged,
                 )
             self._newest = (self.store or self._reader()).newest()
+            if self._is_first:
+                self._compare_with_state(self._newest)
         except Exception as error:
             self._error = error
         self.seconds = time.monotonic() - began
+
+    def _compare_with_state(self, newest: Checkpoint | None) -> None:
+        """Nothing that was saved is trained again without a word, and all of it not without leave.
+
+        Raises:
+            CheckpointError: Something was saved, and nothing of it can be used.
+        """
+        saved = read_state(self._run).saved_iteration
+        if newest is None and saved:
+            raise CheckpointError(
+                f"{self._folder} holds no checkpoint that can be used, but iteration {saved} was "
+                f"saved. If the disk was at fault, rename what is set aside as {DAMAGED_PREFIX}… "
+                "back and start the run again; to train it from the start instead, remove "
+                f"{self._run.state} and submit it again."
+            )
+        if newest is not None and newest.iteration < saved:
+            logger.warning(
+                "iteration %d was saved, but the newest checkpoint that can be used is of %d",
+                saved,
+                newest.iteration,
+            )
 
     def _note_damaged(self, name: str, aside: str, reason: str) -> None:
         with suppress(OSError):  # the log has it, too

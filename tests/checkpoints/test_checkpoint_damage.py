@@ -94,7 +94,7 @@ def test_a_damaged_one_is_saved_again(two_saved: Path) -> None:
     ]
 
 
-def test_without_a_whole_one_the_run_begins_anew(
+def test_without_a_whole_one_there_is_no_newest(
     two_saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When all are damaged there is no newest one, and each is named."""
