@@ -48,14 +48,19 @@ class Run:
         self.now = 0.0
         config = CheckpointConfig(**config)
         self.store = CheckpointStore(folder.checkpoints, identity="x", retention=config.retention)
-        self._saver = BackgroundSaver(self.store)
+        progress = RunProgress(folder, 100, None, unfenced)
+        self._saver = BackgroundSaver(
+            self.store,
+            before_commit=self.rows.sync,
+            on_commit=progress.saved,
+            on_failure=progress.not_saved,
+        )
         self._random_state = RandomState.of_iteration(0, 0)
         self._saving = RunSaving(
             self._saver,
             config,
             state_of=lambda random_state: {"random": random_state.state_dict()},
-            rows=self.rows,
-            progress=RunProgress(folder, 100, None, unfenced),
+            progress=progress,
             clock=lambda: self.now,
         )
 

@@ -9,7 +9,6 @@ from typing import Any
 from trainers.checkpoint_config import CheckpointConfig
 from trainers.checkpoints.background_saver import BackgroundSaver
 from trainers.errors import ConfigError
-from trainers.metrics.metric_writer import MetricWriter
 from trainers.random_state import RandomState
 from trainers.run_progress import RunProgress
 from trainers.save_schedule import SaveSchedule
@@ -19,12 +18,8 @@ from trainers.saving import Saving
 class RunSaving(Saving):
     """Saves in the background, and at the end in the foreground.
 
-    A checkpoint is committed once the rows of the metrics that it counts are durable: it must not
-    know of rows that a kill can take.
-
     Args:
         state_of: Gives the run's state, with a random state in it.
-        rows: The run's metrics.
     """
 
     def __init__(
@@ -33,14 +28,12 @@ class RunSaving(Saving):
         config: CheckpointConfig,
         *,
         state_of: Callable[[RandomState], dict[str, Any]],
-        rows: MetricWriter,
         progress: RunProgress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._saver = saver
         self._keep_best = config.keep_best
         self._state_of = state_of
-        self._rows = rows
         self._progress = progress
         self._clock = clock
         self._schedule = SaveSchedule(
@@ -62,23 +55,13 @@ class RunSaving(Saving):
                 iteration,
                 self._state_of(random_state),
                 self._take_means(),
-                before_commit=self._rows.sync,
-                on_commit=self._progress.saved,
-                on_failure=lambda error: self._progress.not_saved(iteration, error),
             )
             if not begun:
                 self._progress.skipped(iteration)
 
     def end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)
-        self._saver.save(
-            iteration,
-            self._state_of(random_state),
-            self._take_means(),
-            before_commit=self._rows.sync,
-            on_commit=self._progress.saved,
-            on_failure=lambda error: self._progress.not_saved(iteration, error),
-        )
+        self._saver.save(iteration, self._state_of(random_state), self._take_means())
 
     def _add(self, row: Mapping[str, float]) -> None:
         if self._keep_best is not None and self._keep_best.metric not in row:

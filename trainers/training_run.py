@@ -169,12 +169,15 @@ def _saving(
         yield NoSaving()
         return
     saver = BackgroundSaver(
-        store, environment=current_environment(group.size), optimizer=parts.optimizer
+        store,
+        environment=current_environment(group.size),
+        optimizer=parts.optimizer,
+        before_commit=writer.sync,  # it must not know of rows that a kill can take
+        on_commit=progress.saved,
+        on_failure=progress.not_saved,
     )
     with closing(saver):
-        yield RunSaving(
-            saver, config.checkpoint, state_of=parts.state_dict, rows=writer, progress=progress
-        )
+        yield RunSaving(saver, config.checkpoint, state_of=parts.state_dict, progress=progress)
 
 
 def _doubt_nothing(reason: str) -> None:

@@ -151,15 +151,15 @@ def train(folder: Path, num_bytes: int, pace: random.Random, say: Say) -> None:
     store = open_store(folder)
     restored = look(store, folder, say)
     state = CountingState(num_bytes)
-    saver = BackgroundSaver(store)
+    saver = BackgroundSaver(store, on_commit=_saying(say))
     saver.prepare(state.state_dict())
     for iteration in itertools.count(restored + 1):
         state.advance(iteration)
         say(f"begin {iteration}")
         if pace.random() < 0.1:
-            saver.save(iteration, state.state_dict(), on_commit=_saying(say))
+            saver.save(iteration, state.state_dict())
             continue
-        saver.start(iteration, state.state_dict(), on_commit=_saying(say))
+        saver.start(iteration, state.state_dict())
         if pace.random() < 0.7:
             state.advance(0)  # what training does to the weights while they are being written
             saver.wait()

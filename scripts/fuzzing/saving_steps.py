@@ -56,7 +56,7 @@ class _Training:
         self.told: list[str] = []
         self._trial = trial
         self._state = CountingState(num_bytes)
-        self.saver = BackgroundSaver(open_store(trial.checkpoints))
+        self.saver = BackgroundSaver(open_store(trial.checkpoints), on_commit=self._note)
         self.saver.prepare(self._state.state_dict())
         handler = logging.Handler(logging.WARNING)
         handler.emit = lambda record: self.told.append(record.getMessage())  # type: ignore[method-assign]
@@ -64,7 +64,7 @@ class _Training:
 
     def save_in_background(self, iteration: int) -> None:
         self._state.advance(iteration)
-        is_begun = self.saver.start(iteration, self._state.state_dict(), on_commit=self._note)
+        is_begun = self.saver.start(iteration, self._state.state_dict())
         self._state.advance(0)  # what training does to the weights while they are being written
         if not is_begun:
             self._trial.say(f"wrong {iteration} was skipped, though nothing was in flight")
@@ -77,7 +77,7 @@ class _Training:
 
     def save(self, iteration: int) -> None:
         self._state.advance(iteration)
-        self.saver.save(iteration, self._state.state_dict(), on_commit=self._note)
+        self.saver.save(iteration, self._state.state_dict())
 
     def _note(self, commit: Commit) -> None:
         self.committed = commit.iteration

@@ -27,7 +27,12 @@ class Ours(LoadingContestant):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._saver = BackgroundSaver(CheckpointStore(folder, identity=_IDENTITY))
+        self._moment: Future[float] = Future()
+        self._saver = BackgroundSaver(
+            CheckpointStore(folder, identity=_IDENTITY),
+            on_commit=lambda _: self._moment.set_result(perf_counter()),
+            on_failure=lambda _, error: self._moment.set_exception(error),
+        )
         self._is_prepared = False
 
     def prepare(self, index: int, state: dict[str, Any]) -> None:
@@ -37,15 +42,10 @@ class Ours(LoadingContestant):
             self._is_prepared = True
 
     def start(self, index: int, state_of: Callable[[], dict[str, Any]]) -> Future[float]:
-        moment: Future[float] = Future()
-        begun = self._saver.start(
-            index,
-            state_of(),
-            on_commit=lambda _: moment.set_result(perf_counter()),
-            on_failure=moment.set_exception,
-        )
+        self._moment = Future()
+        begun = self._saver.start(index, state_of())
         assert begun, "the save before is still in flight"
-        return moment
+        return self._moment
 
     def load(self) -> dict[str, torch.Tensor]:
         return tensors_of(self.load_state())

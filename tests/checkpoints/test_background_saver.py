@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,36 @@ from trainers.errors import CheckpointError, LeaseLostError
 IDENTITY = "0123456789abcdef"
 
 
+class Told:
+    """What a saver has told, and what it is to do before its next commits, one after the other."""
+
+    def __init__(self) -> None:
+        self.commits: list[Commit] = []
+        self.failures: list[int] = []
+        self.before: list[Callable[[], None]] = []
+
+    def before_commit(self) -> None:
+        if self.before:
+            self.before.pop(0)()
+
+    def on_failure(self, iteration: int, error: CheckpointError) -> None:
+        self.failures.append(iteration)
+
+
 @pytest.fixture
-def saver(folder: Path) -> Iterator[BackgroundSaver]:
-    saver = BackgroundSaver(CheckpointStore(folder, identity=IDENTITY), environment={"torch": "2"})
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def saver(folder: Path, told: Told) -> Iterator[BackgroundSaver]:
+    saver = BackgroundSaver(
+        CheckpointStore(folder, identity=IDENTITY),
+        environment={"torch": "2"},
+        before_commit=told.before_commit,
+        on_commit=told.commits.append,
+        on_failure=told.on_failure,
+    )
     yield saver
     saver.close()
 
@@ -42,13 +69,14 @@ def no_room() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_the_state_may_change_at_once(saver: BackgroundSaver, folder: Path) -> None:
+def test_the_state_may_change_at_once(saver: BackgroundSaver, told: Told, folder: Path) -> None:
     """What was when `start` was called is saved, with all that was given along."""
-    gate, commits = Gate(), list[Commit]()
+    gate = Gate()
+    told.before = [gate]
     weight = torch.ones(1000)
     saver.prepare({"weight": weight})
 
-    assert saver.start(7, {"weight": weight}, {"loss": 0.5}, gate, commits.append)
+    assert saver.start(7, {"weight": weight}, {"loss": 0.5})
     weight.zero_()
     gate.open()
     saver.wait()
@@ -57,7 +85,7 @@ def test_the_state_may_change_at_once(saver: BackgroundSaver, folder: Path) -> N
     assert saved.state["weight"].sum() == 1000
     assert saved.manifest.metrics == {"loss": 0.5}
     assert saved.manifest.environment == {"torch": "2"}
-    (commit,) = commits
+    (commit,) = told.commits
     assert (commit.iteration, commit.num_bytes) == (7, 8096)
     assert 0 < commit.stall_s < commit.durable_s
 
@@ -79,10 +107,13 @@ def test_a_large_state_is_written_while_it_is_copied(
         assert all(torch.equal(saved[name] + 1, state[name]) for name in state)
 
 
-def test_a_save_that_finds_another_one_in_flight_is_skipped(saver: BackgroundSaver) -> None:
+def test_a_save_that_finds_another_one_in_flight_is_skipped(
+    saver: BackgroundSaver, told: Told
+) -> None:
     """It is counted, and the training does not wait."""
     gate = Gate()
-    saver.start(1, {}, before_commit=gate)
+    told.before = [gate]
+    saver.start(1, {})
 
     assert not saver.start(2, {})
 
@@ -92,35 +123,42 @@ def test_a_save_that_finds_another_one_in_flight_is_skipped(saver: BackgroundSav
     assert saver.start(3, {})
 
 
-def test_the_last_save_waits_for_the_one_in_flight(saver: BackgroundSaver, folder: Path) -> None:
+def test_the_last_save_waits_for_the_one_in_flight(
+    saver: BackgroundSaver, told: Told, folder: Path
+) -> None:
     """Both are committed, in their order."""
-    gate, commits = Gate(), list[Commit]()
-    saver.start(1, {}, before_commit=gate, on_commit=commits.append)
+    gate = Gate()
+    told.before = [gate]
+    saver.start(1, {})
     threading.Timer(0.05, gate.open).start()
 
-    saver.save(2, {}, on_commit=commits.append)
+    saver.save(2, {})
 
-    assert [each.iteration for each in commits] == [1, 2]
+    assert [each.iteration for each in told.commits] == [1, 2]
     assert CheckpointReader(folder, identity=IDENTITY).iterations() == [1, 2]
 
 
-def test_the_last_save_may_be_in_flight_already(saver: BackgroundSaver, folder: Path) -> None:
+def test_the_last_save_may_be_in_flight_already(
+    saver: BackgroundSaver, told: Told, folder: Path
+) -> None:
     """An iteration is saved once."""
-    gate, commits = Gate(), list[Commit]()
-    saver.start(1, {"first": True}, before_commit=gate, on_commit=commits.append)
+    gate = Gate()
+    told.before = [gate]
+    saver.start(1, {"first": True})
     threading.Timer(0.05, gate.open).start()
 
-    saver.save(1, {"first": False}, on_commit=commits.append)
+    saver.save(1, {"first": False})
 
-    assert len(commits) == 1
+    assert len(told.commits) == 1
     assert CheckpointReader(folder, identity=IDENTITY).load(1).state == {"first": True}
 
 
 def test_the_last_save_makes_up_for_one_that_has_failed(
-    saver: BackgroundSaver, folder: Path
+    saver: BackgroundSaver, told: Told, folder: Path
 ) -> None:
     """An iteration whose save in flight fails is saved again."""
-    saver.start(1, {}, before_commit=no_room)
+    told.before = [no_room]
+    saver.start(1, {})
 
     saver.save(1, {})
 
@@ -128,28 +166,30 @@ def test_the_last_save_makes_up_for_one_that_has_failed(
 
 
 def test_training_goes_on_without_a_checkpoint_that_fails(
-    saver: BackgroundSaver, folder: Path, caplog: pytest.LogCaptureFixture
+    saver: BackgroundSaver, told: Told, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says so, it is counted, and nothing of it is left."""
-    failures = list[CheckpointError]()
+    told.before = [no_room]
 
-    assert saver.start(1, {}, before_commit=no_room, on_failure=failures.append)
+    assert saver.start(1, {})
     with pytest.raises(CheckpointError, match="No space left on device"):
         saver.wait()
     assert saver.start(2, {})
     saver.wait()
 
     assert "training goes on without this checkpoint: cannot write " in caplog.text
-    assert (saver.num_failed, len(failures)) == (1, 1)
+    assert (saver.num_failed, told.failures) == (1, [1])
     assert [each.name for each in folder.iterdir()] == ["iteration-000000002"]
 
 
 def test_the_last_save_must_succeed(
-    saver: BackgroundSaver, caplog: pytest.LogCaptureFixture
+    saver: BackgroundSaver, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A failure reaches the caller, and it is not said that training goes on."""
+    told.before = [no_room]
+
     with pytest.raises(CheckpointError, match="No space left on device"):
-        saver.save(1, {}, before_commit=no_room)
+        saver.save(1, {})
 
     assert saver.num_failed == 1
     assert caplog.text == ""
@@ -190,8 +230,10 @@ def test_a_state_may_be_built_otherwise_than_was_prepared_for(
 def test_closing_lets_the_save_in_flight_finish(folder: Path) -> None:
     """What was begun is committed; one that fails has been told of."""
     for before_commit, saved in ((no_room, []), (lambda: None, [1])):
-        saver = BackgroundSaver(CheckpointStore(folder, identity=IDENTITY))
-        saver.start(1, {}, before_commit=before_commit)
+        saver = BackgroundSaver(
+            CheckpointStore(folder, identity=IDENTITY), before_commit=before_commit
+        )
+        saver.start(1, {})
 
         saver.close()
 

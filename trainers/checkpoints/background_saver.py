@@ -41,7 +41,7 @@ def _nothing() -> None:
     """What is to be done before a commit, if nothing is."""
 
 
-def _tell_nobody(_: Any) -> None:
+def _tell_nobody(*_: Any) -> None:
     """What a commit or a failure is told to, if nobody wants to know."""
 
 
@@ -51,9 +51,7 @@ class _Save:
 
     iteration: int
     metrics: Mapping[str, float]
-    before_commit: Callable[[], None]
-    on_commit: Callable[[Commit], None]
-    on_failure: Callable[[CheckpointError], None]
+    is_last: bool
     began: float = field(factory=time.perf_counter)
     stall_s: Future[float] = field(factory=Future)
 
@@ -67,6 +65,10 @@ class BackgroundSaver:
     Args:
         environment: Goes into the checkpoints; see `trainers.environment`.
         optimizer: See `Staging`.
+        before_commit: See `CheckpointStore.commit`; called by the writing thread.
+        on_commit: Told of each commit, by the writing thread.
+        on_failure: Told of each iteration that could not be saved, and why, by the thread that
+            noticed.
     """
 
     def __init__(
@@ -75,9 +77,15 @@ class BackgroundSaver:
         *,
         environment: Mapping[str, str] = {},
         optimizer: torch.optim.Optimizer | None = None,
+        before_commit: Callable[[], None] = _nothing,
+        on_commit: Callable[[Commit], None] = _tell_nobody,
+        on_failure: Callable[[int, CheckpointError], None] = _tell_nobody,
     ) -> None:
         self._store = store
         self._environment = environment
+        self._before_commit = before_commit
+        self._on_commit = on_commit
+        self._on_failure = on_failure
         self._staging = Staging(optimizer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._preparing: Future[None] | None = None
@@ -99,23 +107,13 @@ class BackgroundSaver:
         layout = self._staging.layout_of(state)
         self._preparing = self._thread.submit(self._staging.make_room, layout)
 
-    def start(
-        self,
-        iteration: int,
-        state: Any,
-        metrics: Mapping[str, float] = {},
-        before_commit: Callable[[], None] = _nothing,
-        on_commit: Callable[[Commit], None] = _tell_nobody,
-        on_failure: Callable[[CheckpointError], None] = _tell_nobody,
-    ) -> bool:
+    def start(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> bool:
         """Save in the background; on return the state may change. False if it is skipped.
 
         It is skipped if the save before is still in flight. If it fails, the log says so.
 
         Args:
             metrics: See `CheckpointStore.save`.
-            before_commit: See `CheckpointStore.commit`; called by the writing thread.
-            on_commit, on_failure: Told of the end, by the writing thread.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -124,30 +122,17 @@ class BackgroundSaver:
             self.num_skipped += 1
             return False
         self._settle()
-
-        def go_on_after(error: CheckpointError) -> None:
-            _logger.error("training goes on without this checkpoint: %s", error)
-            on_failure(error)
-
         with suppress(CheckpointError):
-            self._begin(_Save(iteration, metrics, before_commit, on_commit, go_on_after), state)
+            self._begin(_Save(iteration, metrics, is_last=False), state)
         return True
 
-    def save(
-        self,
-        iteration: int,
-        state: Any,
-        metrics: Mapping[str, float] = {},
-        before_commit: Callable[[], None] = _nothing,
-        on_commit: Callable[[Commit], None] = _tell_nobody,
-        on_failure: Callable[[CheckpointError], None] = _tell_nobody,
-    ) -> None:
+    def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> None:
         """Save, and return when that is done; let the one that is in flight finish before.
 
         If that is of the same iteration, there is nothing else to do.
 
         Args:
-            metrics, before_commit, on_commit, on_failure: See `start`.
+            metrics: See `CheckpointStore.save`.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -155,7 +140,7 @@ class BackgroundSaver:
         """
         self._settle()
         if iteration != self._committed:
-            self._begin(_Save(iteration, metrics, before_commit, on_commit, on_failure), state)
+            self._begin(_Save(iteration, metrics, is_last=True), state)
             self.wait()
 
     def wait(self) -> None:
@@ -211,14 +196,14 @@ class BackgroundSaver:
                 staged,
                 metrics=save.metrics,
                 environment=self._environment,
-                before_commit=save.before_commit,
+                before_commit=self._before_commit,
             )
         except CheckpointError as error:
             self._fail(save, error)
             raise
         durable_s = time.perf_counter() - save.began
         self._committed = save.iteration
-        save.on_commit(
+        self._on_commit(
             Commit(
                 iteration=save.iteration,
                 num_bytes=staged.num_bytes,
@@ -230,4 +215,6 @@ class BackgroundSaver:
 
     def _fail(self, save: _Save, error: CheckpointError) -> None:
         self.num_failed += 1
-        save.on_failure(error)
+        if not save.is_last:
+            _logger.error("training goes on without this checkpoint: %s", error)
+        self._on_failure(save.iteration, error)
