@@ -13,8 +13,8 @@ import torch
 from trainers.errors import CheckpointError
 
 _PIECE_BYTES = 256 * 2**20
-"""From some size on, three quarters of its share of a processor's cache, libc writes past the
-caches: that is a third less traffic. Pieces have to be larger than that on any processor."""
+"""Libc writes past the caches what is larger than most of a thread's share of them: that is a third
+less traffic, so that pieces are larger than such a share is on any processor that we know of."""
 _SMALL_BYTES = 2**16
 """Tensors of no more than this are copied all at once."""
 _MAX_THREADS = 8
