@@ -191,10 +191,20 @@ def test_a_failed_run_fails_the_waiting_command(workplace):
     assert "Traceback" in workplace.run().log(1).read_text()
 
 
+def hear_ctrl_c():
+    """Also where the tests themselves are deaf to it, as a shell's jobs in the background are."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_waiting_and_not_the_runs(workplace):
     """Exit code 130, and a word that the runs go on."""
     command = [*workplace.program, *workplace.submission, LONG]
-    waiting = subprocess.Popen([*command, "--wait"], stderr=subprocess.PIPE, start_new_session=True)
+    waiting = subprocess.Popen(
+        [*command, "--wait"],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=hear_ctrl_c,
+    )
     while not workplace.run().metrics.exists():
         time.sleep(0.05)
 
