@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainers.gp_augments.unit_range import to_unit_range
 from trainers.snapshots import SnapshotWriter
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Batch = tuple[
-    npt.NDArray[np.float32],
+    npt.NDArray[Any],
     npt.NDArray[Any],
     npt.NDArray[np.float32],
     npt.NDArray[np.float32],
@@ -126,7 +127,8 @@ class GunpowderTrainer(Trainer):
         its output shape: gt as stored [B, z, y, x], target and weight float32 [B, K, z, y, x],
         mask uint8 [B, z, y, x].
         """
-        return self._stack(self._next_samples())
+        raw, gt, target, weight, mask = self._stack(self._next_samples())
+        return to_unit_range(raw), gt, target, weight, mask
 
     def iterate(
         self,
@@ -185,7 +187,7 @@ class GunpowderTrainer(Trainer):
         target = np.stack([sample.target for sample in samples])
         target_mask = np.stack([sample.target_mask for sample in samples])
         return (
-            np.stack([sample.raw for sample in samples]),
+            _stacked_raw(samples),
             gt,
             target,
             self._task.predictor.create_weight(gt, target, target_mask, self.process_group.total),
@@ -208,7 +210,13 @@ class GunpowderTrainer(Trainer):
     ) -> None:
         assert self._snapshots is not None
         raw, gt, target, weight, mask = (array[0] for array in batch)
-        arrays = {"raw": raw, "gt": gt, "target": target, "weight": weight, "mask": mask}
+        arrays = {
+            "raw": to_unit_range(raw),
+            "gt": gt,
+            "target": target,
+            "weight": weight,
+            "mask": mask,
+        }
         arrays["prediction"] = model.activation(found.logits.unsqueeze(0))[0].cpu().numpy()
         arrays["gradients"] = found.gradient.cpu().numpy()
         voxel_size = self._datasets[sample.dataset].raw.info.voxel_size_nm
@@ -225,3 +233,11 @@ class GunpowderTrainer(Trainer):
             offsets_nm={"raw": (0.0,) * len(border)}
             | {name: tuple(border) for name in arrays if name != "raw"},
         )
+
+
+def _stacked_raw(samples: Sequence[Sample]) -> npt.NDArray[Any]:
+    """In the type that they have, if it is one and the same."""
+    arrays = [sample.raw for sample in samples]
+    if len({array.dtype for array in arrays}) > 1:
+        arrays = [to_unit_range(array) for array in arrays]
+    return np.stack(arrays)

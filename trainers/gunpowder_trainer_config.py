@@ -26,8 +26,9 @@ class GunpowderTrainerConfig(TrainerConfig):
     """Trains on random crops of the datasets, drawn anew for every iteration."""
 
     num_data_fetchers: int = field(default=5, validator=ge(0))
-    """Processes that make samples, on each node, where its ranks share them: each has at least one.
-    0 makes them in the trainers' own processes. The samples are the same."""
+    """How many make samples ahead of time, on each node, where its ranks share them: each has at
+    least one. They are threads, or processes if an augment is not fit for threads. 0 makes samples
+    when they are needed. The samples are the same."""
     augments: tuple[AugmentConfig, ...] = field(default=(), converter=tuple)
     """Applied in this order."""
     snapshot_interval: int | None = field(default=None, validator=optional(ge(1)))
@@ -74,6 +75,10 @@ class GunpowderTrainerConfig(TrainerConfig):
         return 1 if self.exact_across_ranks else self.batch_size
 
     @property
+    def makes_samples_in_threads(self) -> bool:
+        return all(augment.makes_pure_node for augment in self.augments)
+
+    @property
     def trainer_type(self) -> type[GunpowderTrainer]:
         from trainers.gunpowder_trainer import GunpowderTrainer
 
@@ -89,6 +94,8 @@ class GunpowderTrainerConfig(TrainerConfig):
     def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
         from trainers.stream.worker_reserve import WorkerReserve
 
+        if self.makes_samples_in_threads:
+            return WorkerReserve()
         return WorkerReserve(self.num_data_workers(num_local_ranks), self.augments)
 
     def verify(self) -> tuple[bool, str]:

@@ -26,7 +26,7 @@ _LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @frozen
 class _MicroBatch:
-    raw: npt.NDArray[np.float32]
+    raw: npt.NDArray[Any]
     target: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
 
@@ -102,7 +102,7 @@ class TrainingStep:
 
     def take(
         self,
-        raw: npt.NDArray[np.float32],
+        raw: npt.NDArray[Any],
         target: npt.NDArray[np.float32],
         weight: npt.NDArray[np.float32],
         optimizer: torch.optim.Optimizer,
@@ -110,7 +110,7 @@ class TrainingStep:
         *,
         with_first_sample: bool,
     ) -> StepResult:
-        """Take one step; the arrays are this rank's part of the batch."""
+        """Take one step; the arrays are this rank's part of the batch, raw as in `Sample`."""
         optimizer.zero_grad()
         micro_batches = self._split(raw, target, weight)
         shown: list[torch.Tensor] = []
@@ -149,7 +149,7 @@ class TrainingStep:
     def _new_scaler(self) -> torch.amp.GradScaler:
         return torch.amp.GradScaler(self._device.type, enabled=self._config.precision == "fp16")
 
-    def _split(self, *arrays: npt.NDArray[np.float32]) -> list[_MicroBatch]:
+    def _split(self, *arrays: npt.NDArray[Any]) -> list[_MicroBatch]:
         """Each as if it had been made alone: how arrays lie in memory decides about rounding."""
         size = min(self._config.samples_at_once, len(arrays[0]))
         return [
@@ -157,10 +157,10 @@ class TrainingStep:
             for start in range(0, len(arrays[0]), size)
         ]
 
-    def _forward(self, network: torch.nn.Module, raw: npt.NDArray[np.float32]) -> torch.Tensor:
+    def _forward(self, network: torch.nn.Module, raw: npt.NDArray[Any]) -> torch.Tensor:
         low = _LOW_PRECISION.get(self._config.precision)
         with torch.autocast(self._device.type, low, enabled=low is not None):
-            logits: torch.Tensor = network(self._on_device(raw))
+            logits: torch.Tensor = network(_in_unit_range(self._on_device(raw)))
         return logits.float()
 
     def _look_at(self, logits: torch.Tensor) -> FirstSample:
@@ -168,7 +168,7 @@ class TrainingStep:
         scale = self._scaler.get_scale() * self._accumulation.gradient_divisor
         return FirstSample(logits[0].detach(), logits.grad[0] / scale)
 
-    def _on_device(self, array: npt.NDArray[np.float32]) -> torch.Tensor:
+    def _on_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
         """In memory of torch's own, which is always aligned alike."""
         return torch.from_numpy(array).to(self._device, copy=True)
 
@@ -179,3 +179,11 @@ class TrainingStep:
         self._scaler.step(optimizer)
         self._scaler.update()
         self._averaged.update(self._model, is_first=iteration == 0)
+
+
+def _in_unit_range(raw: torch.Tensor) -> torch.Tensor:
+    """As `to_unit_range` makes it, bit for bit."""
+    if raw.is_floating_point():
+        return raw
+    # by a tensor: by a number, CUDA would multiply with its reciprocal
+    return raw.float() / torch.tensor(float(torch.iinfo(raw.dtype).max), device=raw.device)

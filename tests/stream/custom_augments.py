@@ -75,3 +75,16 @@ class DeformConfig(AugmentConfig):
 
     def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
         return gp.DeformAugment((32, 32, 32), (8, 8, 8))
+
+
+class _Nothing(gp.BatchFilter):
+    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
+        pass
+
+
+@frozen(kw_only=True)
+class InProcessConfig(AugmentConfig):
+    """Changes nothing, but is not fit for threads."""
+
+    def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
+        return _Nothing()

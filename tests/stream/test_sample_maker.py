@@ -13,6 +13,7 @@ import pytest
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError, DataError, StreamError
 from trainers.gp_augments import CustomAugmentConfig, IntensityAugmentConfig, NoiseAugmentConfig
+from trainers.gp_augments.unit_range import to_unit_range
 from trainers.stream.sample import Sample
 from trainers.stream.sample_maker import SampleMaker
 from trainers.stream.stream_spec import StreamSpec
@@ -49,7 +50,7 @@ def test_a_sample_has_the_shapes_and_types_that_are_promised(
         for name, array in attrs.asdict(made, recurse=False).items()
         if name != "dataset"
     } == {
-        "raw": ("float32", (1, 12, 12, 12)),
+        "raw": ("uint8", (1, 12, 12, 12)),
         "gt": ("uint64", (6, 6, 6)),
         "target": ("float32", (4, 6, 6, 6)),
         "mask": ("uint8", (6, 6, 6)),
@@ -142,7 +143,7 @@ def test_raw_and_ground_truth_show_the_same_place(
 
     for iteration in range(5):
         made = sample(spec, iteration)
-        assert np.array_equal(np.rint(made.raw[0, 3:9, 3:9, 3:9] * 255), made.gt)
+        assert np.array_equal(np.rint(to_unit_range(made.raw)[0, 3:9, 3:9, 3:9] * 255), made.gt)
 
 
 def test_raw_is_read_beyond_the_ground_truth_unless_clipped(
@@ -152,8 +153,8 @@ def test_raw_is_read_beyond_the_ground_truth_unless_clipped(
     bright = np.full_like(RAW, 255)
     dataset = make_dataset(bright, GT[:6, :6, :6], gt_offset=(9, 9, 9))
 
-    assert sample(spec_of(dataset, clip_raw=True)).raw.sum() == 6**3
-    assert sample(spec_of(dataset, clip_raw=False)).raw.sum() == 12**3
+    assert to_unit_range(sample(spec_of(dataset, clip_raw=True)).raw).sum() == 6**3
+    assert to_unit_range(sample(spec_of(dataset, clip_raw=False)).raw).sum() == 12**3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -173,7 +174,7 @@ def test_two_dimensions_and_channels(
 
     assert made.raw.shape == (channels, 12, 12)
     assert made.target.shape == (2, 6, 6)
-    assert np.rint(made.raw[:, 6, 6] * 255).tolist() == [50, 100, 150][:channels]
+    assert np.rint(to_unit_range(made.raw)[:, 6, 6] * 255).tolist() == [50, 100, 150][:channels]
 
 
 def test_errors_of_the_user_keep_their_kind_and_say_where(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import select
 import signal
 import subprocess
@@ -30,6 +31,8 @@ from trainers.gp_augments import (
 from trainers.stream.sample import Sample
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
+from trainers.stream.worker_processes import worker_processes
+from trainers.stream.worker_reserve import WorkerReserve
 
 SpecOf = Callable[..., StreamSpec]
 EVERY_AUGMENT = (
@@ -62,6 +65,11 @@ def spec(make_dataset: Callable[..., Dataset], spec_of: SpecOf) -> StreamSpec:
     )
 
 
+def without_custom_augments(spec: StreamSpec) -> StreamSpec:
+    pure = tuple(each for each in EVERY_AUGMENT if not isinstance(each, CustomAugmentConfig))
+    return attrs.evolve(spec, augments=pure)
+
+
 def with_augment(spec: StreamSpec, name: str) -> StreamSpec:
     augment = CustomAugmentConfig(import_path=f"custom_augments:{name}")
     return attrs.evolve(spec, augments=(augment,))
@@ -77,15 +85,71 @@ def contents(samples: list[Sample]) -> list[tuple[str, str, tuple[int, ...], byt
     ]
 
 
-def test_the_samples_are_the_same_for_any_number_of_workers(spec: StreamSpec) -> None:
+@pytest.mark.parametrize("workers_are", ["processes", "threads"])
+def test_the_samples_are_the_same_for_any_number_of_workers(
+    spec: StreamSpec, workers_are: str
+) -> None:
     """Byte for byte, from whichever iteration on a stream is started again."""
+    if workers_are == "threads":
+        spec = without_custom_augments(spec)
     with SampleStream(spec, 0, 0) as stream:
         expected = [contents(stream.next()) for _ in range(6)]
 
     for num_workers, start_iteration in [(1, 0), (2, 3), (4, 1)]:
         with SampleStream(spec, num_workers, start_iteration) as stream:
+            assert (children() == set()) == (workers_are == "threads")
             batches = [contents(stream.next()) for _ in range(start_iteration, 6)]
         assert batches == expected[start_iteration:]
+
+
+def test_threads_and_processes_make_the_same_samples(spec: StreamSpec) -> None:
+    """Byte for byte."""
+    spec = without_custom_augments(spec)
+    with SampleStream(spec, 2, 0) as stream:
+        from_threads = [contents(stream.next()) for _ in range(3)]
+
+    with worker_processes(spec, 1, WorkerReserve()) as (worker,):
+        for iteration, expected in enumerate(from_threads):
+            assert contents([worker.sample(iteration, index) for index in range(3)]) == expected
+
+
+def test_threads_leave_the_random_states_of_the_trainer_alone(spec: StreamSpec) -> None:
+    """While samples are made, the trainer may draw from them."""
+    states = random.getstate(), np.random.get_state()[1].tolist()
+
+    with SampleStream(without_custom_augments(spec), 2, 0) as stream:
+        for _ in range(5):
+            stream.next()
+            assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+
+
+def test_a_thread_that_cannot_start_says_so(
+    make_dataset: Callable[..., Dataset], spec_of: SpecOf
+) -> None:
+    """What is wrong with a dataset is raised by the first `next`."""
+    volume = np.ones((24, 24, 24), np.uint8)
+    dataset = make_dataset(volume, volume, volume - 1)
+
+    with (
+        SampleStream(spec_of(dataset, min_masked=0.5), 2, 0) as stream,
+        pytest.raises(DataError, match="the mask covers at most"),
+    ):
+        stream.next()
+
+
+def test_the_queue_tells_how_it_keeps_up(spec: StreamSpec) -> None:
+    """Once it is full, the samples of a batch are there when they are asked for."""
+    with SampleStream(without_custom_augments(spec), 2, 0) as stream:
+        for _ in range(5):
+            stream.next()
+        figures, nothing = stream.take_figures(), stream.take_figures()
+
+    assert figures is not None and nothing is not None
+    assert figures.num_asked == 15
+    assert 0 <= figures.num_hits <= 15
+    assert figures.wait_s > 0
+    assert 0 <= figures.mean_depth <= 3 + 2 * 2
+    assert nothing.num_asked == 0
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -195,19 +259,25 @@ def test_classes_of_the_main_program_are_refused(spec: StreamSpec) -> None:
     """Workers do not run the user's program again, so they would not find the class."""
 
     class MyConfig(SimpleAugmentConfig):
-        pass
+        makes_pure_node = False
 
     MyConfig.__module__ = "__main__"
 
-    with pytest.raises(ConfigError, match="'MyConfig' is defined in the program's main module"):
-        SampleStream(attrs.evolve(spec, augments=(MyConfig(),)), 1, 0)
+    with (
+        pytest.raises(ConfigError, match="'MyConfig' is defined in the program's main module"),
+        SampleStream(attrs.evolve(spec, augments=(MyConfig(),)), 1, 0),
+    ):
+        pass
 
 
 def test_what_cannot_be_pickled_is_refused(spec: StreamSpec) -> None:
     """The error says what to do."""
 
     class LocalConfig(SimpleAugmentConfig):
-        pass
+        makes_pure_node = False
 
-    with pytest.raises(ConfigError, match=r"LocalConfig.* or set num_data_fetchers to 0"):
-        SampleStream(attrs.evolve(spec, augments=(LocalConfig(),)), 1, 0)
+    with (
+        pytest.raises(ConfigError, match=r"LocalConfig.* or set num_data_fetchers to 0"),
+        SampleStream(attrs.evolve(spec, augments=(LocalConfig(),)), 1, 0),
+    ):
+        pass

@@ -26,7 +26,8 @@ def spec(make_dataset: Callable[..., Dataset], spec_of: Callable[..., StreamSpec
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 256, (24, 24, 24), np.uint8)
     gt = rng.integers(0, 4, (24, 24, 24)).astype(np.uint64)
-    return spec_of(make_dataset(raw, gt), augments=(NoiseAugmentConfig(),))
+    in_process = CustomAugmentConfig(import_path="custom_augments:InProcessConfig")
+    return spec_of(make_dataset(raw, gt), augments=(NoiseAugmentConfig(), in_process))
 
 
 def batches(

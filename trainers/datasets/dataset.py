@@ -40,6 +40,20 @@ class Dataset:
         """Positions in world units, [N, ndim], or None; all lie in the ground truth if there is
         one."""
 
+    @property
+    def ground_truth(self) -> Array:
+        """What training needs.
+
+        Raises:
+            DataError: There is none.
+        """
+        if self.gt is None:
+            raise DataError(
+                f"dataset {self.name!r} has no ground truth, which training needs; set its `gt`, "
+                "or leave the dataset out"
+            )
+        return self.gt
+
     def _place(self, info: ArrayInfo, *, origin: ArrayInfo) -> Array:
         voxel_size = Coordinate(round(size * self.units_per_nm) for size in info.voxel_size_nm)
         offset = voxel_size * Coordinate(offset_voxels(info, origin=origin))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 @frozen(kw_only=True)
 class AugmentConfig(ABC):
     """How samples are changed at random. Subclass it to bring an augment of your own."""
+
+    makes_pure_node: ClassVar[bool] = False
+    """Whether `node` gives a `PureNode`. If all augments do, samples are made in threads of the
+    trainer; otherwise in processes of their own, which take longer to start and more memory."""
 
     @abstractmethod
     def node(

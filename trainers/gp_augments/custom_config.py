@@ -29,6 +29,10 @@ class CustomAugmentConfig(AugmentConfig):
     arguments: dict[str, Any] = field(factory=dict)
     """Handed to the class by name."""
 
+    @property
+    def makes_pure_node(self) -> bool:  # type: ignore[override]
+        return self.load().makes_pure_node
+
     def load(self) -> AugmentConfig:
         """The user's own config.
 

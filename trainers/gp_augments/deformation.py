@@ -37,7 +37,7 @@ def source_positions(
     step: int,
     rotation: Floats,
     displacement: Floats,
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """Where the values at the nodes of the coarse grid come from, `[axis, *grid_shape]`.
 
     Positions are indices of voxels, not whole, relative to the block's first voxel; they may lie
@@ -55,7 +55,7 @@ def source_positions(
     size = np.reshape(np.asarray(voxel_size, float), column)
     centre = (np.reshape(block_shape, column) - 1) / 2
     moved = np.tensordot(rotation - np.eye(len(size)), (index - centre) * size, 1) + displacement
-    positions: npt.NDArray[np.float32] = (index + moved / size).astype(np.float32)
+    positions: Floats = index + moved / size
     return positions
 
 

@@ -22,6 +22,8 @@ class ElasticAugmentConfig(AugmentConfig):
     The rotation is one of the physical space, so it is right for anisotropic voxels too.
     """
 
+    makes_pure_node = True
+
     control_point_spacing: tuple[int, ...] = field(
         validator=and_(min_len(2), max_len(3), deep_iterable(ge(1)))
     )
@@ -53,9 +55,9 @@ class ElasticAugmentConfig(AugmentConfig):
     def node(
         self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
     ) -> gp.BatchFilter:
-        from trainers.gp_augments.elastic_augment import ElasticAugment
+        from trainers.gp_augments.spatial_augment import SpatialAugment
 
-        return ElasticAugment(self)
+        return SpatialAugment(is_simple=False, elastic=self)
 
     def scaled(self, units_per_nm: int) -> ElasticAugmentConfig:
         sigma = tuple(each * units_per_nm for each in self.control_point_displacement_sigma)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class GammaAugmentConfig(AugmentConfig):
     """Raises raw, which must lie within 0..1 and stays there, to a random power."""
 
+    makes_pure_node = True
+
     gamma_range: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(gt(0))))
 
     def node(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class IntensityAugmentConfig(AugmentConfig):
     """Multiplies a block's deviation from its mean by a random scale, and adds a random shift."""
 
+    makes_pure_node = True
+
     scale: tuple[float, float] = field(validator=is_interval)
     shift: tuple[float, float] = field(validator=is_interval)
     clip: bool = True

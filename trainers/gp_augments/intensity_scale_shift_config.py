@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class IntensityScaleShiftAugmentConfig(AugmentConfig):
     """Turns every raw value into `value * scale + shift`, such as 0..1 into -1..1."""
 
+    makes_pure_node = True
+
     scale: float
     shift: float
 

@@ -28,6 +28,8 @@ _ARGUMENTS = {
 class NoiseAugmentConfig(AugmentConfig):
     """Adds noise to raw as `skimage.util.random_noise` does, with its defaults for what is None."""
 
+    makes_pure_node = True
+
     mode: str = field(default="gaussian", validator=in_(tuple(_ARGUMENTS)))
     mean: float | None = None
     var: float | None = field(default=None, validator=optional(ge(0)))

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
+from trainers.gp_augments.pure_node import PureNode
+from trainers.gp_augments.unit_range import to_unit_range
 
 Raw = npt.NDArray[np.float32]
 
 
-class RawAugment(gp.BatchFilter):  # type: ignore[misc]
+class RawAugment(PureNode, gp.BatchFilter):  # type: ignore[misc]
     """Replaces raw by `change(raw, rng)`, where the generator belongs to the request.
 
     Args:
@@ -37,11 +39,12 @@ class RawAugment(gp.BatchFilter):  # type: ignore[misc]
 
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
         raw = batch[self._raw_key]
-        if self._within_0_1 and not (raw.data.min() >= 0 and raw.data.max() <= 1):
+        values = to_unit_range(raw.data)
+        if self._within_0_1 and not (values.min() >= 0 and values.max() <= 1):
             raise DataError(
-                f"raw lies within {raw.data.min():g}..{raw.data.max():g}, and an intensity, gamma "
-                "or noise augment needs 0..1; set the `value_range` of the raw array, or leave "
+                f"raw lies within {values.min():g}..{values.max():g}, and an intensity, gamma or "
+                "noise augment needs 0..1; set the `value_range` of the raw array, or leave "
                 "clipping on in the augments before"
             )
         rng = np.random.default_rng(request.random_seed)
-        raw.data = self._change(raw.data, rng).astype(np.float32, copy=False)
+        raw.data = self._change(values, rng).astype(np.float32, copy=False)

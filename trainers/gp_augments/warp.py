@@ -8,10 +8,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from trainers.gp_augments.unit_range import unit_factor
+
 
 def warp(
     source: npt.NDArray[Any],
-    positions: npt.NDArray[np.float32],
+    positions: npt.NDArray[np.float64],
     *,
     step: int,
     start: tuple[int, ...],
@@ -26,89 +28,122 @@ def warp(
             `[axis, *grid]`; those outside of `source` are moved to its border.
         step: Voxels of the result between two nodes.
         start: Voxel of the grid at which the result begins; the grid covers all of the result.
-        interpolate: Linearly, for floats; or take the nearest voxel, which keeps every bit.
+        interpolate: Linearly, and give float32 in the range of `unit_range`; or take the nearest
+            voxel, which keeps every bit.
     """
     num_axes = len(shape)
     flat = (1,) * (3 - num_axes)
-    volumes = source.reshape(-1, *flat, *source.shape[-num_axes:])
-    positions = np.concatenate([np.zeros((len(flat), *positions.shape[1:]), np.float32), positions])
-    result = np.empty((len(volumes), *flat, *shape), source.dtype)
-    kernel = _warp_linear if interpolate else _warp_nearest
-    kernel(
-        np.ascontiguousarray(volumes),
-        positions.reshape(3, *flat, *positions.shape[1:]),
-        step,
-        np.array((0,) * len(flat) + start),
-        result,
-    )
+    volumes = np.ascontiguousarray(source.reshape(-1, *flat, *source.shape[-num_axes:]))
+    grid = np.concatenate([np.zeros((len(flat), *positions.shape[1:])), positions])
+    grid = np.ascontiguousarray(grid.reshape(3, *flat, *positions.shape[1:]), np.float64)
+    begin = np.array((0,) * len(flat) + start)
+    dtype = np.float32 if interpolate else source.dtype
+    result = np.empty((len(volumes), *flat, *shape), dtype)
+    if interpolate:
+        _warp_linear(volumes, grid, step, begin, np.float32(unit_factor(source.dtype)), result)
+    else:
+        _warp_nearest(volumes, grid, step, begin, result)
     return result.reshape(*source.shape[:-num_axes], *shape)
 
 
-@numba.njit(nogil=True, cache=True)
-def _positions_along_row(positions, step, z, y, row):  # type: ignore[no-untyped-def]
-    """Interpolate the grid at a voxel's z and y; x stays coarse: `row` is [3, nodes along x]."""
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _cells_of_row(step, start, num_x):  # type: ignore[no-untyped-def]
+    """The node before each voxel of a row, and how far the voxel is on the way to the next one."""
+    cells, parts = np.empty(num_x, np.int32), np.empty(num_x, np.float32)
+    for x in range(num_x):
+        cells[x] = (x + start) // step
+        parts[x] = np.float32((x + start) % step) / np.float32(step)
+    return cells, parts
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _positions_of_row(positions, step, z, y, cells, parts, lasts, nodes, row):  # type: ignore[no-untyped-def]
+    """Positions of all voxels of a row, `[3, x]`, moved into the source.
+
+    `nodes` is a place to work in, `[number of nodes along x + 1]`.
+    """
     z0, y0 = z // step, y // step
     z1, y1 = min(z0 + 1, positions.shape[1] - 1), min(y0 + 1, positions.shape[2] - 1)
-    fz, fy = np.float32(z % step / step), np.float32(y % step / step)
-    one = np.float32(1)
+    part_z, part_y = (z % step) / step, (y % step) / step
     for axis in range(3):
-        for x in range(row.shape[1]):
-            row[axis, x] = (
-                (one - fz) * (one - fy) * positions[axis, z0, y0, x]
-                + (one - fz) * fy * positions[axis, z0, y1, x]
-                + fz * (one - fy) * positions[axis, z1, y0, x]
-                + fz * fy * positions[axis, z1, y1, x]
+        for x in range(positions.shape[3]):
+            nodes[x] = (1 - part_z) * (
+                (1 - part_y) * positions[axis, z0, y0, x] + part_y * positions[axis, z0, y1, x]
+            ) + part_z * (
+                (1 - part_y) * positions[axis, z1, y0, x] + part_y * positions[axis, z1, y1, x]
             )
+        nodes[positions.shape[3]] = nodes[positions.shape[3] - 1]
+        for x in range(row.shape[1]):
+            cell = cells[x]
+            position = nodes[cell] + parts[x] * (nodes[cell + 1] - nodes[cell])
+            row[axis, x] = min(max(position, np.float32(0)), lasts[axis])
 
 
-@numba.njit(nogil=True, cache=True)
-def _within(position, length):  # type: ignore[no-untyped-def]
-    return min(max(position, np.float32(0)), np.float32(length - 1))
-
-
-@numba.njit(nogil=True, cache=True)
-def _position(row, axis, x, step, length):  # type: ignore[no-untyped-def]
-    x0 = x // step
-    x1 = min(x0 + 1, row.shape[1] - 1)
-    f = np.float32(x % step / step)
-    return _within((np.float32(1) - f) * row[axis, x0] + f * row[axis, x1], length)
-
-
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _warp_nearest(source, positions, step, start, result):  # type: ignore[no-untyped-def]
-    row = np.empty((3, positions.shape[3]), np.float32)
+    num_channels, depth, height, width = source.shape
+    num_x = result.shape[3]
+    cells, parts = _cells_of_row(step, start[2], num_x)
+    lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
+    nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
+    u, v, w = row
+    place = np.empty(num_x, np.int64)
     half = np.float32(0.5)
+    flat = source.reshape(num_channels, -1)
     for z in range(result.shape[1]):
         for y in range(result.shape[2]):
-            _positions_along_row(positions, step, z + start[0], y + start[1], row)
-            for x in range(result.shape[3]):
-                i = int(_position(row, 0, x + start[2], step, source.shape[1]) + half)
-                j = int(_position(row, 1, x + start[2], step, source.shape[2]) + half)
-                k = int(_position(row, 2, x + start[2], step, source.shape[3]) + half)
-                for channel in range(source.shape[0]):
-                    result[channel, z, y, x] = source[channel, i, j, k]
+            _positions_of_row(
+                positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
+            )
+            for x in range(num_x):
+                i, j, k = np.int32(u[x] + half), np.int32(v[x] + half), np.int32(w[x] + half)
+                place[x] = (i * height + j) * width + k
+            for channel in range(num_channels):
+                values, target = flat[channel], result[channel, z, y]
+                for x in range(num_x):
+                    target[x] = values[place[x]]
 
 
-@numba.njit(nogil=True, cache=True)
-def _warp_linear(source, positions, step, start, result):  # type: ignore[no-untyped-def]
-    row = np.empty((3, positions.shape[3]), np.float32)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _warp_linear(source, positions, step, start, factor, result):  # type: ignore[no-untyped-def]
+    num_channels, depth, height, width = source.shape
+    num_x = result.shape[3]
+    cells, parts = _cells_of_row(step, start[2], num_x)
+    lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
+    nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
+    u, v, w = row
+    place = np.empty(num_x, np.int32)
+    # the first of two neighbors; along an axis of one voxel both are the same
+    last_i, last_j, last_k = max(depth - 2, 0), max(height - 2, 0), max(width - 2, 0)
+    to_i = np.int32(height * width if depth > 1 else 0)
+    to_j = np.int32(width if height > 1 else 0)
+    to_k = np.int32(1 if width > 1 else 0)
+    flat = source.reshape(num_channels, -1)
     for z in range(result.shape[1]):
         for y in range(result.shape[2]):
-            _positions_along_row(positions, step, z + start[0], y + start[1], row)
-            for x in range(result.shape[3]):
-                u = _position(row, 0, x + start[2], step, source.shape[1])
-                v = _position(row, 1, x + start[2], step, source.shape[2])
-                w = _position(row, 2, x + start[2], step, source.shape[3])
-                i0, j0, k0 = int(u), int(v), int(w)
-                i1 = min(i0 + 1, source.shape[1] - 1)
-                j1 = min(j0 + 1, source.shape[2] - 1)
-                k1 = min(k0 + 1, source.shape[3] - 1)
-                u, v, w = u - np.float32(i0), v - np.float32(j0), w - np.float32(k0)
-                for channel in range(source.shape[0]):
-                    values = source[channel]
-                    a = values[i0, j0, k0] + (values[i0, j0, k1] - values[i0, j0, k0]) * w
-                    b = values[i0, j1, k0] + (values[i0, j1, k1] - values[i0, j1, k0]) * w
-                    c = values[i1, j0, k0] + (values[i1, j0, k1] - values[i1, j0, k0]) * w
-                    d = values[i1, j1, k0] + (values[i1, j1, k1] - values[i1, j1, k0]) * w
-                    a, b = a + (b - a) * v, c + (d - c) * v
-                    result[channel, z, y, x] = a + (b - a) * u
+            _positions_of_row(
+                positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
+            )
+            for x in range(num_x):
+                i = min(np.int32(u[x]), np.int32(last_i))
+                j = min(np.int32(v[x]), np.int32(last_j))
+                k = min(np.int32(w[x]), np.int32(last_k))
+                u[x] -= np.float32(i)
+                v[x] -= np.float32(j)
+                w[x] -= np.float32(k)
+                place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+            for channel in range(num_channels):
+                values, target = flat[channel], result[channel, z, y]
+                for x in range(num_x):
+                    at = np.uint32(place[x])
+                    a = np.float32(values[at])
+                    b = np.float32(values[at + to_j])
+                    c = np.float32(values[at + to_i])
+                    d = np.float32(values[at + to_i + to_j])
+                    a += (np.float32(values[at + to_k]) - a) * w[x]
+                    b += (np.float32(values[at + to_j + to_k]) - b) * w[x]
+                    c += (np.float32(values[at + to_i + to_k]) - c) * w[x]
+                    d += (np.float32(values[at + to_i + to_j + to_k]) - d) * w[x]
+                    a += (b - a) * v[x]
+                    c += (d - c) * v[x]
+                    target[x] = (a + (c - a) * u[x]) * factor

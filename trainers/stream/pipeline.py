@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import gunpowder as gp
 
+from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError
 from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.elastic_config import ElasticAugmentConfig
+from trainers.gp_augments.raw_augment import RawAugment
+from trainers.gp_augments.simple_config import SimpleAugmentConfig
+from trainers.gp_augments.spatial_augment import SpatialAugment
 from trainers.stream.purity import refuse_impure
 from trainers.stream.tensorstore_source import GT, MASK, RAW, TensorStoreSource
 from trainers.stream.volume_reader import VolumeReader
 
 
-def build_pipeline(reader: VolumeReader, augments: Sequence[AugmentConfig]) -> gp.Pipeline:
+def build_pipeline(
+    dataset: Dataset, augments: Sequence[AugmentConfig], *, clip_raw: bool
+) -> gp.Pipeline:
     """One dataset's pipeline, which provides RAW, GT and MASK after the augments, in their order.
 
     Raises:
         ConfigError: An augment's node is of no use here.
+        DataError: The dataset has no ground truth.
     """
+    nodes = list(_nodes([augment.scaled(dataset.units_per_nm) for augment in augments]))
+    raw_as_stored = all(isinstance(node, SpatialAugment | RawAugment) for node in nodes)
+    reader = VolumeReader(dataset, clip_raw=clip_raw, raw_as_stored=raw_as_stored)
     pipeline = gp.Pipeline(TensorStoreSource(reader))
-    for augment in augments:
-        node = augment.scaled(reader.dataset.units_per_nm).node(RAW, GT, MASK)
-        if not isinstance(node, gp.BatchFilter):
-            raise ConfigError(
-                f"{augment!r} makes {node!r}; `node` must return one gunpowder.BatchFilter"
-            )
-        refuse_impure(node)
+    for node in nodes:
         pipeline += node
     return pipeline
+
+
+def _nodes(augments: Sequence[AugmentConfig]) -> Iterator[gp.BatchFilter]:
+    remaining = deque(augments)
+    while remaining:
+        augment = remaining.popleft()
+        following = remaining[0] if remaining else None
+        if type(augment) is SimpleAugmentConfig and type(following) is ElasticAugmentConfig:
+            remaining.popleft()
+            yield SpatialAugment(is_simple=True, elastic=following)
+        else:
+            yield _node(augment)
+
+
+def _node(augment: AugmentConfig) -> gp.BatchFilter:
+    node = augment.node(RAW, GT, MASK)
+    if not isinstance(node, gp.BatchFilter):
+        raise ConfigError(
+            f"{augment!r} makes {node!r}; `node` must return one gunpowder.BatchFilter"
+        )
+    refuse_impure(node)
+    return node

@@ -6,75 +6,108 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from gunpowder import Coordinate, Roi
+from funlib.geometry import Coordinate, Roi
 
+from trainers.datasets.dataset import Dataset
 from trainers.errors import DataError
-from trainers.stream.volume_reader import VolumeReader
+from trainers.stream.covered_blocks import CoveredBlocks
+from trainers.stream.mask_search import covered_blocks
 
 Voxel = npt.NDArray[np.int64]
 
 MAX_ATTEMPTS = 2000
+"""Then a block is taken from all those that will do, which takes longer."""
 
 
 class RandomLocation:
     """Picks output blocks in the ground truth's extent, of which the mask covers enough.
 
     Around the sample points if the dataset has any: each point as often, and the block in any
-    place that contains it. A block larger than the ground truth contains all of it.
+    place that contains it. A block larger than the ground truth contains all of it. Nothing is
+    read to pick one, and threads may share it.
 
     Args:
         block_shape: In voxels.
         min_masked: Fraction of the block that the mask must cover; None takes any block.
+
+    Raises:
+        DataError: There is no ground truth, or the mask covers too little of every block.
     """
 
     def __init__(
-        self, reader: VolumeReader, *, block_shape: Sequence[int], min_masked: float | None
+        self, dataset: Dataset, *, block_shape: Sequence[int], min_masked: float | None
     ) -> None:
-        self._reader = reader
-        self._voxel_size = reader.gt.voxel_size
+        gt = dataset.ground_truth
+        self._voxel_size = gt.voxel_size
         self._shape = np.array(block_shape)
-        self._min_masked = min_masked
-        extent = reader.gt.roi / self._voxel_size
+        extent = gt.roi / self._voxel_size
+        self._origin = np.array(extent.begin)
         ends = np.array([extent.begin, extent.end - Coordinate(block_shape)])
         self._lowest, self._highest = ends.min(0), ends.max(0)
+        self._points: npt.NDArray[np.int64] | None = None
+        if dataset.sample_points is not None:
+            self._points = np.floor(dataset.sample_points / self._voxel_size).astype(np.int64)
+        self._covered: CoveredBlocks | None = None
+        if min_masked:
+            covered = covered_blocks(dataset, self._shape, min_masked)
+            self._covered = None if covered.are_all else covered
+            self._check(dataset, covered, min_masked)
 
     def pick(self, rng: np.random.Generator) -> Roi:
-        """A block on the voxel grid, in world units.
-
-        Raises:
-            DataError: The mask covers too little of every block that was tried.
-        """
-        most = 0.0
+        """A block on the voxel grid, in world units."""
         for _ in range(MAX_ATTEMPTS):
-            begin = Coordinate(self._first_voxel(rng))
-            block = Roi(begin, Coordinate(self._shape)) * self._voxel_size
-            if not self._min_masked:
-                return block
-            covered = float(self._reader.begin_mask(block)().mean())
-            if covered >= self._min_masked:
-                return block
-            most = max(most, covered)
-        raise DataError(
-            f"dataset {self._reader.dataset.name!r}: the mask covers at most {most:.3g} of an "
-            f"output block of {'x'.join(map(str, self._shape))} voxels, in {MAX_ATTEMPTS} random "
-            f"ones, and min_masked asks for {self._min_masked:g}; lower min_masked, check the "
-            "mask, or give sample_points where it is set"
-        )
+            first = rng.integers(*self._any_range(rng), endpoint=True)
+            if self._covered is None or self._covered.has(self._place(first)):
+                break
+        else:
+            first = self._pick_listed(rng)
+        return Roi(Coordinate(first), Coordinate(self._shape)) * self._voxel_size
 
-    def _first_voxel(self, rng: np.random.Generator) -> Voxel:
-        lowest, highest = self._lowest, self._highest
-        points = self._reader.dataset.sample_points
-        if points is not None:
-            point = np.floor(points[rng.integers(len(points))] / self._voxel_size).astype(int)
-            lowest, highest = self._around(point)
-        voxel: Voxel = rng.integers(lowest, highest, endpoint=True)
-        return voxel
+    def _any_range(self, rng: np.random.Generator) -> tuple[Voxel, Voxel]:
+        if self._points is None:
+            return self._lowest, self._highest
+        return self._around(self._points[rng.integers(len(self._points))])
 
     def _around(self, voxel: Voxel) -> tuple[Voxel, Voxel]:
-        """First voxels of the blocks that contain a voxel, kept to the ground truth if possible."""
-        lowest, highest = voxel - self._shape + 1, voxel
-        lowest_inside = np.maximum(lowest, self._lowest)
-        highest_inside = np.minimum(highest, self._highest)
-        if (lowest_inside <= highest_inside).all():
-            return lowest_inside, highest_inside
-        return lowest, highest
+        """First voxels, lowest and highest, of the blocks that contain a voxel."""
+        return (
+            np.maximum(voxel - self._shape + 1, self._lowest),
+            np.minimum(voxel, self._highest),
+        )
+
+    def _place(self, first: Voxel) -> Voxel:
+        """Which of the `CoveredBlocks` it would be: z, y, x from the ground truth's first voxel."""
+        place = np.maximum(first - self._origin, 0)
+        return np.concatenate([np.zeros(3 - len(place), np.int64), place])
+
+    def _pick_listed(self, rng: np.random.Generator) -> Voxel:
+        assert self._covered is not None
+        ranges = [(self._lowest, self._highest)]
+        if self._points is not None:
+            ranges = [self._around(point) for point in rng.permutation(self._points)]
+        lowest, highest = next(filter(self._has_covered, ranges))
+        place = self._covered.pick_within(rng, self._place(lowest), self._place(highest))
+        # along an axis on which the block is larger than the ground truth, all are alike
+        return np.clip(self._origin + place[-len(lowest) :], lowest, highest)
+
+    def _has_covered(self, ends: tuple[Voxel, Voxel]) -> bool:
+        assert self._covered is not None
+        return self._covered.num_within(*map(self._place, ends)) > 0
+
+    def _check(self, dataset: Dataset, covered: CoveredBlocks, min_masked: float) -> None:
+        if covered.num_blocks == 0:
+            most = covered.max_count / self._shape.prod()
+            raise DataError(
+                f"dataset {dataset.name!r}: the mask covers at most {most:.3g} of an output block "
+                f"of {'x'.join(map(str, self._shape))} voxels, and min_masked asks for "
+                f"{min_masked:g}; lower min_masked, or check the mask"
+            )
+        if self._covered is None or self._points is None:
+            return
+        if not any(self._has_covered(self._around(point)) for point in self._points):
+            raise DataError(
+                f"dataset {dataset.name!r}: no output block of "
+                f"{'x'.join(map(str, self._shape))} voxels around one of the "
+                f"{len(self._points)} sample points is covered by the mask as much as min_masked "
+                f"asks for, {min_masked:g}; lower min_masked, or check the points and the mask"
+            )

@@ -13,8 +13,8 @@ from attrs import frozen
 class Sample:
     """One crop; `in` and `out` are the network's input and output shapes in voxels (z, y, x)."""
 
-    raw: npt.NDArray[np.float32]
-    """[C, *in]"""
+    raw: npt.NDArray[Any]
+    """[C, *in], float32; or of an unsigned type whose range stands for 0 to 1."""
     gt: npt.NDArray[Any]
     """[*out], of the integer type that is stored."""
     target: npt.NDArray[np.float32]

@@ -5,53 +5,47 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
 import gunpowder as gp
 import numpy as np
-from attrs import frozen
 from gunpowder.nodes.batch_provider import BatchRequestError
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import StreamError, TrainerError
+from trainers.stream.origins import Origin, Origins
 from trainers.stream.pipeline import build_pipeline
-from trainers.stream.random_location import RandomLocation
 from trainers.stream.sample import Sample
 from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.tensorstore_source import GT, MASK, RAW
-from trainers.stream.volume_reader import VolumeReader
-
-
-@frozen
-class _Origin:
-    """A dataset that samples come from."""
-
-    dataset: Dataset
-    location: RandomLocation
-    pipeline: gp.Pipeline
 
 
 class SampleMaker:
     """Makes any sample of a stream at any time; not thread-safe. Use it in a `with` block.
 
+    Args:
+        origins: Of the same spec; several makers may share them.
+
     Raises:
         ConfigError: On entering: an augment is of no use in a stream.
-        DataError: On entering: a dataset has no ground truth.
+        DataError: On entering: a dataset has no ground truth, or no place for a sample.
     """
 
-    def __init__(self, spec: StreamSpec) -> None:
+    def __init__(self, spec: StreamSpec, origins: Origins | None = None) -> None:
         self._spec = spec
+        self._origins = Origins(spec) if origins is None else origins
         self._resources = ExitStack()
-        self._origins: list[_Origin] = []
-        weights = np.array([dataset.weight for dataset in spec.datasets], float)
-        self._probabilities = weights / weights.sum()
+        self._pipelines: dict[str, gp.Pipeline] = {}
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._origins = [self._open(dataset, stack) for dataset in self._spec.datasets]
-            self._resources = stack.pop_all()
+        self._origins.open()
+        try:
+            self._pipeline(self._spec.datasets[0])
+        except BaseException:
+            self._resources.close()
+            raise
         return self
 
     def __exit__(
@@ -72,10 +66,10 @@ class SampleMaker:
             StreamError: Anything else; with the traceback.
         """
         rng = np.random.default_rng([self._spec.seed, iteration, index])
-        origin = self._origins[rng.choice(len(self._origins), p=self._probabilities)]
+        origin = self._origins.draw(rng)
         where = f"dataset {origin.dataset.name!r}, iteration {iteration}, sample {index}"
         try:
-            with _global_random_states_kept():
+            with nullcontext() if self._spec.is_pure else _global_random_states_kept():
                 return self._make(origin, rng)
         except Exception as error:
             cause = _cause(error)
@@ -84,14 +78,13 @@ class SampleMaker:
             text = "".join(traceback.format_exception(cause))
             raise StreamError(f"{where}: no sample could be made\n{text}") from cause
 
-    def _open(self, dataset: Dataset, stack: ExitStack) -> _Origin:
-        spec = self._spec
-        reader = VolumeReader(dataset, clip_raw=spec.clip_raw)
-        location = RandomLocation(reader, block_shape=spec.output_shape, min_masked=spec.min_masked)
-        pipeline = build_pipeline(reader, spec.augments)
-        return _Origin(dataset, location, stack.enter_context(gp.build(pipeline)))
+    def _pipeline(self, dataset: Dataset) -> gp.Pipeline:
+        if dataset.name not in self._pipelines:
+            pipeline = build_pipeline(dataset, self._spec.augments, clip_raw=self._spec.clip_raw)
+            self._pipelines[dataset.name] = self._resources.enter_context(gp.build(pipeline))
+        return self._pipelines[dataset.name]
 
-    def _make(self, origin: _Origin, rng: np.random.Generator) -> Sample:
+    def _make(self, origin: Origin, rng: np.random.Generator) -> Sample:
         dataset, spec = origin.dataset, self._spec
         voxel_size = dataset.raw.voxel_size
         voxel_size_nm = tuple(size / dataset.units_per_nm for size in voxel_size)
@@ -105,7 +98,7 @@ class SampleMaker:
         request = gp.BatchRequest(random_seed=int(rng.integers(2**32)))
         request[RAW] = gp.ArraySpec(roi=input_roi)
         request[GT] = request[MASK] = gp.ArraySpec(roi=known)
-        batch = origin.pipeline.request_batch(request)
+        batch = self._pipeline(dataset).request_batch(request)
 
         gt, mask = batch[GT].data, batch[MASK].data
         inner = ((output - known.begin) / voxel_size).to_slices()

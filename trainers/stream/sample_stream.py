@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from trainers.stream.origins import Origins
+from trainers.stream.queue_figures import QueueFigures
 from trainers.stream.sample import Sample
+from trainers.stream.sample_queue import Maker, SampleQueue
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.worker_pool import WorkerPool
+from trainers.stream.worker_processes import worker_processes
 from trainers.stream.worker_reserve import WorkerReserve
-
-if TYPE_CHECKING:
-    from trainers.stream.sample_maker import SampleMaker
 
 
 class SampleStream:
@@ -22,10 +23,11 @@ class SampleStream:
     Use it in a `with` block; nothing of it is left running afterwards.
 
     Args:
-        num_workers: Processes that make samples ahead of time; 0 makes them when asked, in here.
+        num_workers: How many make samples ahead of time: threads, or processes if an augment is not
+            fit for threads; 0 makes them when asked.
         start_iteration: The iteration of the first batch.
         indices: Make these samples of each batch only; by default all of them.
-        reserve: Where the worker processes come from; by default each is started anew.
+        reserve: Where worker processes come from; by default each is started anew.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
@@ -40,28 +42,20 @@ class SampleStream:
         reserve: WorkerReserve | None = None,
     ) -> None:
         self._spec = spec
+        self._num_workers = num_workers
         self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
+        self._reserve = reserve or WorkerReserve()
         self._resources = ExitStack()
-        self._maker: SampleMaker | WorkerPool
-        if num_workers:
-            self._maker = WorkerPool(
-                spec,
-                num_workers=num_workers,
-                start_iteration=start_iteration,
-                indices=self._indices,
-                reserve=reserve or WorkerReserve(),
-            )
-        else:
-            from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
-
-            self._maker = SampleMaker(spec)
+        self._maker: Maker
 
     def __enter__(self) -> Self:
         for augment in self._spec.augments:
             for doubt in augment.doubts(self._spec.input_shape):
                 warnings.warn(doubt, stacklevel=2)
-        self._resources.enter_context(self._maker)
+        with ExitStack() as stack:
+            self._maker = stack.enter_context(self._new_maker())
+            self._resources = stack.pop_all()
         return self
 
     def __exit__(
@@ -83,3 +77,39 @@ class SampleStream:
         samples = [self._maker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
         return samples
+
+    def take_figures(self) -> QueueFigures | None:
+        """How the samples since the last call came; None if they are made when asked for."""
+        return self._maker.take_figures() if isinstance(self._maker, SampleQueue) else None
+
+    @contextmanager
+    def _new_maker(self) -> Iterator[Maker]:
+        spec, number = self._spec, self._num_workers
+        if number == 0:
+            with _sample_maker(spec, Origins(spec)) as maker:
+                yield maker
+        elif spec.is_pure:
+            origins = Origins(spec)
+            with self._queue([_sample_maker(spec, origins) for _ in range(number)]) as queue:
+                yield queue
+        else:
+            with (
+                worker_processes(spec, number, self._reserve) as workers,
+                self._queue([nullcontext(worker) for worker in workers]) as queue,
+            ):
+                try:
+                    yield queue
+                finally:  # so that no thread waits for an answer
+                    for worker in workers:
+                        worker.kill()
+
+    def _queue(self, makers: list[AbstractContextManager[Maker]]) -> SampleQueue:
+        return SampleQueue(makers, start_iteration=self._iteration, indices=self._indices)
+
+
+@contextmanager
+def _sample_maker(spec: StreamSpec, origins: Origins) -> Iterator[Maker]:
+    from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
+
+    with SampleMaker(spec, origins) as maker:
+        yield maker

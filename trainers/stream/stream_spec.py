@@ -28,3 +28,8 @@ class StreamSpec:
     seed: int
     batch_size: int
     """Samples of an iteration; they do not depend on it otherwise."""
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether samples can be made in several threads of one process."""
+        return all(augment.makes_pure_node for augment in self.augments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gunpowder as gp
 
+from trainers.gp_augments.pure_node import PureNode
 from trainers.stream.volume_reader import VolumeReader
 
 RAW = gp.ArrayKey("RAW")
@@ -11,7 +12,7 @@ GT = gp.ArrayKey("GT")
 MASK = gp.ArrayKey("MASK")
 
 
-class TensorStoreSource(gp.BatchProvider):  # type: ignore[misc]
+class TensorStoreSource(PureNode):
     """Provides RAW, GT and MASK of one dataset, anywhere; all that is asked for is read at once."""
 
     def __init__(self, reader: VolumeReader) -> None:

@@ -25,21 +25,19 @@ class VolumeReader:
 
     Args:
         clip_raw: Whether raw outside of the ground truth's extent counts as no data.
+        raw_as_stored: Leave raw in its type if 0 and the largest value of that stand for 0 and 1,
+            instead of turning it into float32.
     """
 
-    def __init__(self, dataset: Dataset, *, clip_raw: bool) -> None:
-        if dataset.gt is None:
-            raise DataError(
-                f"dataset {dataset.name!r} has no ground truth, which training needs; set its "
-                "`gt`, or leave the dataset out"
-            )
+    def __init__(self, dataset: Dataset, *, clip_raw: bool, raw_as_stored: bool = False) -> None:
         self.dataset = dataset
-        self.gt = dataset.gt
+        self.gt = dataset.ground_truth
+        self._raw_as_stored = raw_as_stored and _uses_all_of_its_type(dataset.raw)
         self._raw_extent = dataset.raw.roi.intersect(self.gt.roi) if clip_raw else dataset.raw.roi
 
     def begin_raw(self, roi: Roi) -> PendingBlock:
-        """float32 `[C, z, y, x]`, with a channel axis even if there is but one channel."""
-        return _begin(self.dataset.raw, roi, self._raw_extent, self._normalize)
+        """`[C, z, y, x]`, with a channel axis even if there is but one channel."""
+        return _begin(self.dataset.raw, roi, self._raw_extent, self._convert_raw)
 
     def begin_gt(self, roi: Roi) -> PendingBlock:
         """Ids `[z, y, x]` of the type that is stored."""
@@ -55,6 +53,10 @@ class VolumeReader:
         voxel_size = self.gt.voxel_size
         return lambda: _pad(np.ones(inside.shape / voxel_size, np.uint8), inside, roi, voxel_size)
 
+    def _convert_raw(self, values: Block) -> Block:
+        raw = values if self._raw_as_stored else self._normalize(values)
+        return raw if self.dataset.raw.num_channels is not None else raw[np.newaxis]
+
     def _normalize(self, values: Block) -> npt.NDArray[np.float32]:
         info = self.dataset.raw.info
         raw = values.astype(np.float32)
@@ -66,7 +68,11 @@ class VolumeReader:
         if info.value_range is not None:
             low, high = info.value_range
             raw = ((raw - low) / (high - low)).clip(0, 1)
-        return raw if self.dataset.raw.num_channels is not None else raw[np.newaxis]
+        return raw
+
+
+def _uses_all_of_its_type(raw: Array) -> bool:
+    return raw.dtype.kind == "u" and raw.info.value_range == (0, np.iinfo(raw.dtype).max)
 
 
 def _begin(array: Array, roi: Roi, extent: Roi, convert: Callable[[Block], Block]) -> PendingBlock:

@@ -1,13 +1,15 @@
-"""A process that makes samples: `python -m trainers.stream.worker DESCRIPTOR PARENT_PID`.
+"""A process that makes samples: `python -m trainers.stream.worker SOCKET MEMORY PARENT_PID`.
 
-Over the socket DESCRIPTOR it is sent, pickled: AugmentConfigs that are likely to be needed; the
-StreamSpec, once there is one; and then jobs, (iteration, index). It answers each job with (job,
-Sample or exception), or (None, exception) if it cannot start.
+Over SOCKET, a descriptor, it is sent, pickled: AugmentConfigs that are likely to be needed; the
+StreamSpec, once there is one; and then jobs, (iteration, index). It answers the spec and each job,
+with (pickle of the answer, places of its buffers): the answer is None for the spec, the Sample, or
+an exception; the buffers lie in MEMORY, the descriptor of a `SharedBlock`.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import signal
 import sys
@@ -16,26 +18,28 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainers.errors import StreamError, TrainerError
 from trainers.quick_imports import quick_imports
 from trainers.stop_flag import SIGNALS
+from trainers.stream.shared_block import SharedBlock
 
 if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
 
 
 def main() -> None:
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, memory, parent = map(int, sys.argv[1:])
     # Sent to all processes of a job, but the trainer alone decides when its workers end.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.set_inheritable(descriptor, False)
+    os.set_inheritable(memory, False)
     threading.Thread(target=_end_with_parent, args=(descriptor, parent), daemon=True).start()
     with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
-        _serve(connection)
+        _serve(connection, SharedBlock(memory))
 
 
 def _end_with_parent(descriptor: int, parent: int) -> None:
@@ -47,7 +51,7 @@ def _end_with_parent(descriptor: int, parent: int) -> None:
     os._exit(1)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, block: SharedBlock) -> None:
     try:
         with quick_imports():
             with _without_torch():
@@ -58,15 +62,22 @@ def _serve(connection: Connection) -> None:
         maker = SampleMaker(connection.recv())
         maker.__enter__()
     except Exception as error:
-        connection.send((None, _portable(error)))
+        _answer(connection, block, _portable(error))
         return
     with maker:
+        _answer(connection, block, None)
         while True:
             job = connection.recv()
             try:
-                connection.send((job, maker.sample(*job)))
+                _answer(connection, block, maker.sample(*job))
             except TrainerError as error:
-                connection.send((job, _portable(error)))
+                _answer(connection, block, _portable(error))
+
+
+def _answer(connection: Connection, block: SharedBlock, answer: Any) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
+    connection.send((pickled, block.put(buffers)))
 
 
 def _import_nodes(augments: tuple[AugmentConfig, ...]) -> None:

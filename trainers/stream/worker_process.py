@@ -1,4 +1,4 @@
-"""The trainer's end of one worker."""
+"""The trainer's end of a process that makes samples."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainers.errors import StreamError
 from trainers.stop_flag import SIGNALS
+from trainers.stream.shared_block import SharedBlock
 
 if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
-
-Job = tuple[int, int]
-"""Iteration and index of a sample."""
+    from trainers.stream.sample import Sample
 
 _ENVIRONMENT = {
     **dict.fromkeys(
@@ -43,29 +42,41 @@ class WorkerProcess:
     """
 
     def __init__(self, augments: tuple[AugmentConfig, ...] = ()) -> None:
+        self._block = SharedBlock.new()
         ours, theirs = socket.socketpair()
         with theirs, _signals_blocked():
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "trainers.stream.worker"),
-                    *(str(theirs.fileno()), str(os.getpid())),
+                    *(str(theirs.fileno()), str(self._block.descriptor), str(os.getpid())),
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), self._block.descriptor],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _python_path()},
             )
-        self.connection = Connection(ours.detach())
-        self.jobs: list[Job] = []
-        """Sent, and not answered yet."""
+        self._connection = Connection(ours.detach())
+        self._has_started = False
         self._send(pickle.dumps(augments))
 
     def prepare(self, pickled_spec: bytes) -> None:
-        """Tell it, once and before any job, of which StreamSpec it is to make samples."""
+        """Tell it, once and before any sample, of which StreamSpec it is to make samples."""
         self._send(pickled_spec)
 
-    def assign(self, job: Job) -> None:
-        self.jobs.append(job)
-        self._send(pickle.dumps(job))
+    def sample(self, iteration: int, index: int) -> Sample:
+        """As `SampleMaker.sample`, with errors that hold the traceback of the process.
+
+        Raises:
+            StreamError: Besides, the process cannot start, or has died.
+        """
+        self._send(pickle.dumps((iteration, index)))
+        try:
+            if not self._has_started:
+                self._receive()
+                self._has_started = True
+            sample: Sample = self._receive()
+        except (EOFError, OSError):
+            raise self._obituary(iteration, index) from None
+        return sample
 
     def kill(self) -> None:
         self._process.kill()
@@ -74,21 +85,28 @@ class WorkerProcess:
         """End the process; none is left when this returns."""
         self.kill()
         self._process.wait()
-        self.connection.close()
+        self._connection.close()
+        self._block.close()
 
     def _send(self, pickled: bytes) -> None:
         with suppress(ConnectionError):  # a dead worker is noticed when its answers are read
-            self.connection.send_bytes(pickled)
+            self._connection.send_bytes(pickled)
 
-    def obituary(self) -> StreamError:
+    def _receive(self) -> Any:
+        pickled, places = self._connection.recv()
+        answer = pickle.loads(pickled, buffers=self._block.take(places))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _obituary(self, iteration: int, index: int) -> StreamError:
         """What to tell the user once the process has ended by itself."""
         status = self._process.wait()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        jobs = [f"sample {index} of iteration {iteration}" for iteration, index in self.jobs]
         return StreamError(
-            f"data worker {self._process.pid} ended with {how}, and did not deliver "
-            f"{', '.join(jobs)}; its own messages are in the log. If the machine was short of "
-            "memory, use fewer num_data_fetchers or ask for more memory"
+            f"data worker {self._process.pid} ended with {how}, and did not deliver sample "
+            f"{index} of iteration {iteration}; its own messages are in the log. If the machine "
+            "was short of memory, use fewer num_data_fetchers or ask for more memory"
         )
 
 

@@ -1,0 +1,143 @@
+"""Make samples ahead of time, in several threads."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+from typing import Protocol, Self
+
+from trainers.stream.queue_figures import QueueFigures
+from trainers.stream.sample import Sample
+
+_AHEAD_PER_MAKER = 2
+"""One that it works on, and one that waits to be asked for."""
+_PATIENCE_S = 5.0
+"""A thread that waits for a disk or a server for longer is left behind; it ends by itself."""
+
+_Job = tuple[int, int]
+"""Iteration and index."""
+
+
+class Maker(Protocol):
+    """Makes samples, one at a time."""
+
+    def sample(self, iteration: int, index: int) -> Sample: ...
+
+
+class SampleQueue:
+    """Delivers samples in order, whoever makes them and however long each takes.
+
+    The threads run from entering the `with` block until leaving it. Ahead of what was asked for
+    they make the samples of a batch, and two each.
+
+    Args:
+        makers: Each is entered and used by a thread of its own. What goes wrong on entering is what
+            its samples end with.
+        indices: Of the samples of each batch that are to be made.
+    """
+
+    def __init__(
+        self,
+        makers: Sequence[AbstractContextManager[Maker]],
+        *,
+        start_iteration: int,
+        indices: range,
+    ) -> None:
+        self._max_ahead = len(indices) + _AHEAD_PER_MAKER * len(makers)
+        self._jobs = (
+            (iteration, index)
+            for iteration in itertools.count(start_iteration)
+            for index in indices
+        )
+        self._num_ahead = 0
+        self._answers: dict[_Job, Sample | BaseException] = {}
+        self._is_closed = False
+        self._changed = threading.Condition()
+        """Guards all of this state."""
+        self._threads = [
+            threading.Thread(target=self._work, args=(maker,), name="samples", daemon=True)
+            for maker in makers
+        ]
+        self._figures = QueueFigures()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        deadline = time.monotonic() + _PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def sample(self, iteration: int, index: int) -> Sample:
+        """The next sample; ask for all of them, in order.
+
+        Raises:
+            Exception: What its maker has raised.
+        """
+        job = (iteration, index)
+        asked = time.perf_counter()
+        with self._changed:
+            was_ready, num_ready = job in self._answers, len(self._answers)
+            self._changed.wait_for(lambda: job in self._answers)
+            answer = self._answers.pop(job)
+            self._num_ahead -= 1
+            self._changed.notify_all()
+        self._figures.add(was_ready, num_ready, time.perf_counter() - asked)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def take_figures(self) -> QueueFigures:
+        """How the samples since the last call came."""
+        taken, self._figures = self._figures, QueueFigures()
+        return taken
+
+    def _work(self, new_maker: AbstractContextManager[Maker]) -> None:
+        try:
+            with new_maker as maker:
+                for job in self._jobs_in_time():
+                    self._answer(job, partial(maker.sample, *job))
+        except BaseException as error:
+            failure = error
+            for job in self._jobs_in_time():
+                self._answer(job, partial(_fail, failure))
+
+    def _jobs_in_time(self) -> Iterator[_Job]:
+        """Jobs that nobody else works on, each when it is time for it."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed or self._num_ahead < self._max_ahead)
+                if self._is_closed:
+                    return
+                self._num_ahead += 1
+                job = next(self._jobs)
+            yield job
+
+    def _answer(self, job: _Job, make: Callable[[], Sample]) -> None:
+        answer: Sample | BaseException
+        try:
+            answer = make()
+        except BaseException as error:
+            answer = error
+        with self._changed:
+            self._answers[job] = answer
+            self._changed.notify_all()
+
+
+def _fail(error: BaseException) -> Sample:
+    raise error
