@@ -15,6 +15,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
+from trainers.datasets.remote_path import RemotePath, VolumePath, is_url, volume_path
 from trainers.errors import ConfigError
 from trainers.faults import Fault, MalformedError, not_one_of, reworded, show, unknown_keys
 from trainers.kinds import KIND_NAMES, KINDS
@@ -74,6 +75,9 @@ def _converter(folder: Path) -> cattrs.Converter:
     for cls, read in SCALARS.items():
         converter.register_structure_hook(cls, read)
     converter.register_structure_hook(Path, partial(read_path, folder))
+    converter.register_structure_hook_func(
+        lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
+    )
     for applies, read_with in (
         (lambda cls: _origin(cls) is tuple, _read_tuple),
         (lambda cls: _origin(cls) is dict, _read_dict),
@@ -82,6 +86,7 @@ def _converter(folder: Path) -> cattrs.Converter:
     ):
         converter.register_structure_hook_func(applies, partial(read_with, converter))
     converter.register_unstructure_hook(Path, str)
+    converter.register_unstructure_hook(RemotePath, str)
     converter.register_unstructure_hook_factory(
         KIND_NAMES.__contains__, partial(_plain_with_kind, converter)
     )
@@ -89,6 +94,12 @@ def _converter(folder: Path) -> cattrs.Converter:
         KINDS.__contains__, partial(_plain_of_any_kind, converter)
     )
     return converter
+
+
+def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
+    if isinstance(data, str) and is_url(data):
+        return volume_path(data)
+    return read_path(folder, data, cls)
 
 
 def _origin(cls: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainers.datasets.reading import Reading
 from trainers.gp_augments.unit_range import to_unit_range
 from trainers.snapshots import SnapshotWriter
 from trainers.stream.sample_stream import SampleStream
@@ -83,6 +84,9 @@ class GunpowderTrainer(Trainer):
         self._task = task
         self._snapshot_container = snapshot_container
         self._step = TrainingStep(self._config, model, task.loss, self.process_group, self.seed)
+        reading = self._reading()
+        for dataset in datasets:
+            dataset.read_with(reading)
         self._spec = StreamSpec(
             datasets=tuple(datasets),
             input_shape=tuple(model.input_shape),
@@ -176,6 +180,18 @@ class GunpowderTrainer(Trainer):
         super().load_state_dict(state)
         if self._step:
             self._step.load_state_dict(state)
+
+    def _reading(self) -> Reading:
+        config = self._config
+        num_processes = (
+            1
+            if config.makes_samples_in_threads
+            else max(1, config.num_data_workers(self.process_group.local_size))
+        )
+        return Reading(
+            cache_bytes=config.reading.cache_bytes(self.memory_bytes) // num_processes,
+            timeout_s=config.reading.timeout_s,
+        )
 
     def _next_samples(self) -> list[Sample]:
         if self._stream is None:

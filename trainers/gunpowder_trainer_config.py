@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_, le, lt, optional
 
+from trainers.datasets.reading_config import ReadingConfig
 from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.gp_augments.gamma_config import GammaAugmentConfig
 from trainers.gp_augments.intensity_config import IntensityAugmentConfig
@@ -40,6 +41,7 @@ class GunpowderTrainerConfig(TrainerConfig):
     """Fraction of a crop's output that the mask must cover, or another crop is drawn."""
     clip_raw: bool = True
     """Whether raw outside of the ground truth's extent reads as 0."""
+    reading: ReadingConfig = field(factory=ReadingConfig)
     optimizer: OptimizerConfig = field(factory=RAdamConfig)
     precision: str = field(default="fp32", validator=in_(("fp32", "bf16", "fp16")))
     """In which the network computes, wherever torch's autocast deems it safe; with fp16 the loss is

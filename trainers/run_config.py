@@ -21,7 +21,7 @@ from trainers.trainer_config import TrainerConfig
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
-_NO_PART_OF_RESULT = ("name", "num_data_fetchers", "snapshot_interval")
+_NO_PART_OF_RESULT = ("name", "num_data_fetchers", "reading", "snapshot_interval")
 """Keys of a trainer that change nothing in the weights."""
 
 

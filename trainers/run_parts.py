@@ -88,6 +88,7 @@ def build_parts(
     trainer.seed = config.seed
     trainer.process_group = group
     trainer.fence = fence
+    trainer.memory_bytes = int(config.resources.memory_gb * 1e9 / group.local_size)
     trainer.worker_reserve = worker_reserve
     if not trainer.can_train(datasets):
         raise ConfigError(

@@ -41,7 +41,7 @@ def read_str(data: Any, _: type) -> str:
     return data
 
 
-def read_path(folder: Path, data: Any, _: type) -> Path:
+def read_path(folder: Path, data: Any, _: Any) -> Path:
     """A path without `~` and `..`; a relative one starts at the folder."""
     if not isinstance(data, str) or not data:
         raise MalformedError.at_top(f"found {show(data)}; must be a path")

@@ -46,6 +46,9 @@ class Trainer(ABC):
     fence: Fence = staticmethod(unfenced)
     """To be asked before a file of the run is made final, see `temporaries`."""
 
+    memory_bytes: int | None = None
+    """What this rank may use; None: not known."""
+
     worker_reserve: WorkerReserve = WorkerReserve()
     """Where processes that make samples come from."""
 

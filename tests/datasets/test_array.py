@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ VOXELS = counting((5, 6, 7), "uint16")
 EVERYWHERE = Roi((0, 0, 0), (5, 6, 7))
 
 
-def open_array(path: Path, *, voxel_size: tuple[int, ...] = (1, 1, 1)) -> Array:
-    config = ArrayConfig(path=path, voxel_size_nm=voxel_size, offset_nm=(0,) * len(voxel_size))
+def open_array(
+    path: Path, *, voxel_size: tuple[int, ...] = (1, 1, 1), absent_chunks: str = "error"
+) -> Array:
+    config = ArrayConfig(
+        path=path,
+        voxel_size_nm=voxel_size,
+        offset_nm=(0,) * len(voxel_size),
+        absent_chunks=absent_chunks,
+    )
     offset = Coordinate(voxel_size) * 0
     return Array(read_array_info(config), voxel_size=Coordinate(voxel_size), offset=offset)
 
@@ -138,32 +146,28 @@ def test_types(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(voxels, VOXELS.astype(dtype))
 
 
-def test_unwritten_chunk_holds_the_fill_value(tmp_path: Path) -> None:
-    """In zarr, a chunk without a file holds the fill value that the metadata give."""
+def test_chunks_that_were_never_written_hold_the_fill_value_if_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    """In zarr, it is in the metadata."""
     write_zarr2(tmp_path, VOXELS)
     metadata = (tmp_path / ".zarray").read_text()
     (tmp_path / ".zarray").write_text(metadata.replace('"fill_value":null', '"fill_value":7'))
     (tmp_path / "0/0/0").unlink()
 
-    voxels = open_array(tmp_path)[EVERYWHERE]
+    voxels = open_array(tmp_path, absent_chunks="fill")[EVERYWHERE]
     assert (voxels[:4, :4, :4] == 7).all()
     np.testing.assert_array_equal(voxels[4:], VOXELS[4:])
 
 
-def test_damaged_chunk(tmp_path: Path) -> None:
-    """The error names the array, the region and the file; other regions can still be read."""
+def test_an_array_without_any_chunk_is_refused_in_any_case(tmp_path: Path) -> None:
+    """As if it were on a file system that is not mounted."""
     write_zarr2(tmp_path, VOXELS)
-    (tmp_path / "0/0/0").write_bytes(b"not a chunk")
-    array = open_array(tmp_path)
+    shutil.rmtree(tmp_path / "0")
+    shutil.rmtree(tmp_path / "1")
 
-    with pytest.raises(DataError) as caught:
-        array[Roi((0, 0, 0), (2, 2, 2))]
-
-    assert str(caught.value).startswith(
-        f"{tmp_path}: cannot read voxels (0, 0, 0) to (2, 2, 2): FAILED_PRECONDITION: "
-        f'Error reading local file "{tmp_path}/0/0/0": Invalid blosc-compressed data'
-    )
-    assert array[Roi((4, 4, 4), (1, 1, 1))].item() == VOXELS[4, 4, 4]
+    with pytest.raises(DataError, match="not one of its chunks is there"):
+        open_array(tmp_path, absent_chunks="fill")[EVERYWHERE]
 
 
 def test_array_that_vanished(tmp_path: Path) -> None:

@@ -1,20 +1,19 @@
-"""Arrays in world coordinates, read with TensorStore."""
+"""Arrays in world coordinates."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore as ts
 from funlib.geometry import Coordinate, Roi
 
 from trainers.datasets.array_info import ArrayInfo
+from trainers.datasets.reading import Reading
 from trainers.datasets.stored_array import SPATIAL_AXES
-from trainers.errors import DataError
+from trainers.datasets.stored_voxels import StoredVoxels
 
 
 class Array:
@@ -22,6 +21,9 @@ class Array:
 
     It is opened at the first read. A pickled copy opens it anew.
     """
+
+    reading = Reading()
+    """To be set before the first read."""
 
     def __init__(self, info: ArrayInfo, *, voxel_size: Coordinate, offset: Coordinate) -> None:
         self.info = info
@@ -49,8 +51,7 @@ class Array:
     def begin_read(self, roi: Roi) -> Callable[[], npt.NDArray[Any]]:
         """Start to read a region of the array; the function that comes back waits for the voxels.
 
-        They have the axes of `axes` and the stored type. A chunk that was never written holds the
-        array's fill value.
+        They have the axes of `axes` and the stored type.
 
         Raises:
             ValueError: The region is not inside of the array, or ends between voxels.
@@ -59,8 +60,7 @@ class Array:
         if not self.roi.contains(roi):
             raise ValueError(f"{self.info.path}: {roi} is not inside of {self.roi}")
         begin, shape = self._in_voxels(roi.begin - self.roi.begin), self._in_voxels(roi.shape)
-        reading = self._store[(..., *Roi(begin, shape).to_slices())].read()
-        return lambda: self._result(reading, f"voxels {begin} to {begin + shape}")
+        return self._voxels.begin_read(Roi(begin, shape).to_slices())
 
     def _in_voxels(self, world: Coordinate) -> Coordinate:
         if any(world % self.voxel_size):
@@ -70,33 +70,8 @@ class Array:
         return world // self.voxel_size
 
     @cached_property
-    def _store(self) -> ts.TensorStore:
-        """The open array, with the axes of `axes`, beginning at 0."""
-        spec: dict[str, Any] = {
-            "driver": self.info.driver,
-            "kvstore": {"driver": "file", "path": f"{self.info.path.absolute()}/"},
-        }
-        if self.info.scale_index is not None:
-            spec["scale_index"] = self.info.scale_index
-        opening = ts.open(spec, open=True, read=True, context=_context())
-        kept = [axis for axis in self.info.stored_axes if axis in self.axes]
-        index = tuple(slice(None) if axis in kept else 0 for axis in self.info.stored_axes)
-        store: ts.TensorStore = self._result(opening, "its metadata")
-        return store[ts.d[:].translate_to[0]][index].transpose(
-            [kept.index(axis) for axis in self.axes]
-        )
-
-    def _result(self, future: ts.Future[Any], part: str) -> Any:
-        try:
-            return future.result()
-        except (ValueError, IndexError, NotImplementedError) as error:
-            raise DataError(f"{self.info.path}: cannot read {part}: {error}") from error
+    def _voxels(self) -> StoredVoxels:
+        return StoredVoxels(self.info, self.axes, self.reading)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_store"}
-
-
-@cache
-def _context() -> ts.Context:
-    """One for the process, with as many decoding threads as it has cores."""
-    return ts.Context({"data_copy_concurrency": {"limit": len(os.sched_getaffinity(0))}})
+        return {name: value for name, value in self.__dict__.items() if name != "_voxels"}

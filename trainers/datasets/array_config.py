@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, gt, lt, max_len, min_len, optional
+from attrs.validators import and_, deep_iterable, gt, in_, lt, max_len, min_len, optional
+
+from trainers.datasets.remote_path import VolumePath, volume_path
 
 _TWO_OR_THREE: Any = and_(min_len(2), max_len(3))
 
@@ -25,8 +27,9 @@ class ArrayConfig:
     Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files.
     """
 
-    path: Path = field(converter=Path)
-    """The container, or the folder of the array itself."""
+    path: VolumePath = field(converter=volume_path)
+    """The container, or the folder of the array itself; or the address of one, which begins with
+    http://, https://, s3:// or gs://."""
     array: str = field(default="", validator=_stays_inside)
     """The array in the container; for a precomputed volume the key or the number of a scale."""
     voxel_size_nm: tuple[float, ...] | None = field(
@@ -41,6 +44,10 @@ class ArrayConfig:
     """Lower corner of the first voxel; used instead of what the files say."""
     value_range: tuple[float, float] | None = None
     """Raw values that become 0 and 1. None: the full range of an integer type; floats stay."""
+
+    absent_chunks: str = field(default="error", validator=in_(("error", "fill")))
+    """What it means that a chunk has no file: that it is lost, or that it was never written because
+    all of it has the fill value."""
 
     def __attrs_post_init__(self) -> None:
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from attrs import frozen
 
@@ -12,6 +11,7 @@ from trainers.datasets.container import array_names
 from trainers.datasets.length_units import nm_per
 from trainers.datasets.n5_array import is_n5_array, read_n5_array
 from trainers.datasets.precomputed_array import is_precomputed_volume, read_precomputed_array
+from trainers.datasets.remote_path import RemotePath, VolumePath
 from trainers.datasets.stored_array import SPATIAL_AXES, Grid, StoredArray
 from trainers.datasets.zarr_array import is_zarr_array, read_zarr_array
 from trainers.errors import DataError
@@ -31,7 +31,7 @@ class ArrayInfo:
     Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files.
     """
 
-    path: Path
+    path: VolumePath
     """Folder of the array itself; for a precomputed volume the one of the volume."""
     driver: str
     """TensorStore's name of the format: zarr, zarr3, n5 or neuroglancer_precomputed."""
@@ -51,6 +51,8 @@ class ArrayInfo:
     """Lower corner of the first voxel."""
     value_range: tuple[float, float] | None
     """Raw values that become 0 and 1; None: values stay."""
+    absent_chunks: str = "error"
+    """What a chunk without a file is: see `ArrayConfig`."""
 
     @property
     def ndim(self) -> int:
@@ -75,7 +77,7 @@ def read_array_info(config: ArrayConfig) -> ArrayInfo:
         raise DataError(f"{path}: {error}") from error
 
 
-def _read_stored(config: ArrayConfig) -> tuple[Path, StoredArray]:
+def _read_stored(config: ArrayConfig) -> tuple[VolumePath, StoredArray]:
     folder = config.path / config.array
     try:
         if is_precomputed_volume(config.path):
@@ -91,6 +93,11 @@ def _read_stored(config: ArrayConfig) -> tuple[Path, StoredArray]:
 
 
 def _why_not_found(config: ArrayConfig) -> str:
+    if isinstance(config.path, RemotePath):
+        return (
+            f"{config.path / config.array}: the server has no zarr, N5 or neuroglancer precomputed "
+            "array there; check the address and `array`"
+        )
     if not config.path.is_dir():
         return f"{config.path}: there is no such folder; expected a zarr, N5 or precomputed volume"
     names = array_names(config.path)
@@ -99,7 +106,7 @@ def _why_not_found(config: ArrayConfig) -> str:
     return f"{config.path}: `array` is none of its arrays: {not_one_of(config.array, names)}"
 
 
-def _complete(config: ArrayConfig, path: Path, stored: StoredArray) -> ArrayInfo:
+def _complete(config: ArrayConfig, path: VolumePath, stored: StoredArray) -> ArrayInfo:
     spatial = _spatial_axes(stored)
     lengths = dict(zip(stored.grid.axes, stored.shape, strict=True))
     if stored.dtype not in _DTYPES:
@@ -115,6 +122,7 @@ def _complete(config: ArrayConfig, path: Path, stored: StoredArray) -> ArrayInfo
         voxel_size_nm=_voxel_size_nm(config, stored.grid, spatial),
         offset_nm=_offset_nm(config, stored.grid, spatial),
         value_range=config.value_range or _full_range(stored.dtype),
+        absent_chunks=config.absent_chunks,
     )
 
 

@@ -11,6 +11,7 @@ from trainers.datasets.array_info import ArrayInfo, read_array_info
 from trainers.datasets.dataset_config import DatasetConfig
 from trainers.datasets.fit import array_faults
 from trainers.datasets.placement import offset_voxels, units_per_nm
+from trainers.datasets.reading import Reading
 from trainers.datasets.sample_points import read_sample_points
 from trainers.errors import DataError
 
@@ -39,6 +40,12 @@ class Dataset:
         self.sample_points = self._read_points(config, origin_nm=infos["raw"].offset_nm)
         """Positions in world units, [N, ndim], or None; all lie in the ground truth if there is
         one."""
+
+    def read_with(self, reading: Reading) -> None:
+        """Have its arrays read like this; before the first read."""
+        for array in (self.raw, self.gt, self.mask):
+            if array is not None:
+                array.reading = reading
 
     @property
     def ground_truth(self) -> Array:

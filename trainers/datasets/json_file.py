@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+from trainers.datasets.remote_path import VolumePath
 from trainers.errors import DataError
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: VolumePath) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:

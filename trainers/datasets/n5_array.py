@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from trainers.datasets.json_file import read_json
+from trainers.datasets.remote_path import VolumePath
 from trainers.datasets.stored_array import Grid, StoredArray, axis_name
 
 
-def is_n5_array(folder: Path) -> bool:
+def is_n5_array(folder: VolumePath) -> bool:
     return "dimensions" in _attributes(folder)
 
 
-def read_n5_array(folder: Path) -> StoredArray:
+def read_n5_array(folder: VolumePath) -> StoredArray:
     """The array in a folder.
 
     The grid is `transform` (COSEM). Without it, the voxel size is `pixelResolution` (n5-viewer) or
@@ -32,7 +32,7 @@ def read_n5_array(folder: Path) -> StoredArray:
     return StoredArray(driver="n5", shape=shape, dtype=str(attributes["dataType"]), grid=grid)
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def _attributes(folder: VolumePath) -> dict[str, Any]:
     path = folder / "attributes.json"
     return read_json(path) if path.is_file() else {}
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from trainers.datasets.remote_path import VolumePath
 from trainers.datasets.stored_array import Grid, axis_name
 from trainers.datasets.zarr_attributes import zarr_attributes
 
 
-def ome_grid(folder: Path) -> Grid | None:
+def ome_grid(folder: VolumePath) -> Grid | None:
     """The grid of an array as the image says that it is a level of; None if it is in none."""
     for group in folder.parents:
         attributes = zarr_attributes(group)

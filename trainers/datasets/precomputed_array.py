@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from trainers.datasets.json_file import read_json
+from trainers.datasets.remote_path import VolumePath
 from trainers.datasets.stored_array import Grid, StoredArray
 from trainers.errors import DataError
 from trainers.faults import not_one_of
 
 
-def is_precomputed_volume(folder: Path) -> bool:
+def is_precomputed_volume(folder: VolumePath) -> bool:
     return (folder / "info").is_file()
 
 
-def read_precomputed_array(folder: Path, scale: str) -> StoredArray:
+def read_precomputed_array(folder: VolumePath, scale: str) -> StoredArray:
     """One scale of the volume in a folder.
 
     Args:
@@ -42,7 +41,7 @@ def read_precomputed_array(folder: Path, scale: str) -> StoredArray:
     )
 
 
-def _scale_index(folder: Path, keys: list[str], scale: str) -> int:
+def _scale_index(folder: VolumePath, keys: list[str], scale: str) -> int:
     if scale in keys:
         return keys.index(scale)
     if scale == "":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from trainers.datasets.json_file import read_json
 from trainers.datasets.ome_grid import ome_grid
+from trainers.datasets.remote_path import VolumePath
 from trainers.datasets.stored_array import Grid, StoredArray, axis_name
 from trainers.datasets.zarr_attributes import zarr_attributes
 
@@ -14,14 +14,14 @@ _LAST_AXES = "tczyx"
 _ZARR2_KINDS = {"u": "uint", "i": "int", "f": "float"}
 
 
-def is_zarr_array(folder: Path) -> bool:
+def is_zarr_array(folder: VolumePath) -> bool:
     if (folder / ".zarray").is_file():
         return True
     path = folder / "zarr.json"
     return path.is_file() and read_json(path).get("node_type") == "array"
 
 
-def read_zarr_array(folder: Path) -> StoredArray:
+def read_zarr_array(folder: VolumePath) -> StoredArray:
     """The array in a folder.
 
     Voxel size and place come from the OME-Zarr image that it is a level of, else from its own
@@ -52,7 +52,7 @@ def _zarr2_dtype(name: Any) -> str:
     return f"{_ZARR2_KINDS[kind]}{8 * int(size)}" if kind in _ZARR2_KINDS else text
 
 
-def _grid(folder: Path, default_axes: list[str] | str) -> Grid:
+def _grid(folder: VolumePath, default_axes: list[str] | str) -> Grid:
     attributes = zarr_attributes(folder) or {}
     return Grid.from_lists(
         tuple(axis_name(name) for name in attributes.get("axis_names", default_axes)),

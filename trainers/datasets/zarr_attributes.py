@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from trainers.datasets.json_file import read_json
+from trainers.datasets.remote_path import VolumePath
 
 
-def zarr_attributes(folder: Path) -> dict[str, Any] | None:
+def zarr_attributes(folder: VolumePath) -> dict[str, Any] | None:
     """The attributes of a zarr 2 or zarr 3 group or array; None if the folder is neither."""
     if (folder / "zarr.json").is_file():
         attributes: dict[str, Any] = read_json(folder / "zarr.json").get("attributes", {})

@@ -1,0 +1,141 @@
+"""Voxels of a stored array: read with TensorStore, and never made up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import tensorstore as ts
+
+from trainers.datasets.array_info import ArrayInfo
+from trainers.datasets.reading import Reading
+from trainers.datasets.remote_path import kvstore
+from trainers.datasets.replacement import ReplacementWatch
+from trainers.errors import DataError
+
+_DELAYS_S = (0.0, 0.5, 2.0)
+"""Before a read is tried, tried again, and again."""
+_FINAL = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
+"""States after which it is of no use to try again; the storage has answered."""
+
+Attempt = Callable[[float], Any]
+"""Gives a result within so many seconds."""
+
+
+class StoredVoxels:
+    """An open array, with the axes that are asked for, beginning at 0.
+
+    Its middle is read on opening, so that what is wrong with all of it is known then.
+
+    Args:
+        axes: Names, in the order that voxels shall have; others have length 1.
+
+    Raises:
+        DataError: It cannot be opened, or its middle cannot be read.
+    """
+
+    def __init__(self, info: ArrayInfo, axes: Sequence[str], reading: Reading) -> None:
+        self._info = info
+        self._axes = axes
+        self._reading = reading
+        self._watch = ReplacementWatch(info, reading)
+        self._store: ts.TensorStore = self._first_result(
+            [lambda seconds: self._open(reading.context).result(timeout=seconds)] * 2,
+            "its metadata",
+        )
+        self.begin_read(tuple(slice(length // 2, length // 2 + 1) for length in self._shape))()
+        if info.absent_chunks == "fill":
+            self._refuse_if_empty()
+
+    def begin_read(self, index: tuple[slice, ...]) -> Callable[[], npt.NDArray[Any]]:
+        """Start to read a region; the function that comes back waits for the voxels.
+
+        Raises:
+            DataError: The volume was replaced; or, while waiting, a chunk cannot be read.
+        """
+        self._watch.check()
+        reading = self._part(self._store, index).read()
+
+        def read_again(seconds: float) -> Any:
+            # what a cache remembers of a chunk that could not be read may be wrong by now
+            store = self._open(Reading().context).result(timeout=seconds)
+            return self._part(store, index).read().result(timeout=seconds)
+
+        attempts = [lambda seconds: reading.result(timeout=seconds), read_again, read_again]
+        return lambda: self._first_result(attempts, _voxels(index))
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self._info.shape
+
+    def _open(self, context: ts.Context) -> ts.Future[ts.TensorStore]:
+        info = self._info
+        spec: dict[str, Any] = {
+            "driver": info.driver,
+            "kvstore": kvstore(info.path),
+            "recheck_cached_metadata": False,
+            "recheck_cached_data": False,
+            "fill_missing_data_reads": info.absent_chunks == "fill",
+        }
+        if info.scale_index is not None:
+            spec["scale_index"] = info.scale_index
+        return ts.open(spec, open=True, read=True, context=context)
+
+    def _part(self, store: ts.TensorStore, index: tuple[slice, ...]) -> ts.TensorStore:
+        kept = [axis for axis in self._info.stored_axes if axis in self._axes]
+        others = tuple(slice(None) if axis in kept else 0 for axis in self._info.stored_axes)
+        arranged = store[ts.d[:].translate_to[0]][others].transpose(
+            [kept.index(axis) for axis in self._axes]
+        )
+        return arranged[(Ellipsis, *index)]  # type: ignore[index]  # slices are fine
+
+    def _refuse_if_empty(self) -> None:
+        found = self._first_result(
+            [
+                lambda seconds: self._store.storage_statistics(query_not_stored=True).result(
+                    timeout=seconds
+                )
+            ],
+            "which chunks there are",
+        )
+        if found.not_stored:
+            raise DataError(
+                f"{self._info.path}: not one of its chunks is there; is the path right, and is "
+                "all of the volume?"
+            )
+
+    def _first_result(self, attempts: Sequence[Attempt], part: str) -> Any:
+        deadline = time.monotonic() + self._reading.timeout_s
+        for delay, attempt in zip(_DELAYS_S, attempts, strict=False):
+            time.sleep(min(delay, max(deadline - time.monotonic(), 0.0)))
+            try:
+                return attempt(max(deadline - time.monotonic(), 0.0))
+            except TimeoutError:
+                raise DataError(
+                    f"{self._info.path}: no answer within {self._reading.timeout_s:g} s when "
+                    f"reading {part}; look at the file system or server, or raise "
+                    "`reading.timeout_s`"
+                ) from None
+            except (ValueError, IndexError, NotImplementedError) as error:
+                failure = error
+                if str(error).startswith(_FINAL):
+                    break
+        raise DataError(
+            f"{self._info.path}: cannot read {part}: {failure}{_advice(failure)}"
+        ) from failure
+
+
+def _voxels(index: tuple[slice, ...]) -> str:
+    begin, end = zip(*((each.start, each.stop) for each in index), strict=True)
+    return f"voxels {begin} to {end}"
+
+
+def _advice(error: Exception) -> str:
+    if "NOT_FOUND: chunk" in str(error):
+        return (
+            ". If chunks of this volume were never written because they are empty, set "
+            "`absent_chunks: fill`; else it is lost, and has to be brought back"
+        )
+    return ""
