@@ -88,7 +88,7 @@ def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
     array[EVERYWHERE]
     shard.write_bytes(shard.read_bytes()[:-20])
 
-    with pytest.raises(DataError, match="Error reading shard entry .* in local file"):
+    with pytest.raises(DataError, match=r"Error reading shard entry .* in local file"):
         array[EVERYWHERE]
 
 

@@ -109,7 +109,8 @@ class StoredVoxels:
     def _first_result(self, attempts: Sequence[Attempt], part: str) -> Any:
         deadline = time.monotonic() + self._reading.timeout_s
         for delay, attempt in zip(_DELAYS_S, attempts, strict=False):
-            time.sleep(min(delay, max(deadline - time.monotonic(), 0.0)))
+            if delay:
+                time.sleep(min(delay, max(deadline - time.monotonic(), 0.0)))
             try:
                 return attempt(max(deadline - time.monotonic(), 0.0))
             except TimeoutError:

@@ -36,8 +36,7 @@ class IntensityAugmentConfig(AugmentConfig):
     def _change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
-        mean = raw.mean()
-        changed: npt.NDArray[np.float32] = (raw - mean) * rng.uniform(*self.scale) + (
-            mean + rng.uniform(*self.shift)
-        )
-        return changed.clip(0, 1) if self.clip else changed
+        from trainers.gp_augments.contrast import scale_about
+
+        scale, shift = rng.uniform(*self.scale), rng.uniform(*self.shift)
+        return scale_about(raw, raw.mean(), scale, shift, clip=self.clip)

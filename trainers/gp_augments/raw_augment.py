@@ -33,18 +33,24 @@ class RawAugment(PureNode, gp.BatchFilter):  # type: ignore[misc]
         self._change = change
         self._within_0_1 = within_0_1
 
-    def setup(self) -> None:
-        self.enable_autoskip()
-        self.updates(self._raw_key, self.spec[self._raw_key])
+    def provide(self, request: gp.BatchRequest) -> gp.Batch:
+        upstream = request.copy()
+        batch = self.get_upstream_provider().request_batch(upstream)
+        if self._raw_key in batch:
+            raw = batch[self._raw_key]
+            values = to_unit_range(raw.data)
+            if self._within_0_1:
+                _refuse_outside(values)
+            rng = np.random.default_rng(upstream.random_seed)
+            raw.data = self._change(values, rng).astype(np.float32, copy=False)
+        return batch
 
-    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
-        raw = batch[self._raw_key]
-        values = to_unit_range(raw.data)
-        if self._within_0_1 and not (values.min() >= 0 and values.max() <= 1):
-            raise DataError(
-                f"raw lies within {values.min():g}..{values.max():g}, and an intensity, gamma or "
-                "noise augment needs 0..1; set the `value_range` of the raw array, or leave "
-                "clipping on in the augments before"
-            )
-        rng = np.random.default_rng(request.random_seed)
-        raw.data = self._change(values, rng).astype(np.float32, copy=False)
+
+def _refuse_outside(raw: Raw) -> None:
+    low, high = raw.min(), raw.max()
+    if not (low >= 0 and high <= 1):
+        raise DataError(
+            f"raw lies within {low:g}..{high:g}, and an intensity, gamma or noise augment needs "
+            "0..1; set the `value_range` of the raw array, or leave clipping on in the augments "
+            "before"
+        )

@@ -32,26 +32,30 @@ class AffinitiesPredictor(Predictor):
     def create_target(
         self, gt: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
     ) -> npt.NDArray[np.float32]:
-        here = self._block(gt, (0,) * gt.ndim)
-        inside = here != 0
-        neighbors = (self._block(gt, offset) for offset in self._neighborhood)
-        return np.stack([inside & (here == there) for there in neighbors]).astype(np.float32)
+        return self._of_pairs(gt, np.dtype(np.float32), must_be_equal=True)
 
     def create_mask(
         self, mask: npt.NDArray[Any], gt: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
     ) -> npt.NDArray[np.uint8]:
-        known = mask != 0
-        here = self._block(known, (0,) * mask.ndim)
-        neighbors = (self._block(known, offset) for offset in self._neighborhood)
-        return np.stack([here & there for there in neighbors]).astype(np.uint8)
+        return self._of_pairs(mask, np.dtype(np.uint8), must_be_equal=False)
 
-    def _block(self, grown: npt.NDArray[Any], offset: tuple[int, ...]) -> npt.NDArray[Any]:
-        """The output block, moved by an offset, as a view."""
-        return grown[
-            tuple(
-                slice(before + step, size - after + step)
-                for size, before, after, step in zip(
-                    grown.shape, self._before, self._after, offset, strict=True
-                )
-            )
+    def _of_pairs(
+        self, grown: npt.NDArray[Any], dtype: np.dtype[Any], *, must_be_equal: bool
+    ) -> npt.NDArray[Any]:
+        """1 where a voxel of the block and the one at the offset are not 0, or also equal."""
+        from trainers.tasks.voxel_pairs import mark_pairs  # numba takes half a second
+
+        flat = (0,) * (3 - grown.ndim)
+        block = [
+            size - before - after
+            for size, before, after in zip(grown.shape, self._before, self._after, strict=True)
         ]
+        marks = np.empty((self.num_channels, *block), dtype)
+        mark_pairs(
+            np.ascontiguousarray(grown.reshape((1,) * len(flat) + grown.shape)),
+            np.array([flat + offset for offset in self._neighborhood]),
+            np.array(flat + self._before),
+            must_be_equal,
+            marks.reshape(self.num_channels, *(1,) * len(flat), *block),
+        )
+        return marks
