@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attrs import frozen
+from requirement import Requirement
 from saving.distributed_checkpoint import DcpProcess, DcpSync, DcpThread
 from saving.ours import Ours, OursAnew
-from saving.requirement import Requirement
 from saving.rounds import INTO_NETWORK, MEMCPY, RAW_READ, RAW_READ_TOUCHED, RAW_WRITE
 from saving.single_files import Safetensors, TorchSave
 from saving.times import Times

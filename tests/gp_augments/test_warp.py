@@ -69,3 +69,20 @@ def test_positions_outside_take_the_border() -> None:
             source, positions, step=1, start=(0, 0), shape=(1, 2), interpolate=interpolate
         )
         assert warped.tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("num_channels", [1, 3])
+def test_bytes_are_interpolated_like_any_other_type(num_channels: int) -> None:
+    """Bit for bit, in a kernel of their own, at the border and outside of it too; 0..255 is 0..1."""
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, 256, (num_channels, 9, 10, 11), np.uint8)
+    positions = rng.uniform(-1, 11, (3, 4, 4, 4))
+
+    def warped(values: np.ndarray) -> np.ndarray:
+        return warp(values, positions, step=3, start=(1, 0, 2), shape=(8, 9, 7), interpolate=True)
+
+    assert warped(source).min() >= 0 and warped(source).max() <= 1
+    wide = warped(source.astype(np.uint16)) * np.float32(65535) / np.float32(255)
+    assert np.abs(warped(source) - wide).max() < 1e-6
+    as_floats = warped(source.astype(np.float32)) * np.float32(1 / 255)
+    assert np.array_equal(warped(source), as_floats)

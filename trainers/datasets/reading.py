@@ -9,6 +9,8 @@ import tensorstore as ts
 from attrs import frozen
 
 _RETRIES = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "8s"}
+_FILES_PER_CORE = 2
+"""Read at a time: more of them take the processor from those who decode what has come."""
 _STALL_S = 30
 """A server that sends nothing for so long is asked again."""
 
@@ -30,10 +32,12 @@ class Reading:
 def _context(cache_bytes: int) -> ts.Context:
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(_STALL_S))
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
+    num_cores = len(os.sched_getaffinity(0))
     return ts.Context(
         {
             "cache_pool": {"total_bytes_limit": cache_bytes},
-            "data_copy_concurrency": {"limit": len(os.sched_getaffinity(0))},
+            "data_copy_concurrency": {"limit": num_cores},
+            "file_io_concurrency": {"limit": _FILES_PER_CORE * num_cores},
             "http_request_retries": _RETRIES,
             "s3_request_retries": _RETRIES,
             "gcs_request_retries": _RETRIES,

@@ -45,6 +45,7 @@ class StoredVoxels:
             [lambda seconds: self._open(reading.context).result(timeout=seconds)] * 2,
             "its metadata",
         )
+        self._arranged = self._arrange(self._store)
         self.begin_read(tuple(slice(length // 2, length // 2 + 1) for length in self._shape))()
         if info.absent_chunks == "fill":
             self._refuse_if_empty()
@@ -56,12 +57,12 @@ class StoredVoxels:
             DataError: The volume was replaced; or, while waiting, a chunk cannot be read.
         """
         self._watch.check()
-        reading = self._part(self._store, index).read()
+        reading = self._arranged[(Ellipsis, *index)].read()  # type: ignore[index]
 
         def read_again(seconds: float) -> Any:
             # what a cache remembers of a chunk that could not be read may be wrong by now
             store = self._open(Reading().context).result(timeout=seconds)
-            return self._part(store, index).read().result(timeout=seconds)
+            return self._arrange(store)[(Ellipsis, *index)].read().result(timeout=seconds)
 
         attempts = [lambda seconds: reading.result(timeout=seconds), read_again, read_again]
         return lambda: self._first_result(attempts, _voxels(index))
@@ -83,13 +84,12 @@ class StoredVoxels:
             spec["scale_index"] = info.scale_index
         return ts.open(spec, open=True, read=True, context=context)
 
-    def _part(self, store: ts.TensorStore, index: tuple[slice, ...]) -> ts.TensorStore:
+    def _arrange(self, store: ts.TensorStore) -> ts.TensorStore:
         kept = [axis for axis in self._info.stored_axes if axis in self._axes]
         others = tuple(slice(None) if axis in kept else 0 for axis in self._info.stored_axes)
-        arranged = store[ts.d[:].translate_to[0]][others].transpose(
+        return store[ts.d[:].translate_to[0]][others].transpose(
             [kept.index(axis) for axis in self._axes]
         )
-        return arranged[(Ellipsis, *index)]  # type: ignore[index]  # slices are fine
 
     def _refuse_if_empty(self) -> None:
         found = self._first_result(

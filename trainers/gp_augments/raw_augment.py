@@ -18,6 +18,8 @@ Raw = npt.NDArray[np.float32]
 class RawAugment(PureNode, gp.BatchFilter):  # type: ignore[misc]
     """Replaces raw by `change(raw, rng)`, where the generator belongs to the request.
 
+    `change` may work in place.
+
     Args:
         within_0_1: Whether `change` is right only for values within 0..1.
     """

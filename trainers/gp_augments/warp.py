@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -39,11 +40,23 @@ def warp(
     begin = np.array((0,) * len(flat) + start)
     dtype = np.float32 if interpolate else source.dtype
     result = np.empty((len(volumes), *flat, *shape), dtype)
-    if interpolate:
-        _warp_linear(volumes, grid, step, begin, np.float32(unit_factor(source.dtype)), result)
-    else:
+    factor = np.float32(unit_factor(source.dtype))
+    if not interpolate:
         _warp_nearest(volumes, grid, step, begin, result)
+    elif source.dtype == np.uint8 and min(volumes.shape[1:]) > 1:
+        _warp_bytes(volumes, _pairs(volumes), grid, step, begin, factor, result)
+    else:
+        _warp_linear(volumes, grid, step, begin, factor, result)
     return result.reshape(*source.shape[:-num_axes], *shape)
+
+
+def _pairs(volumes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+    """Each voxel together with the next one in memory, `[channel, voxel]`: a quarter faster."""
+    num_channels, *shape = volumes.shape
+    size = math.prod(shape)
+    return np.ndarray(
+        (num_channels, size - 1), np.dtype("<u2"), buffer=volumes.data, strides=(size, 1)
+    )
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -115,9 +128,9 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
     place = np.empty(num_x, np.int32)
     # the first of two neighbors; along an axis of one voxel both are the same
     last_i, last_j, last_k = max(depth - 2, 0), max(height - 2, 0), max(width - 2, 0)
-    to_i = np.int32(height * width if depth > 1 else 0)
-    to_j = np.int32(width if height > 1 else 0)
-    to_k = np.int32(1 if width > 1 else 0)
+    to_i = np.uint32(height * width if depth > 1 else 0)
+    to_j = np.uint32(width if height > 1 else 0)
+    to_k = np.uint32(1 if width > 1 else 0)
     flat = source.reshape(num_channels, -1)
     for z in range(result.shape[1]):
         for y in range(result.shape[2]):
@@ -144,6 +157,53 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
                     b += (np.float32(values[at + to_j + to_k]) - b) * w[x]
                     c += (np.float32(values[at + to_i + to_k]) - c) * w[x]
                     d += (np.float32(values[at + to_i + to_j + to_k]) - d) * w[x]
+                    a += (b - a) * v[x]
+                    c += (d - c) * v[x]
+                    target[x] = (a + (c - a) * u[x]) * factor
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _warp_bytes(source, pairs, positions, step, start, factor, result):  # type: ignore[no-untyped-def]
+    """As `_warp_linear`, bit for bit, with two voxels at a time and more than one on each axis."""
+    num_channels, depth, height, width = source.shape
+    num_x = result.shape[3]
+    cells, parts = _cells_of_row(step, start[2], num_x)
+    lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
+    nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
+    u, v, w = row
+    place = np.empty(num_x, np.int32)
+    last_i, last_j, last_k = np.int32(depth - 2), np.int32(height - 2), np.int32(width - 2)
+    to_i, to_j = np.uint32(height * width), np.uint32(width)
+    p, q, r, s = np.empty((4, num_x), np.uint16)
+    first, second = np.uint16(255), np.uint16(8)
+    for z in range(result.shape[1]):
+        for y in range(result.shape[2]):
+            _positions_of_row(
+                positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
+            )
+            for x in range(num_x):
+                i = min(np.int32(u[x]), last_i)
+                j = min(np.int32(v[x]), last_j)
+                k = min(np.int32(w[x]), last_k)
+                u[x] -= np.float32(i)
+                v[x] -= np.float32(j)
+                w[x] -= np.float32(k)
+                place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+            for channel in range(num_channels):
+                values, target = pairs[channel], result[channel, z, y]
+                for x in range(num_x):
+                    at = np.uint32(place[x])
+                    p[x], q[x] = values[at], values[at + to_j]
+                    r[x], s[x] = values[at + to_i], values[at + to_i + to_j]
+                for x in range(num_x):
+                    a = np.float32(p[x] & first)
+                    b = np.float32(q[x] & first)
+                    c = np.float32(r[x] & first)
+                    d = np.float32(s[x] & first)
+                    a += (np.float32(p[x] >> second) - a) * w[x]
+                    b += (np.float32(q[x] >> second) - b) * w[x]
+                    c += (np.float32(r[x] >> second) - c) * w[x]
+                    d += (np.float32(s[x] >> second) - d) * w[x]
                     a += (b - a) * v[x]
                     c += (d - c) * v[x]
                     target[x] = (a + (c - a) * u[x]) * factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
+from trainers.stream.freed_memory import keep_freed_memory
 from trainers.stream.queue_figures import QueueFigures
 from trainers.stream.sample import Sample
 
@@ -18,6 +20,9 @@ _AHEAD_PER_MAKER = 2
 """One that it works on, and one that waits to be asked for."""
 _PATIENCE_S = 5.0
 """A thread that waits for a disk or a server for longer is left behind; it ends by itself."""
+
+_SWITCH_INTERVAL_S = 0.0005
+"""Otherwise a thread that comes out of a kernel may wait ten times as long for one in Python."""
 
 _Job = tuple[int, int]
 """Iteration and index."""
@@ -66,6 +71,9 @@ class SampleQueue:
         self._figures = QueueFigures()
 
     def __enter__(self) -> Self:
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        keep_freed_memory()
         for thread in self._threads:
             thread.start()
         return self
@@ -82,6 +90,7 @@ class SampleQueue:
         deadline = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        sys.setswitchinterval(self._switch_interval_s)
 
     def sample(self, iteration: int, index: int) -> Sample:
         """The next sample; ask for all of them, in order.

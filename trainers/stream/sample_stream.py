@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from types import TracebackType
 from typing import Self
 
+from trainers.quick_imports import quick_imports
 from trainers.stream.origins import Origins
 from trainers.stream.queue_figures import QueueFigures
 from trainers.stream.sample import Sample
@@ -109,7 +110,8 @@ class SampleStream:
 
 @contextmanager
 def _sample_maker(spec: StreamSpec, origins: Origins) -> Iterator[Maker]:
-    from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
+    with quick_imports():
+        from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
 
     with SampleMaker(spec, origins) as maker:
         yield maker
