@@ -9,6 +9,7 @@ from attrs.validators import ge, gt, in_, le, lt, optional
 
 from trainers.datasets.reading_config import ReadingConfig
 from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.contrast_config import ContrastAugmentConfig
 from trainers.gp_augments.gamma_config import GammaAugmentConfig
 from trainers.gp_augments.intensity_config import IntensityAugmentConfig
 from trainers.gp_augments.intensity_scale_shift_config import IntensityScaleShiftAugmentConfig
@@ -135,7 +136,7 @@ class GunpowderTrainerConfig(TrainerConfig):
 
 
 def _needs_0_to_1(augment: AugmentConfig) -> bool:
-    if isinstance(augment, IntensityAugmentConfig | NoiseAugmentConfig):
+    if isinstance(augment, IntensityAugmentConfig | ContrastAugmentConfig | NoiseAugmentConfig):
         return augment.clip
     return isinstance(augment, GammaAugmentConfig)
 

@@ -47,7 +47,8 @@ def stock_request(volume: Volume) -> gp.BatchRequest:
 
 def array_sources(volume: Volume) -> gp.Pipeline:
     """Raw, labels and mask, and nothing else."""
-    return tuple(_source(volume, key) for key in (RAW, LABELS, MASK)) + gp.MergeProvider()
+    sources = tuple(_source(volume, key) for key in (RAW, LABELS, MASK))
+    return sources + gp.MergeProvider()
 
 
 def _source(volume: Volume, key: gp.ArrayKey) -> gp.ArraySource:

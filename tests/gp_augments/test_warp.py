@@ -73,7 +73,7 @@ def test_positions_outside_take_the_border() -> None:
 
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_bytes_are_interpolated_like_any_other_type(num_channels: int) -> None:
-    """Bit for bit, in a kernel of their own, at the border and outside of it too; 0..255 is 0..1."""
+    """Bit for bit, at the border and outside of it too; 0..255 becomes 0..1."""
     rng = np.random.default_rng(0)
     source = rng.integers(0, 256, (num_channels, 9, 10, 11), np.uint8)
     positions = rng.uniform(-1, 11, (3, 4, 4, 4))

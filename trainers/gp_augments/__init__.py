@@ -1,7 +1,11 @@
 """Augments: how samples are changed at random."""
 
 from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.blur_config import BlurAugmentConfig
+from trainers.gp_augments.contrast_config import ContrastAugmentConfig
 from trainers.gp_augments.custom_config import CustomAugmentConfig
+from trainers.gp_augments.cutout_config import CutoutAugmentConfig
+from trainers.gp_augments.defects_config import DefectsAugmentConfig
 from trainers.gp_augments.elastic_config import ElasticAugmentConfig
 from trainers.gp_augments.gamma_config import GammaAugmentConfig
 from trainers.gp_augments.intensity_config import IntensityAugmentConfig
@@ -11,7 +15,11 @@ from trainers.gp_augments.simple_config import SimpleAugmentConfig
 
 __all__ = [
     "AugmentConfig",
+    "BlurAugmentConfig",
+    "ContrastAugmentConfig",
     "CustomAugmentConfig",
+    "CutoutAugmentConfig",
+    "DefectsAugmentConfig",
     "ElasticAugmentConfig",
     "GammaAugmentConfig",
     "IntensityAugmentConfig",

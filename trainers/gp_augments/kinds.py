@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.blur_config import BlurAugmentConfig
+from trainers.gp_augments.contrast_config import ContrastAugmentConfig
 from trainers.gp_augments.custom_config import CustomAugmentConfig
+from trainers.gp_augments.cutout_config import CutoutAugmentConfig
+from trainers.gp_augments.defects_config import DefectsAugmentConfig
 from trainers.gp_augments.elastic_config import ElasticAugmentConfig
 from trainers.gp_augments.gamma_config import GammaAugmentConfig
 from trainers.gp_augments.intensity_config import IntensityAugmentConfig
@@ -17,6 +21,10 @@ AUGMENTS: dict[str, type[AugmentConfig]] = {
     "intensity": IntensityAugmentConfig,
     "intensity_scale_shift": IntensityScaleShiftAugmentConfig,
     "gamma": GammaAugmentConfig,
+    "contrast": ContrastAugmentConfig,
     "noise": NoiseAugmentConfig,
+    "blur": BlurAugmentConfig,
+    "defects": DefectsAugmentConfig,
+    "cutout": CutoutAugmentConfig,
     "custom": CustomAugmentConfig,
 }

@@ -12,7 +12,7 @@ _LARGEST_BYTES = 32 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Ask libc for it, where that is glibc: a twentieth of the time goes into clearing new pages."""
+    """Ask glibc for it: a twentieth of the time goes into clearing new pages."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
