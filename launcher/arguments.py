@@ -40,6 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_logs(commands)
     _add_explain(commands)
     _add_checkpoints(commands)
+    _add_profile(commands)
     _add_cancel(commands)
     _add_clusters(commands)
     for command in commands.choices.values():
@@ -48,7 +49,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.command == "logs" and arguments.follow and arguments.json:
         parser.error("--json gives a log as it is; leave out --json or --follow")
     if rest:
-        if arguments.command != "submit" or any(each.startswith("-") for each in rest):
+        if arguments.command not in ("submit", "profile") or any(
+            each.startswith("-") for each in rest
+        ):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.overrides += rest  # argparse takes no more positionals after an option
     return arguments
@@ -61,13 +64,7 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Start the runs of an experiment. The same command again carries on those that "
         "are not finished, and leaves the others alone.",
     )
-    submit.add_argument("file", type=Path, metavar="FILE", help="the experiment, YAML")
-    submit.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="replace a value of the file, such as trainer.batch_size=4",
-    )
+    _add_file(submit)
     submit.add_argument(
         "--cluster", required=True, metavar="NAME", help="see `launch clusters`; or a .yaml file"
     )
@@ -78,6 +75,16 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_ways(submit)
     submit.add_argument(
         "--allow-invalid", action="store_true", help="submit runs whose verify() says no"
+    )
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE", help="the experiment, YAML")
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="replace a value of the file, such as trainer.batch_size=4",
     )
 
 
@@ -228,6 +235,18 @@ def _add_checkpoints(commands: argparse._SubParsersAction[argparse.ArgumentParse
         action="store_true",
         help="read every byte; otherwise the manifest, and the sizes of the files",
     )
+
+
+def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    profile = commands.add_parser(
+        "profile",
+        help="train some iterations here, and tell where their time goes",
+        description="Train the first run of an experiment for some iterations, in a process on "
+        "this machine and a folder that is thrown away. Tells where the time goes, and which "
+        "setting would help.",
+    )
+    _add_file(profile)
+    profile.add_argument("--iterations", type=_count, default=20, metavar="N", help="[%(default)s]")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "logs": _logs,
         "explain": _explain,
         "checkpoints": _checkpoints,
+        "profile": _profile,
         "cancel": _cancel,
         "clusters": _clusters,
     }
@@ -251,6 +252,17 @@ def _checkpoints(arguments: Namespace) -> int:
     _tell(arguments, data, checkpoints_text(found, metric=metric, verified=verify, now=now))
     is_any_invalid = any(each.state == "not valid" for each in found)
     return exit_codes.NOT_VALID if is_any_invalid else exit_codes.OK
+
+
+def _profile(arguments: Namespace) -> int:
+    from launcher.experiment.experiment import read_experiment
+    from launcher.looking.stream_profile import profile, profile_text
+
+    run = read_experiment(arguments.file, arguments.overrides).runs[0]
+    print(f"run {run.name}: {arguments.iterations} iterations", file=sys.stderr, flush=True)
+    found = profile(run, arguments.iterations)
+    print(file=sys.stderr)
+    return _tell(arguments, found, profile_text(found))
 
 
 def _cancel(arguments: Namespace) -> int:

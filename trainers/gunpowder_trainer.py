@@ -59,6 +59,11 @@ class GunpowderTrainer(Trainer):
         self._snapshots: SnapshotWriter | None = None
 
     @property
+    def stream_spec(self) -> StreamSpec:
+        """What decides about its samples, once `build_batch_provider` is done."""
+        return self._spec
+
+    @property
     def num_data_fetchers(self) -> int:
         return self._config.num_data_fetchers
 
@@ -162,6 +167,7 @@ class GunpowderTrainer(Trainer):
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
+            queue = self._stream.take_figures() if self._stream else None
             if result.first_sample:
                 self._take_snapshot(iteration, samples[0], batch, model, result.first_sample)
             yield TrainingIterationStats(
@@ -169,6 +175,8 @@ class GunpowderTrainer(Trainer):
                 loss=result.loss,
                 time=ended - arrived,
                 data_wait=arrived - asked,
+                data_queue_depth=queue.mean_depth if queue else None,
+                data_hit_rate=queue.hit_rate if queue else None,
                 learning_rate=learning_rate,
             )
 

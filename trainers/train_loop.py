@@ -63,10 +63,15 @@ def train(
 
 
 def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:
+    queue = {
+        "data_queue_depth": stats.data_queue_depth,
+        "data_hit_rate": stats.data_hit_rate,
+    }
     return {
         "loss": stats.loss,
         "learning_rate": stats.learning_rate,
         "step_time_s": stats.time,
         "data_wait_s": stats.data_wait,
         "samples_per_second": batch_size / (stats.time + stats.data_wait),
+        **{name: value for name, value in queue.items() if value is not None},
     }

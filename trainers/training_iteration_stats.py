@@ -20,5 +20,11 @@ class TrainingIterationStats:
     data_wait: float = 0.0
     """Seconds that the trainer waited for the batch."""
 
+    data_queue_depth: float | None = None
+    """Samples that were ready when one was asked for, on average; None: none are made ahead."""
+
+    data_hit_rate: float | None = None
+    """Part of the samples that were ready when they were asked for."""
+
     learning_rate: float
     """As used in this iteration."""

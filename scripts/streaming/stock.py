@@ -16,11 +16,12 @@ def stock_pipeline(volume: Volume, num_workers: int) -> gp.Pipeline:
     """As a DaCapo-like trainer sets it up; with PreCache if there are workers."""
     raw, labels, mask = (_source(volume, key) for key in (RAW, LABELS, MASK))
     margin = gp.Coordinate(volume.output_shape) + 16
-    pipeline = (
+    padded = (
         raw + gp.Normalize(RAW) + gp.Pad(RAW, None),
         labels + gp.Pad(LABELS, margin),
         mask + gp.Pad(MASK, margin),
-    ) + gp.MergeProvider()
+    )
+    pipeline = padded + gp.MergeProvider()
     pipeline += gp.RandomLocation() + gp.Reject(MASK, 0.5) + gp.SimpleAugment()
     pipeline += gp.ElasticAugment(
         control_point_spacing=(ELASTIC_SPACING,) * 3,

@@ -62,7 +62,8 @@ class StoredVoxels:
         def read_again(seconds: float) -> Any:
             # what a cache remembers of a chunk that could not be read may be wrong by now
             store = self._open(Reading().context).result(timeout=seconds)
-            return self._arrange(store)[(Ellipsis, *index)].read().result(timeout=seconds)
+            part = self._arrange(store)[(Ellipsis, *index)]  # type: ignore[index]
+            return part.read().result(timeout=seconds)
 
         attempts = [lambda seconds: reading.result(timeout=seconds), read_again, read_again]
         return lambda: self._first_result(attempts, _voxels(index))

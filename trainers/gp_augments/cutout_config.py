@@ -50,7 +50,7 @@ class CutoutAugmentConfig(AugmentConfig):
                 f"{len(shape)} axes; give one per axis"
             )
         mean = raw.mean()
-        number = rng.integers(self.max_boxes, endpoint=True)
+        number = int(rng.integers(self.max_boxes, endpoint=True))
         if rng.random() >= self.probability:
             number = 0
         for _ in range(number):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 from attrs.validators import ge, le
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_PROBABILITY = [ge(0), le(1)]
+_PROBABILITY: Any = [ge(0), le(1)]
 
 
 @frozen(kw_only=True)

@@ -24,15 +24,16 @@ def balanced_weight(
     Everything is `[B, K, *block]`. Each channel is balanced by itself, over the whole batch;
     unknown voxels weigh 0. If one kind is absent, the other still weighs half.
     """
-    other_axes = (0, *range(2, positive.ndim))
-
-    def count(voxels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        sums: npt.NDArray[np.int64] = voxels.sum(axis=other_axes, keepdims=True)
-        return sums
-
-    num_known, num_positive = total(np.stack([count(known), count(known & positive)]))
+    num_known, num_positive = total(np.stack([_count(known), _count(known & positive)]))
     half = num_known / 2
-    positive_weight = half / np.maximum(num_positive, 1)
-    negative_weight = half / np.maximum(num_known - num_positive, 1)
-    weight: npt.NDArray[np.float64] = np.where(positive, positive_weight, negative_weight) * known
-    return weight.astype(np.float32)
+    positive_weight = (half / np.maximum(num_positive, 1)).astype(np.float32)
+    negative_weight = (half / np.maximum(num_known - num_positive, 1)).astype(np.float32)
+    weight: npt.NDArray[np.float32] = np.where(positive, positive_weight, negative_weight)
+    weight *= known
+    return weight
+
+
+def _count(voxels: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """How many are true in each channel, `[1, K, 1, …]`."""
+    counts = [np.count_nonzero(voxels[:, channel]) for channel in range(voxels.shape[1])]
+    return np.reshape(counts, (1, -1, *(1,) * (voxels.ndim - 2)))

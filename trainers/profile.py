@@ -1,0 +1,129 @@
+"""Where the time of a run's iterations goes: `python -m trainers.profile CONFIG [--iterations N]`.
+
+CONFIG is that of a run, as YAML. It is trained from its first iteration on, in a folder that is
+thrown away. What is found is printed as JSON, on the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.config_io import read_run_config
+from trainers.determinism import be_deterministic
+from trainers.errors import ConfigError
+from trainers.gunpowder_trainer import GunpowderTrainer
+from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+from trainers.process_group import ALONE
+from trainers.run_config import RunConfig
+from trainers.run_folder import RunFolder
+from trainers.run_parts import RunParts, build_parts
+from trainers.stream.node_times import NodeTimes
+from trainers.stream.sample_maker import SampleMaker
+from trainers.temporaries import unfenced
+from trainers.training_iteration_stats import TrainingIterationStats
+from trainers.without_compiler import spare_compiler
+
+_WARM_UP = 3
+"""Iterations, and samples, that are left out."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--iterations", type=int, default=20)
+    options = parser.parse_args()
+    config = read_run_config(options.config)
+    if not isinstance(config.trainer, GunpowderTrainerConfig):
+        raise ConfigError("only trainers of the kind gunpowder have a data stream to look at")
+    with _parts(config) as (parts, device):
+        stats = _train(parts, device, options.iterations)
+        nodes, sample_s = _make_samples(parts.trainer, options.iterations)
+    found = {
+        "device": str(device),
+        "cores": len(os.sched_getaffinity(0)),
+        "num_workers": config.trainer.num_data_workers(1),
+        "batch_size": config.trainer.batch_size,
+        "step_s": statistics.median(each.time for each in stats),
+        "data_wait_s": statistics.mean(each.data_wait for each in stats),
+        "iteration_s": statistics.mean(each.time + each.data_wait for each in stats),
+        "data_hit_rate": _mean([each.data_hit_rate for each in stats]),
+        "data_queue_depth": _mean([each.data_queue_depth for each in stats]),
+        "sample_s": sample_s,
+        "nodes_s": nodes,
+    }
+    sys.stdout.write(f"{json.dumps(found)}\n")
+    return 0
+
+
+@contextmanager
+def _parts(config: RunConfig) -> Iterator[tuple[RunParts, torch.device]]:
+    be_deterministic(config.deterministic, max(1, config.resources.cpus))
+    spare_compiler()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    assert isinstance(config.trainer, GunpowderTrainerConfig)
+    with (
+        config.trainer.worker_reserve(1) as reserve,
+        tempfile.TemporaryDirectory(prefix="launch-profile-") as folder,
+    ):
+        run = RunFolder(Path(folder))
+        yield (
+            build_parts(config, run, ALONE, device, reserve, unfenced, is_restored=False),
+            device,
+        )
+
+
+def _train(
+    parts: RunParts, device: torch.device, num_iterations: int
+) -> list[TrainingIterationStats]:
+    stats = []
+    with parts.trainer as trainer:
+        for each in trainer.iterate(
+            _WARM_UP + num_iterations, parts.model, parts.optimizer, device
+        ):
+            stats.append(each)
+            _say(f"iteration {len(stats)} of {_WARM_UP + num_iterations}")
+    return stats[_WARM_UP:]
+
+
+def _make_samples(trainer: Any, num_samples: int) -> tuple[dict[str, float], float]:
+    """Seconds for each node of a sample, made by one thread, and for all of it."""
+    assert isinstance(trainer, GunpowderTrainer)
+    times = NodeTimes()
+    with SampleMaker(trainer.stream_spec) as maker:
+        for number in range(_WARM_UP):
+            maker.sample(number, 0)
+        begun = time.perf_counter()
+        with times.measuring():
+            for number in range(_WARM_UP, _WARM_UP + num_samples):
+                maker.sample(number, 0)
+                _say(f"sample {number + 1 - _WARM_UP} of {num_samples}")
+        sample_s = (time.perf_counter() - begun) / num_samples
+    nodes = {name: seconds / num_samples for name, seconds in times.seconds.items()}
+    nodes["targets and the rest"] = max(sample_s - sum(nodes.values()), 0.0)
+    return nodes, sample_s
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return statistics.mean(known) if known else None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"\r{text:40}")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
