@@ -47,7 +47,11 @@ EXAMPLES = {
         {"kind": "intensity", "scale": [0.9, 1.1], "shift": [-0.1, 0.1]},
         {"kind": "intensity_scale_shift", "scale": 2, "shift": -1},
         {"kind": "gamma", "gamma_range": [0.5, 2]},
+        {"kind": "contrast", "scale": [0.5, 1.5], "shift": [0, 0.1], "clip": False},
         {"kind": "noise", "mode": "s&p", "amount": 0.05},
+        {"kind": "blur", "sigma": [0, 1.5], "in_sections": True},
+        {"kind": "defects", "missing": 0.05, "shifted": 0.1, "max_shift": 3},
+        {"kind": "cutout", "max_boxes": 3, "size": [4, 8, 8], "probability": 0.5},
         {
             "kind": "custom",
             "import_path": "mine.augments:Blur",

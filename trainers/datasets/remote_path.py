@@ -70,7 +70,9 @@ class RemotePath:
                 "endpoint": os.environ.get("AWS_ENDPOINT_URL"),
                 "aws_region": os.environ.get("AWS_REGION"),
             }
-            given = {key: value for key, value in settings.items() if value}
+            given: dict[str, Any] = {key: value for key, value in settings.items() if value}
+            if "AWS_ACCESS_KEY_ID" in os.environ:  # else files are looked for, and missed aloud
+                given["aws_credentials"] = {"type": "environment"}
             return {"driver": "s3", "bucket": parts.netloc, "path": path, **given}
         if parts.scheme == "gs":
             return {"driver": "gcs", "bucket": parts.netloc, "path": path}

@@ -30,7 +30,7 @@ class KeptBlocks:
         if self._path is None or not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return CoveredBlocks(
                     shape=tuple(file["shape"].tolist()),
                     row_ends=file["row_ends"],
