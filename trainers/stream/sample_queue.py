@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from trainers.stream.freed_memory import keep_freed_memory
+from trainers.stream.one_heap import use_one_heap
 from trainers.stream.queue_figures import QueueFigures
 from trainers.stream.sample import Sample
 
@@ -73,7 +73,7 @@ class SampleQueue:
     def __enter__(self) -> Self:
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        keep_freed_memory()
+        use_one_heap()
         for thread in self._threads:
             thread.start()
         return self
