@@ -22,7 +22,7 @@ import torch
 
 from trainers.config_io import read_run_config
 from trainers.determinism import be_deterministic
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, TrainerError
 from trainers.gunpowder_trainer import GunpowderTrainer
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.process_group import ALONE
@@ -44,13 +44,27 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--iterations", type=int, default=20)
     options = parser.parse_args()
-    config = read_run_config(options.config)
+    try:
+        found = profile(read_run_config(options.config), options.iterations)
+    except TrainerError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(f"{json.dumps(found)}\n")
+    return 0
+
+
+def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
+    """Seconds of the parts of an iteration and of a sample, and what they belong to.
+
+    Raises:
+        TrainerError: The run cannot be trained.
+    """
     if not isinstance(config.trainer, GunpowderTrainerConfig):
         raise ConfigError("only trainers of the kind gunpowder have a data stream to look at")
     with _parts(config) as (parts, device):
-        stats = _train(parts, device, options.iterations)
-        nodes, sample_s = _make_samples(parts.trainer, options.iterations)
-    found = {
+        stats = _train(parts, device, num_iterations)
+        nodes, sample_s = _make_samples(parts.trainer, num_iterations)
+    return {
         "device": str(device),
         "cores": len(os.sched_getaffinity(0)),
         "num_workers": config.trainer.num_data_workers(1),
@@ -63,8 +77,6 @@ def main() -> int:
         "sample_s": sample_s,
         "nodes_s": nodes,
     }
-    sys.stdout.write(f"{json.dumps(found)}\n")
-    return 0
 
 
 @contextmanager

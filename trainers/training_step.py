@@ -13,6 +13,7 @@ from attrs import frozen
 from trainers.accumulation.fixed_tree import FixedTree
 from trainers.accumulation.running_sum import RunningSum
 from trainers.averaged_weights import AveragedWeights
+from trainers.device_feed import DeviceFeed
 
 if TYPE_CHECKING:
     from trainers.accumulation.accumulation import Accumulation
@@ -77,6 +78,7 @@ class TrainingStep:
         self._group = group
         self._seed = seed
         self._device = next(model.parameters()).device
+        self._feed = DeviceFeed(self._device)
         self._scaler = self._new_scaler()
         self._averaged = AveragedWeights(model, config.ema_decay)
         self._model: Model
@@ -86,6 +88,7 @@ class TrainingStep:
         """Get ready for steps of the network as it is now, on its device; all ranks call it."""
         self._model = model
         self._device = device
+        self._feed = DeviceFeed(device)
         scale = self._scaler.state_dict()
         self._scaler = self._new_scaler()
         self._scaler.load_state_dict(scale)
@@ -122,7 +125,7 @@ class TrainingStep:
                 logits.retain_grad()
                 shown.append(logits)
             loss = factor * self._loss.compute(
-                logits, self._on_device(micro_batch.target), self._on_device(micro_batch.weight)
+                logits, self._feed.bring(micro_batch.target), self._feed.bring(micro_batch.weight)
             )
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return loss.detach()
@@ -160,17 +163,13 @@ class TrainingStep:
     def _forward(self, network: torch.nn.Module, raw: npt.NDArray[Any]) -> torch.Tensor:
         low = _LOW_PRECISION.get(self._config.precision)
         with torch.autocast(self._device.type, low, enabled=low is not None):
-            logits: torch.Tensor = network(_in_unit_range(self._on_device(raw)))
+            logits: torch.Tensor = network(_in_unit_range(self._feed.bring(raw)))
         return logits.float()
 
     def _look_at(self, logits: torch.Tensor) -> FirstSample:
         assert logits.grad is not None
         scale = self._scaler.get_scale() * self._accumulation.gradient_divisor
         return FirstSample(logits[0].detach(), logits.grad[0] / scale)
-
-    def _on_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
-        """In memory of torch's own, which is always aligned alike."""
-        return torch.from_numpy(array).to(self._device, copy=True)
 
     def _update(self, optimizer: torch.optim.Optimizer, iteration: int) -> None:
         self._scaler.unscale_(optimizer)

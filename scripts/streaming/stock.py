@@ -15,7 +15,7 @@ AFFINITIES, AFFINITIES_MASK = gp.ArrayKey("AFFINITIES"), gp.ArrayKey("AFFINITIES
 def stock_pipeline(volume: Volume, num_workers: int) -> gp.Pipeline:
     """As a DaCapo-like trainer sets it up; with PreCache if there are workers."""
     raw, labels, mask = (_source(volume, key) for key in (RAW, LABELS, MASK))
-    margin = gp.Coordinate(volume.output_shape) + 16
+    margin = gp.Coordinate(volume.output_shape)  # Pad fails where nothing of a request is inside
     padded = (
         raw + gp.Normalize(RAW) + gp.Pad(RAW, None),
         labels + gp.Pad(LABELS, margin),

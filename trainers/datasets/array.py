@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from trainers.datasets.reading import Reading
 from trainers.datasets.stored_array import SPATIAL_AXES
 from trainers.datasets.stored_voxels import StoredVoxels
 
+_OWN_TO_A_PROCESS = ("_opening", "_voxels")
+
 
 class Array:
     """A stored array with a place in the world of a dataset.
 
-    It is opened at the first read. A pickled copy opens it anew.
+    It is opened at the first read; threads may share it. A pickled copy opens it anew.
     """
 
     reading = Reading()
@@ -29,6 +31,8 @@ class Array:
         self.info = info
         self.voxel_size = voxel_size
         self.roi = Roi(offset, voxel_size * Coordinate(info.shape))
+        self._opening = threading.Lock()
+        self._voxels: StoredVoxels | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -60,7 +64,7 @@ class Array:
         if not self.roi.contains(roi):
             raise ValueError(f"{self.info.path}: {roi} is not inside of {self.roi}")
         begin, shape = self._in_voxels(roi.begin - self.roi.begin), self._in_voxels(roi.shape)
-        return self._voxels.begin_read(Roi(begin, shape).to_slices())
+        return self._open().begin_read(Roi(begin, shape).to_slices())
 
     def _in_voxels(self, world: Coordinate) -> Coordinate:
         if any(world % self.voxel_size):
@@ -69,9 +73,15 @@ class Array:
             )
         return world // self.voxel_size
 
-    @cached_property
-    def _voxels(self) -> StoredVoxels:
-        return StoredVoxels(self.info, self.axes, self.reading)
+    def _open(self) -> StoredVoxels:
+        with self._opening:
+            if self._voxels is None:
+                self._voxels = StoredVoxels(self.info, self.axes, self.reading)
+            return self._voxels
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_voxels"}
+        return {key: self.__dict__[key] for key in self.__dict__ if key not in _OWN_TO_A_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._opening, self._voxels = threading.Lock(), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
+from attrs import frozen
 
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.reading import Reading
-from trainers.datasets.remote_path import kvstore
+from trainers.datasets.remote_path import RemotePath, VolumePath
 from trainers.errors import DataError
 
 CHECK_INTERVAL_S = 10.0
+_HEAD_BYTES = 2**20
 
 _METADATA = {
     "zarr": ".zarray",
@@ -26,75 +29,90 @@ _METADATA = {
 }
 
 
+@frozen
+class _Seen:
+    """What a file was when it was last looked at."""
+
+    version: Any
+    """Another one if the file may have changed."""
+    digest: bytes
+    """Of its beginning."""
+
+
 class ReplacementWatch:
     """Looks now and then at the metadata of an array and, on a file system, at one of its chunks.
 
-    Reads do not wait for it. Threads may share one.
+    What it cannot read is left to those who read the voxels. Threads may share one.
     """
 
     def __init__(self, info: ArrayInfo, reading: Reading) -> None:
-        self._info = info
+        self._path = info.path
         self._reading = reading
+        self._names = [_METADATA[info.driver]]
+        if isinstance(info.path, Path) and (chunk := _some_chunk(info.path)):
+            self._names.append(chunk)
+        self._seen: dict[str, _Seen] = {}
         self._lock = threading.Lock()
-        self._known: dict[str, ts.KvStore.ReadResult] = {}
-        self._pending: dict[str, ts.Future[Any]] = {}
         self._next_look = 0.0
 
     def check(self) -> None:
-        """Say so if the array has been seen to be another one.
+        """Look, if it is time for that.
 
         Raises:
-            DataError: It is.
+            DataError: The array is another one.
         """
-        if not self._lock.acquire(blocking=False):
+        if time.monotonic() < self._next_look or not self._lock.acquire(blocking=False):
             return
         try:
-            if time.monotonic() >= self._next_look and all(
-                each.done() for each in self._pending.values()
-            ):
-                self._compare()
-                self._look()
+            for name in self._names:
+                with suppress(OSError, ValueError, TimeoutError):
+                    self._look(name)
+            self._next_look = time.monotonic() + CHECK_INTERVAL_S
         finally:
             self._lock.release()
 
-    def _compare(self) -> None:
-        for key, future in self._pending.items():
-            with suppress(ValueError):  # who reads the voxels will say what is wrong
-                found = future.result()
-                known = self._known.setdefault(key, found)
-                if found.state != "unspecified" and found.value != known.value:
-                    raise DataError(
-                        f"{self._info.path}: {key} is not what it was when the training began: "
-                        "the volume was replaced or written to. Samples would be of another "
-                        "volume from here on; put the old one back, or start a new run"
-                    )
-                if found.state != "unspecified":
-                    self._known[key] = found
-        self._pending = {}
-
-    def _look(self) -> None:
-        if not self._known:
-            self._store = ts.KvStore.open(
-                kvstore(self._info.path), context=self._reading.context
-            ).result(timeout=self._reading.timeout_s)
-            keys = [_METADATA[self._info.driver]]
-            if isinstance(self._info.path, Path) and (chunk := _some_chunk(self._info.path)):
-                keys.append(chunk)
-        else:
-            keys = list(self._known)
-        for key in keys:
-            known = self._known.get(key)
-            self._pending[key] = self._store.read(
-                key, if_not_equal=known.stamp.generation if known else None
+    def _look(self, name: str) -> None:
+        before = self._seen.get(name)
+        now = _look_at(self._path, name, before, self._reading)
+        if before is not None and now.digest != before.digest:
+            raise DataError(
+                f"{self._path}: {name} is not what it was when the training began: the volume was "
+                "replaced or written to. Samples would be of another volume from here on; put the "
+                "old one back, or start a new run"
             )
-        self._next_look = time.monotonic() + CHECK_INTERVAL_S
+        self._seen[name] = now
+
+
+def _look_at(folder: VolumePath, name: str, before: _Seen | None, reading: Reading) -> _Seen:
+    """What a file is now, which is read only if it may have changed."""
+    if isinstance(folder, RemotePath):
+        return _look_at_server(folder, name, before, reading)
+    path = folder / name
+    status = path.stat()
+    version = (status.st_ino, status.st_size, status.st_mtime_ns)
+    if before is not None and before.version == version:
+        return before
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return _Seen(version, hashlib.sha256(head + str(status.st_size).encode()).digest())
+
+
+def _look_at_server(folder: RemotePath, name: str, before: _Seen | None, reading: Reading) -> _Seen:
+    store = ts.KvStore.open(folder.kvstore, context=reading.context).result()
+    known = before.version if before is not None else None
+    found = store.read(name, if_not_equal=known).result(timeout=reading.timeout_s)
+    if before is not None and found.state == "unspecified":
+        return before
+    return _Seen(found.stamp.generation, hashlib.sha256(found.value).digest())
 
 
 def _some_chunk(folder: Path) -> str | None:
     """The name of a file of the array that is no metadata."""
-    for parent, subfolders, files in os.walk(folder):
-        subfolders.sort()
-        for name in sorted(files):
-            if not name.startswith(".") and name not in _METADATA.values():
-                return str((Path(parent) / name).relative_to(folder))
+    with os.scandir(folder) as entries:  # there may be millions: one will do
+        for entry in entries:
+            if entry.is_dir():
+                if (inside := _some_chunk(folder / entry.name)) is not None:
+                    return f"{entry.name}/{inside}"
+            elif not entry.name.startswith(".") and entry.name not in _METADATA.values():
+                return entry.name
     return None

@@ -40,12 +40,12 @@ class StoredVoxels:
         self._info = info
         self._axes = axes
         self._reading = reading
-        self._watch = ReplacementWatch(info, reading)
         self._store: ts.TensorStore = self._first_result(
             [lambda seconds: self._open(reading.context).result(timeout=seconds)] * 2,
             "its metadata",
         )
         self._arranged = self._arrange(self._store)
+        self._watch = ReplacementWatch(info, reading)
         self.begin_read(tuple(slice(length // 2, length // 2 + 1) for length in self._shape))()
         if info.absent_chunks == "fill":
             self._refuse_if_empty()
