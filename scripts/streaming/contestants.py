@@ -60,7 +60,7 @@ def ours_reads(volume: Volume, num_crops: int) -> Rate:
     """Two at a time, as two workers do."""
     dataset = ours.dataset(volume)
     voxel_size = dataset.raw.voxel_size
-    regions = list(itertools.islice(_regions(volume), num_crops + 2))
+    regions = list(itertools.islice(_regions(volume), num_crops + _WARM_UP))
 
     def read(both: Sequence[gp.Roi]) -> None:
         raw, labels = (region * voxel_size for region in both)
@@ -68,11 +68,11 @@ def ours_reads(volume: Volume, num_crops: int) -> Rate:
         for wait in pending:
             wait()
 
-    for each in regions[:2]:
+    for each in regions[:_WARM_UP]:
         read(each)
     with ThreadPoolExecutor(2) as pool:
         begun = time.perf_counter()
-        list(pool.map(read, regions[2:]))
+        list(pool.map(read, regions[_WARM_UP:]))
         return num_crops / (time.perf_counter() - begun)
 
 
