@@ -18,6 +18,9 @@ from trainers.run_folder import RunFolder
 from trainers.run_state import read_state
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fib25.yaml"
+MODULES = Path(__file__).parent / "stream"
+IN_PROCESS = "custom_augments:InProcessConfig"
+"""Has samples made in processes of their own."""
 
 
 class Attempt:
@@ -70,7 +73,8 @@ def make_run(tmp_path):
             "architecture.num_features": 2,
             "trainer.batch_size": 1,
             "trainer.num_data_fetchers": 2,
-            "trainer.augments": [],
+            "trainer.augments": [{"kind": "custom", "import_path": IN_PROCESS}],
+            "python_path": [str(MODULES)],
             "trainer.snapshot_interval": None,
             "checkpoint.every_iterations": 5,
             "metrics.every_iterations": 1,

@@ -7,6 +7,7 @@ import atexit
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -153,6 +154,7 @@ def _set_status(folder: RunFolder, fence: Fence, status: str, reason: str = "") 
 
 if __name__ == "__main__":
     code = main()
+    warnings.simplefilter("ignore")  # numcodecs ends with a function that it calls deprecated
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from trainers.errors import DataError
 from trainers.gp_augments import AugmentConfig
+from trainers.gp_augments.pure_node import PureNode
 
 
 class _Negate(gp.BatchFilter):
@@ -88,3 +89,16 @@ class InProcessConfig(AugmentConfig):
 
     def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
         return _Nothing()
+
+
+class _Pure(PureNode, gp.BatchFilter):
+    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
+        pass
+
+
+@frozen(kw_only=True)
+class PureConfig(AugmentConfig):
+    """Changes nothing, and is fit for threads."""
+
+    def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
+        return _Pure()

@@ -95,9 +95,10 @@ def test_the_samples_are_the_same_for_any_number_of_workers(
     with SampleStream(spec, 0, 0) as stream:
         expected = [contents(stream.next()) for _ in range(6)]
 
+    before = children()
     for num_workers, start_iteration in [(1, 0), (2, 3), (4, 1)]:
         with SampleStream(spec, num_workers, start_iteration) as stream:
-            assert (children() == set()) == (workers_are == "threads")
+            assert (children() == before) == (workers_are == "threads")
             batches = [contents(stream.next()) for _ in range(start_iteration, 6)]
         assert batches == expected[start_iteration:]
 
@@ -281,3 +282,20 @@ def test_what_cannot_be_pickled_is_refused(spec: StreamSpec) -> None:
         SampleStream(attrs.evolve(spec, augments=(LocalConfig(),)), 1, 0),
     ):
         pass
+
+
+@pytest.mark.parametrize(("name", "is_fit"), [("PureConfig", True), ("NegateConfig", False)])
+def test_an_augment_of_the_user_runs_in_threads_if_it_is_fit_for_them(
+    spec: StreamSpec, name: str, is_fit: bool
+) -> None:
+    """That is, if its node is a PureNode; another one is refused."""
+    augment = CustomAugmentConfig(import_path=f"custom_augments:{name}", in_threads=True)
+    before = children()
+
+    with SampleStream(attrs.evolve(spec, augments=(augment,)), 2, 0) as stream:
+        assert children() == before
+        if is_fit:
+            stream.next()
+        else:
+            with pytest.raises(ConfigError, match="makes a _Negate, which is no PureNode"):
+                stream.next()

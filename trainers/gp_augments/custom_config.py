@@ -28,10 +28,12 @@ class CustomAugmentConfig(AugmentConfig):
     import_path: str = field(validator=_names_an_object)
     arguments: dict[str, Any] = field(factory=dict)
     """Handed to the class by name."""
+    in_threads: bool = False
+    """Whether its node is a `PureNode`, so that samples can be made in threads."""
 
     @property
     def makes_pure_node(self) -> bool:  # type: ignore[override]
-        return self.load().makes_pure_node
+        return self.in_threads
 
     def load(self) -> AugmentConfig:
         """The user's own config.

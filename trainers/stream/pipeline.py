@@ -11,6 +11,7 @@ from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError
 from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.gp_augments.elastic_config import ElasticAugmentConfig
+from trainers.gp_augments.pure_node import PureNode
 from trainers.gp_augments.raw_augment import RawAugment
 from trainers.gp_augments.simple_config import SimpleAugmentConfig
 from trainers.gp_augments.spatial_augment import SpatialAugment
@@ -28,7 +29,7 @@ def build_pipeline(
         ConfigError: An augment's node is of no use here.
         DataError: The dataset has no ground truth.
     """
-    nodes = list(_nodes([augment.scaled(dataset.units_per_nm) for augment in augments]))
+    nodes = list(_nodes(augments, dataset.units_per_nm))
     raw_as_stored = all(isinstance(node, SpatialAugment | RawAugment) for node in nodes)
     reader = VolumeReader(dataset, clip_raw=clip_raw, raw_as_stored=raw_as_stored)
     pipeline = gp.Pipeline(TensorStoreSource(reader))
@@ -37,23 +38,29 @@ def build_pipeline(
     return pipeline
 
 
-def _nodes(augments: Sequence[AugmentConfig]) -> Iterator[gp.BatchFilter]:
+def _nodes(augments: Sequence[AugmentConfig], units_per_nm: int) -> Iterator[gp.BatchFilter]:
     remaining = deque(augments)
     while remaining:
         augment = remaining.popleft()
         following = remaining[0] if remaining else None
         if type(augment) is SimpleAugmentConfig and type(following) is ElasticAugmentConfig:
             remaining.popleft()
-            yield SpatialAugment(is_simple=True, elastic=following)
+            yield SpatialAugment(is_simple=True, elastic=following.scaled(units_per_nm))
         else:
-            yield _node(augment)
+            yield _node(augment, units_per_nm)
 
 
-def _node(augment: AugmentConfig) -> gp.BatchFilter:
-    node = augment.node(RAW, GT, MASK)
+def _node(augment: AugmentConfig, units_per_nm: int) -> gp.BatchFilter:
+    node = augment.scaled(units_per_nm).node(RAW, GT, MASK)
     if not isinstance(node, gp.BatchFilter):
         raise ConfigError(
             f"{augment!r} makes {node!r}; `node` must return one gunpowder.BatchFilter"
+        )
+    if augment.makes_pure_node and not isinstance(node, PureNode):
+        raise ConfigError(
+            f"{augment!r} makes a {type(node).__name__}, which is no PureNode and not fit for "
+            "threads; derive it from trainers.gp_augments.pure_node.PureNode, or leave out "
+            "`in_threads`"
         )
     refuse_impure(node)
     return node
