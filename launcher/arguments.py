@@ -246,7 +246,9 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "setting would help.",
     )
     _add_file(profile)
-    profile.add_argument("--iterations", type=_count, default=20, metavar="N", help="[%(default)s]")
+    profile.add_argument(
+        "--iterations", type=_positive, default=20, metavar="N", help="[%(default)s]"
+    )
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:

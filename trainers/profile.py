@@ -33,6 +33,7 @@ from trainers.stream.node_times import NodeTimes
 from trainers.stream.sample_maker import SampleMaker
 from trainers.temporaries import unfenced
 from trainers.training_iteration_stats import TrainingIterationStats
+from trainers.training_run import num_threads
 from trainers.without_compiler import spare_compiler
 
 _WARM_UP = 3
@@ -81,7 +82,7 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
 @contextmanager
 def _parts(config: RunConfig) -> Iterator[tuple[RunParts, torch.device]]:
-    be_deterministic(config.deterministic, max(1, config.resources.cpus))
+    be_deterministic(config.deterministic, num_threads(config, ALONE))
     spare_compiler()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     assert isinstance(config.trainer, GunpowderTrainerConfig)
@@ -133,8 +134,9 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"\r{text:40}")
-    sys.stderr.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{text:40}")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

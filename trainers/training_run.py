@@ -66,7 +66,7 @@ def _carry_on(
     should_stop: Callable[[], bool],
     fence: Fence,
 ) -> bool:
-    be_deterministic(config.deterministic, _num_threads(config, group))
+    be_deterministic(config.deterministic, num_threads(config, group))
     spare_compiler()
     early.times.end("ranks")
     checkpoint = early.restoration.checkpoint(group)
@@ -99,7 +99,7 @@ def _carry_on(
     return finished
 
 
-def _num_threads(config: RunConfig, group: ProcessGroup) -> int:
+def num_threads(config: RunConfig, group: ProcessGroup) -> int:
     """Threads of torch; how it rounds sums depends on them."""
     if config.trainer.exact_across_ranks:
         return 1  # what any number of ranks has, each of them

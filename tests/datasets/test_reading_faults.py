@@ -195,3 +195,13 @@ def test_a_volume_that_is_only_touched_is_read_on(
         (tmp_path / "raw" / name).write_bytes(content)
     for _ in range(50):
         assert np.array_equal(array[EVERYWHERE], VOXELS)
+
+
+def test_a_server_that_hides_what_it_has_not_is_read_all_the_same(server: FolderServer) -> None:
+    """Buckets that may not be listed answer 403 for a file that is not there."""
+    there = {f"/{path.relative_to(server.folder)}" for path in server.folder.rglob("*")}
+    server.fault = lambda path, number: None if path in there else 403
+
+    assert np.array_equal(open_array(f"{server.url}/raw")[EVERYWHERE], VOXELS)
+    with pytest.raises(DataError, match="or does not show it"):
+        open_array(f"{server.url}/other")

@@ -96,7 +96,7 @@ def _why_not_found(config: ArrayConfig) -> str:
     if isinstance(config.path, RemotePath):
         return (
             f"{config.path / config.array}: the server has no zarr, N5 or neuroglancer precomputed "
-            "array there; check the address and `array`"
+            "array there, or does not show it; check the address, `array` and the credentials"
         )
     if not config.path.is_dir():
         return f"{config.path}: there is no such folder; expected a zarr, N5 or precomputed volume"

@@ -106,7 +106,10 @@ def kvstore(path: VolumePath) -> dict[str, Any]:
 
 @cache
 def _read(url: str) -> bytes | None:
-    """A small file; None if there is none."""
+    """A small file; None if there is none, or the server does not show it.
+
+    Buckets that may not be listed answer alike for what is not there and what is forbidden.
+    """
     import tensorstore as ts
 
     from trainers.datasets.reading import Reading
@@ -117,5 +120,7 @@ def _read(url: str) -> bytes | None:
         store = ts.KvStore.open(path.parent.kvstore, context=reading.context).result()
         found = store.read(path.name).result(timeout=reading.timeout_s)
     except (ValueError, TimeoutError) as error:
+        if str(error).startswith("PERMISSION_DENIED"):
+            return None
         raise DataError(f"{url}: cannot be read: {error or 'no answer'}") from error
     return bytes(found.value) if found.state == "value" else None

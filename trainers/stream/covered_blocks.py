@@ -86,7 +86,7 @@ def find_covered_blocks(
         window.append(plane)
         if len(window) < depth:
             continue
-        counts, runs, most = _covered_in_plane(columns, height, width, max(min_count, 0))
+        counts, runs, most = _covered_in_plane(columns, height, width, min_count)
         run_counts.append(counts)
         all_runs.append(runs)
         max_count = max(max_count, most)
