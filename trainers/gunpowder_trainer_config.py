@@ -8,12 +8,9 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_, le, lt, optional
 
 from trainers.datasets.reading_config import ReadingConfig
-from trainers.gp_augments.augment_config import AugmentConfig
-from trainers.gp_augments.contrast_config import ContrastAugmentConfig
-from trainers.gp_augments.gamma_config import GammaAugmentConfig
-from trainers.gp_augments.intensity_config import IntensityAugmentConfig
+from trainers.gp_augments.augment_config import AugmentConfig, are_fit_for_threads
 from trainers.gp_augments.intensity_scale_shift_config import IntensityScaleShiftAugmentConfig
-from trainers.gp_augments.noise_config import NoiseAugmentConfig
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 from trainers.optimizers.optimizer_config import OptimizerConfig
 from trainers.optimizers.radam_config import RAdamConfig
 from trainers.trainer_config import TrainerConfig
@@ -79,7 +76,7 @@ class GunpowderTrainerConfig(TrainerConfig):
 
     @property
     def makes_samples_in_threads(self) -> bool:
-        return all(augment.makes_pure_node for augment in self.augments)
+        return are_fit_for_threads(self.augments)
 
     @property
     def trainer_type(self) -> type[GunpowderTrainer]:
@@ -106,7 +103,11 @@ class GunpowderTrainerConfig(TrainerConfig):
         for position, augment in enumerate(self.augments):
             if isinstance(augment, IntensityScaleShiftAugmentConfig):
                 low, high = sorted(end * augment.scale + augment.shift for end in (low, high))
-            elif _needs_0_to_1(augment) and (low < 0 or high > 1):
+            elif (
+                isinstance(augment, RawAugmentConfig)
+                and augment.needs_0_to_1
+                and (low < 0 or high > 1)
+            ):
                 return False, (
                     f"augments.{position} needs raw within 0..1, but the scale and shift before "
                     f"it turn that into {low:g}..{high:g}; move it to the front"
@@ -133,12 +134,6 @@ class GunpowderTrainerConfig(TrainerConfig):
                 f"(nodes x gpus in resources) has; sizes that do: {', '.join(map(str, good))}"
             )
         return can_share, reason
-
-
-def _needs_0_to_1(augment: AugmentConfig) -> bool:
-    if isinstance(augment, IntensityAugmentConfig | ContrastAugmentConfig | NoiseAugmentConfig):
-        return augment.clip
-    return isinstance(augment, GammaAugmentConfig)
 
 
 def _powers_of_two_that_divide(number: int) -> list[int]:

@@ -138,21 +138,6 @@ def test_a_thread_that_cannot_start_says_so(
         stream.next()
 
 
-def test_the_queue_tells_how_it_keeps_up(spec: StreamSpec) -> None:
-    """Once it is full, the samples of a batch are there when they are asked for."""
-    with SampleStream(without_custom_augments(spec), 2, 0) as stream:
-        for _ in range(5):
-            stream.next()
-        figures, nothing = stream.take_figures(), stream.take_figures()
-
-    assert figures is not None and nothing is not None
-    assert figures.num_asked == 15
-    assert 0 <= figures.num_hits <= 15
-    assert figures.wait_s > 0
-    assert 0 <= figures.mean_depth <= 3 + 2 * 2
-    assert nothing.num_asked == 0
-
-
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_parts_of_a_batch_hold_the_samples_of_the_whole(spec: StreamSpec, num_workers: int) -> None:
     """Whoever makes a sample, and whatever else it makes: the sample is the same."""

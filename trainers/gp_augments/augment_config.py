@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
@@ -36,3 +37,8 @@ class AugmentConfig(ABC):
     def doubts(self, input_shape: tuple[int, ...]) -> tuple[str, ...]:
         """What to warn the user of if inputs have this shape in voxels, such as no effect."""
         return ()
+
+
+def are_fit_for_threads(augments: Iterable[AugmentConfig]) -> bool:
+    """Whether samples with all of these can be made in several threads of one process."""
+    return all(augment.makes_pure_node for augment in augments)

@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, le, max_len, min_len
 
-from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 
 if TYPE_CHECKING:
-    import gunpowder as gp
     import numpy as np
     import numpy.typing as npt
 
 
 @frozen(kw_only=True)
-class CutoutAugmentConfig(AugmentConfig):
+class CutoutAugmentConfig(RawAugmentConfig):
     """Replaces boxes of raw by its mean, wherever they lie (DeVries and Taylor, 2017).
 
     Ground truth stays, so that networks learn from what is around.
     """
-
-    makes_pure_node = True
 
     max_boxes: int = field(validator=ge(1))
     """There are 0 to so many, each number as likely."""
@@ -31,14 +28,7 @@ class CutoutAugmentConfig(AugmentConfig):
     probability: float = field(default=1.0, validator=[ge(0), le(1)])
     """That there may be any."""
 
-    def node(
-        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
-    ) -> gp.BatchFilter:
-        from trainers.gp_augments.raw_augment import RawAugment
-
-        return RawAugment(raw_key, self._change, within_0_1=False)
-
-    def _change(
+    def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
         shape = raw.shape[1:]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 from attrs.validators import ge, le
 
-from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 
 if TYPE_CHECKING:
-    import gunpowder as gp
     import numpy as np
     import numpy.typing as npt
 
@@ -18,11 +17,9 @@ _PROBABILITY: Any = [ge(0), le(1)]
 
 
 @frozen(kw_only=True)
-class DefectsAugmentConfig(AugmentConfig):
+class DefectsAugmentConfig(RawAugmentConfig):
     """Spoils raw, section by section along z, in the ways that serial sections are: each section
     in one of them or in none. Ground truth stays, so that networks learn to bridge them."""
-
-    makes_pure_node = True
 
     missing: float = field(default=0.0, validator=_PROBABILITY)
     """Probability that a section is lost: all of it is 0."""
@@ -43,14 +40,7 @@ class DefectsAugmentConfig(AugmentConfig):
                 "or less"
             )
 
-    def node(
-        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
-    ) -> gp.BatchFilter:
-        from trainers.gp_augments.raw_augment import RawAugment
-
-        return RawAugment(raw_key, self._change, within_0_1=False)
-
-    def _change(
+    def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
         from trainers.gp_augments.sections import sections_of

@@ -6,24 +6,21 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 
 if TYPE_CHECKING:
-    import gunpowder as gp
+    import numpy as np
+    import numpy.typing as npt
 
 
 @frozen(kw_only=True)
-class IntensityScaleShiftAugmentConfig(AugmentConfig):
+class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
     """Turns every raw value into `value * scale + shift`, such as 0..1 into -1..1."""
-
-    makes_pure_node = True
 
     scale: float
     shift: float
 
-    def node(
-        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
-    ) -> gp.BatchFilter:
-        from trainers.gp_augments.raw_augment import RawAugment
-
-        return RawAugment(raw_key, lambda raw, _: raw * self.scale + self.shift, within_0_1=False)
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        return raw * self.scale + self.shift

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import ge, in_, optional
 
-from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 
 if TYPE_CHECKING:
-    import gunpowder as gp
     import numpy as np
     import numpy.typing as npt
 
@@ -25,10 +24,8 @@ _ARGUMENTS = {
 
 
 @frozen(kw_only=True)
-class NoiseAugmentConfig(AugmentConfig):
+class NoiseAugmentConfig(RawAugmentConfig):
     """Adds noise to raw as `skimage.util.random_noise` does, with its defaults for what is None."""
-
-    makes_pure_node = True
 
     mode: str = field(default="gaussian", validator=in_(tuple(_ARGUMENTS)))
     mean: float | None = None
@@ -46,14 +43,11 @@ class NoiseAugmentConfig(AugmentConfig):
                 f"it takes {', '.join(_ARGUMENTS[self.mode]) or 'no argument'}"
             )
 
-    def node(
-        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
-    ) -> gp.BatchFilter:
-        from trainers.gp_augments.raw_augment import RawAugment
+    @property
+    def needs_0_to_1(self) -> bool:
+        return self.clip
 
-        return RawAugment(raw_key, self._change, within_0_1=self.clip)
-
-    def _change(
+    def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
         from skimage.util import random_noise

@@ -93,6 +93,22 @@ def _positions_of_row(positions, step, z, y, cells, parts, lasts, nodes, row):  
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _first_neighbors(row, depth, height, width, place):  # type: ignore[no-untyped-def]
+    """Where the lowest of the eight voxels around each position lies; `row` keeps the fractions."""
+    u, v, w = row
+    last_i, last_j = np.int32(max(depth - 2, 0)), np.int32(max(height - 2, 0))
+    last_k = np.int32(max(width - 2, 0))
+    for x in range(len(place)):
+        i = min(np.int32(u[x]), last_i)
+        j = min(np.int32(v[x]), last_j)
+        k = min(np.int32(w[x]), last_k)
+        u[x] -= np.float32(i)
+        v[x] -= np.float32(j)
+        w[x] -= np.float32(k)
+        place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _warp_nearest(source, positions, step, start, result):  # type: ignore[no-untyped-def]
     num_channels, depth, height, width = source.shape
     num_x = result.shape[3]
@@ -126,8 +142,7 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
     nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
     u, v, w = row
     place = np.empty(num_x, np.int32)
-    # the first of two neighbors; along an axis of one voxel both are the same
-    last_i, last_j, last_k = max(depth - 2, 0), max(height - 2, 0), max(width - 2, 0)
+    # along an axis of one voxel both neighbors are the same
     to_i = np.uint32(height * width if depth > 1 else 0)
     to_j = np.uint32(width if height > 1 else 0)
     to_k = np.uint32(1 if width > 1 else 0)
@@ -137,14 +152,7 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            for x in range(num_x):
-                i = min(np.int32(u[x]), np.int32(last_i))
-                j = min(np.int32(v[x]), np.int32(last_j))
-                k = min(np.int32(w[x]), np.int32(last_k))
-                u[x] -= np.float32(i)
-                v[x] -= np.float32(j)
-                w[x] -= np.float32(k)
-                place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+            _first_neighbors(row, depth, height, width, place)
             for channel in range(num_channels):
                 values, target = flat[channel], result[channel, z, y]
                 for x in range(num_x):
@@ -172,7 +180,6 @@ def _warp_bytes(source, pairs, positions, step, start, factor, result):  # type:
     nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
     u, v, w = row
     place = np.empty(num_x, np.int32)
-    last_i, last_j, last_k = np.int32(depth - 2), np.int32(height - 2), np.int32(width - 2)
     to_i, to_j = np.uint32(height * width), np.uint32(width)
     p, q, r, s = np.empty((4, num_x), np.uint16)
     first, second = np.uint16(255), np.uint16(8)
@@ -181,14 +188,7 @@ def _warp_bytes(source, pairs, positions, step, start, factor, result):  # type:
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            for x in range(num_x):
-                i = min(np.int32(u[x]), last_i)
-                j = min(np.int32(v[x]), last_j)
-                k = min(np.int32(w[x]), last_k)
-                u[x] -= np.float32(i)
-                v[x] -= np.float32(j)
-                w[x] -= np.float32(k)
-                place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+            _first_neighbors(row, depth, height, width, place)
             for channel in range(num_channels):
                 values, target = pairs[channel], result[channel, z, y]
                 for x in range(num_x):

@@ -101,7 +101,7 @@ class SampleQueue:
         job = (iteration, index)
         asked = time.perf_counter()
         with self._changed:
-            was_ready, num_ready = job in self._answers, len(self._answers)
+            was_ready, num_ready = job in self._answers, self.num_ready
             self._changed.wait_for(lambda: job in self._answers)
             answer = self._answers.pop(job)
             self._num_ahead -= 1
@@ -110,6 +110,11 @@ class SampleQueue:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    @property
+    def num_ready(self) -> int:
+        """Samples that are made, and wait to be asked for."""
+        return len(self._answers)
 
     def take_figures(self) -> QueueFigures:
         """How the samples since the last call came."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from trainers.datasets.dataset import Dataset
-from trainers.gp_augments.augment_config import AugmentConfig
+from trainers.gp_augments.augment_config import AugmentConfig, are_fit_for_threads
 from trainers.tasks.predictor import Predictor
 
 
@@ -32,4 +32,4 @@ class StreamSpec:
     @property
     def is_pure(self) -> bool:
         """Whether samples can be made in several threads of one process."""
-        return all(augment.makes_pure_node for augment in self.augments)
+        return are_fit_for_threads(self.augments)

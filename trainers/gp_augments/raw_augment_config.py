@@ -1,0 +1,40 @@
+"""What the configs of augments that change raw values have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from trainers.gp_augments.augment_config import AugmentConfig
+
+if TYPE_CHECKING:
+    import gunpowder as gp
+    import numpy as np
+    import numpy.typing as npt
+
+
+@frozen(kw_only=True)
+class RawAugmentConfig(AugmentConfig):
+    """Changes raw, and leaves ground truth and mask as they are."""
+
+    makes_pure_node = True
+
+    @property
+    def needs_0_to_1(self) -> bool:
+        """Whether it is right only for values within 0..1, and leaves them there."""
+        return False
+
+    @abstractmethod
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        """What becomes of raw `[C, z, y, x]`; may be the same array, changed in place."""
+
+    def node(
+        self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
+    ) -> gp.BatchFilter:
+        from trainers.gp_augments.raw_augment import RawAugment
+
+        return RawAugment(raw_key, self.change, within_0_1=self.needs_0_to_1)
