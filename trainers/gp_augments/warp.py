@@ -93,12 +93,11 @@ def _positions_of_row(positions, step, z, y, cells, parts, lasts, nodes, row):  
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _first_neighbors(row, depth, height, width, place):  # type: ignore[no-untyped-def]
-    """Where the lowest of the eight voxels around each position lies; `row` keeps the fractions."""
-    u, v, w = row
+def _first_neighbors(u, v, w, depth, height, width, place):  # type: ignore[no-untyped-def]
+    """Where the lowest of the eight voxels around each position lies; u, v, w keep fractions."""
     last_i, last_j = np.int32(max(depth - 2, 0)), np.int32(max(height - 2, 0))
     last_k = np.int32(max(width - 2, 0))
-    for x in range(len(place)):
+    for x in range(place.size):
         i = min(np.int32(u[x]), last_i)
         j = min(np.int32(v[x]), last_j)
         k = min(np.int32(w[x]), last_k)
@@ -152,7 +151,7 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            _first_neighbors(row, depth, height, width, place)
+            _first_neighbors(u, v, w, depth, height, width, place)
             for channel in range(num_channels):
                 values, target = flat[channel], result[channel, z, y]
                 for x in range(num_x):
@@ -188,7 +187,7 @@ def _warp_bytes(source, pairs, positions, step, start, factor, result):  # type:
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            _first_neighbors(row, depth, height, width, place)
+            _first_neighbors(u, v, w, depth, height, width, place)
             for channel in range(num_channels):
                 values, target = pairs[channel], result[channel, z, y]
                 for x in range(num_x):
