@@ -143,7 +143,8 @@ class _Look:
 
     def _temporary(self, name: str) -> tuple[str, str]:
         path = self._folder / name
-        verb = "deleted" if any(each.is_dir() for each in path.glob("*")) else "written"
+        _, folders, _ = next(os.walk(path), ("", [], []))  # unlike glob, bears that it vanishes
+        verb = "deleted" if folders else "written"
         _, written = _size(path)
         if self._holder is None or (written or 0.0) < self._holder.since - TTL_S:
             return f"half {verb}", "by an attempt that has ended; the next one removes it"

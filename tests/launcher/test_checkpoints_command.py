@@ -22,6 +22,12 @@ from trainers.lease import Lease
 from trainers.run_state import RunState, append_event, write_state
 
 DATA = "rank-00000.safetensors"
+COMES_AND_GOES = """
+import os, sys
+while True:
+    os.mkdir(sys.argv[1])
+    os.rmdir(sys.argv[1])
+"""
 
 
 @pytest.fixture
@@ -266,6 +272,23 @@ def test_one_that_is_deleted_meanwhile(run):
 
     assert [(each.iteration, each.state) for each in found] == [(10, "valid")]
     assert 0 < read[-1][0] < read[-1][1]
+
+
+def test_half_written_ones_that_come_and_go(run):
+    """One may vanish between any two looks at it."""
+    run.checkpoints.mkdir()
+    name = ".tmp-iteration-000000020-0123abcd"
+    comes_and_goes = subprocess.Popen(
+        [sys.executable, "-c", COMES_AND_GOES, name], cwd=run.checkpoints
+    )
+
+    try:
+        looks = [find_checkpoints(run, verify=False, tell=lambda *_: None) for _ in range(2000)]
+    finally:
+        comes_and_goes.kill()
+        comes_and_goes.wait()
+
+    assert {each.name for look in looks for each in look} == {name}
 
 
 @pytest.mark.slow
