@@ -29,6 +29,8 @@ class SavingRounds:
     """Save into folders of their own: alone, and then beside a training.
 
     Args:
+        contestants: Memory is copied before and after the first one, as what came before a turn
+            may have taken away some of the machine's speed for that long.
         background: Those that save while the training goes on.
     """
 
@@ -59,10 +61,10 @@ class SavingRounds:
             self._times.add(RAW_WRITE, "durable", write(raw, copying.content))
             raw.unlink()
 
-        saves = [partial(self._save, each) for each in self._contestants]
+        first, *others = (partial(self._save, each) for each in self._contestants)
         disturbed = [partial(self._train_meanwhile, each) for each in self._background]
         for index in _rounds("saving", number):
-            _take([copy, write_raw, *saves, *disturbed], index)
+            _take([write_raw, copy, first, copy, *others, *disturbed], index)
 
     def _save(self, contestant: Contestant, index: int) -> None:
         contestant.prepare(2 * index, self._network.state())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.checkpoints import CheckpointReader, CheckpointStore, background_saver
+from trainers.checkpoints import CheckpointReader, CheckpointStore
 from trainers.checkpoints.background_saver import BackgroundSaver, Commit
 from trainers.errors import CheckpointError, LeaseLostError
 
@@ -88,23 +88,6 @@ def test_the_state_may_change_at_once(saver: BackgroundSaver, told: Told, folder
     (commit,) = told.commits
     assert (commit.iteration, commit.num_bytes) == (7, 8096)
     assert 0 < commit.stall_s < commit.durable_s
-
-
-def test_a_large_state_is_written_while_it_is_copied(
-    saver: BackgroundSaver, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is written before it is copied: the state may change at once all the same."""
-    monkeypatch.setattr(background_saver, "_LARGE_BYTES", 0)
-    state = {name: torch.arange(3_000_000 + size) for size, name in enumerate("cab")}
-    saver.prepare(state)
-    for iteration in range(3):
-        saver.start(iteration, state)
-        for each in state.values():
-            each.add_(1)
-        saver.wait()
-
-        saved = CheckpointReader(folder, identity=IDENTITY).load(iteration).state
-        assert all(torch.equal(saved[name] + 1, state[name]) for name in state)
 
 
 def test_a_save_that_finds_another_one_in_flight_is_skipped(

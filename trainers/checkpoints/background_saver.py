@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
 _logger = logging.getLogger(__name__)
-_LARGE_BYTES = 256 * 2**20
-"""From here on it pays to write what is copied while the rest is being copied."""
 
 
 @frozen(kw_only=True)
@@ -53,7 +51,6 @@ class _Save:
     metrics: Mapping[str, float]
     is_last: bool
     began: float = field(factory=time.perf_counter)
-    stall_s: Future[float] = field(factory=Future)
 
 
 class BackgroundSaver:
@@ -168,20 +165,13 @@ class BackgroundSaver:
 
     def _begin(self, save: _Save, state: Any) -> None:
         try:
-            staged, copy = self._stage(state)
+            self._await_room()
+            staged = self._staging.stage(state)
         except CheckpointError as error:
             self._fail(save, error)
             raise
-        if staged.num_bytes < _LARGE_BYTES:
-            copy()
-        self._in_flight = self._thread.submit(self._write, save, staged)
-        if staged.num_bytes >= _LARGE_BYTES:
-            copy()
-        save.stall_s.set_result(time.perf_counter() - save.began)
-
-    def _stage(self, state: Any) -> tuple[StagedState, Callable[[], None]]:
-        self._await_room()
-        return self._staging.begin(state)
+        stall_s = time.perf_counter() - save.began
+        self._in_flight = self._thread.submit(self._write, save, staged, stall_s)
 
     def _await_room(self) -> None:
         if self._preparing is not None:
@@ -189,7 +179,7 @@ class BackgroundSaver:
             with suppress(CheckpointError):  # without memory there is another one in a moment
                 preparing.result()
 
-    def _write(self, save: _Save, staged: StagedState) -> None:
+    def _write(self, save: _Save, staged: StagedState, stall_s: float) -> None:
         try:
             self._store.commit(
                 save.iteration,
@@ -207,7 +197,7 @@ class BackgroundSaver:
             Commit(
                 iteration=save.iteration,
                 num_bytes=staged.num_bytes,
-                stall_s=save.stall_s.result(),
+                stall_s=stall_s,
                 durable_s=durable_s,
             )
         )

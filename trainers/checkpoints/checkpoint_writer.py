@@ -61,12 +61,8 @@ def write_checkpoint(
         _make_folder(folder)
         free = f"; {shutil.disk_usage(folder).free:,} were free"
         temporary.mkdir()
-        record = write_data(
-            temporary / data_file_name(rank=0),
-            staged.content,
-            staged.num_bytes,
-            wait_for=staged.wait_for,
-        )
+        staged.wait()
+        record = write_data(temporary / data_file_name(rank=0), staged.content, staged.num_bytes)
         manifest = Manifest(
             iteration=iteration,
             identity=identity,

@@ -5,32 +5,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from trainers.checkpoints.aligned_memory import PAGE_BYTES, whole_pages
 from trainers.checkpoints.chunks import each_chunk
 from trainers.checkpoints.file_record import FileRecord, hash_chunk
-from trainers.checkpoints.staged_state import at_once
 
 _NUM_THREADS = 2
 """The disk then has work while one of them hashes."""
 
 
-def write_data(
-    path: Path,
-    content: memoryview,
-    num_bytes: int,
-    *,
-    wait_for: Callable[[int], None] = at_once,
-) -> FileRecord:
+def write_data(path: Path, content: memoryview, num_bytes: int) -> FileRecord:
     """Write a file past the page cache where the file system can; on return it is durable.
 
     Args:
         content: Of whole pages, at the start of a page; so much of it is written as is not longer
             than the file.
         num_bytes: The length of the file.
-        wait_for: See `StagedState`.
 
     Raises:
         OSError: The file exists, or the file system refuses.
@@ -39,7 +30,6 @@ def write_data(
     try:
 
         def write_chunk(start: int, end: int) -> str:
-            wait_for(end)
             digest = hash_chunk(content[start:end])
             _write(descriptor, content[start : whole_pages(end)], start)
             return digest

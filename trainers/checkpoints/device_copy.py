@@ -34,8 +34,8 @@ class DeviceCopy:
 
     def start(
         self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]
-    ) -> Callable[[int], None]:
-        """Begin to copy; what is returned is `StagedState.wait_for`, and waits for the end."""
+    ) -> Callable[[], None]:
+        """Begin to copy; what is returned waits for the end."""
         changed_by_steps = self._changed_by_steps()
         aside = [each.data_ptr() in changed_by_steps for each in sources]
         training = torch.cuda.current_stream()
@@ -71,7 +71,7 @@ def _copy(
             )
 
 
-def _wait(events: Sequence[torch.cuda.Event], _: Sequence[torch.Tensor], _num_bytes: int) -> None:
+def _wait(events: Sequence[torch.cuda.Event], _: Sequence[torch.Tensor]) -> None:
     for event in events:
         event.synchronize()
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import math
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 
 import torch
-
-from trainers.errors import CheckpointError
 
 _PIECE_BYTES = 256 * 2**20
 """Libc writes past the caches what is larger than most of a thread's share of them: that is a third
@@ -37,11 +34,19 @@ class MemoryCopier:
             max(1, self._num_helpers), thread_name_prefix="checkpoint-copy"
         )
 
-    def run(self, copy: MemoryCopy) -> None:
-        """Returns when all is copied."""
-        helping = [self._helpers.submit(copy.help) for _ in range(self._num_helpers)]
+    def copy(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
+        """Returns when all is copied.
+
+        Args:
+            targets: Contiguous, of the same dtypes and shapes as the sources.
+        """
+        pairs = list(zip(targets, sources, strict=True))
+        pieces = [piece for pair in pairs if _is_large(pair[1]) for piece in _pieces(*pair)]
+        shared = iter(sorted(pieces, key=itemgetter(2), reverse=True))  # so all end together
+        helping = [self._helpers.submit(_copy, shared) for _ in range(self._num_helpers)]
         try:
-            copy.run()
+            _copy_small([pair for pair in pairs if not _is_large(pair[1])])
+            _copy(shared)
         finally:
             for each in helping:
                 if not each.cancel():
@@ -51,71 +56,16 @@ class MemoryCopier:
         self._helpers.shutdown()
 
 
-class MemoryCopy:
-    """One copy, made from the lowest address on: its beginning is of use before its end is there.
+def _copy(pieces: Iterator[_Piece]) -> None:
+    for to, from_, num_bytes in pieces:
+        ctypes.memmove(to, from_, num_bytes)
 
-    Args:
-        targets: Contiguous, of the same dtypes and shapes as the sources.
-    """
 
-    def __init__(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
-        self._tensors = (targets, sources)  # pieces are addresses: their memory has to live
-        pairs = list(zip(targets, sources, strict=True))
-        self._small = [pair for pair in pairs if not _is_large(pair[1])]
-        self._pieces = sorted(
-            piece for pair in pairs if _is_large(pair[1]) for piece in _pieces(*pair)
-        )
-        self._shared = iter(enumerate(self._pieces))
-        self._is_copied = [False] * len(self._pieces)
-        self._first_missing = 0
-        self._end = -math.inf
-        """All that lies before this address is copied."""
-        self._has_failed = False
-        self._changed = threading.Condition()
-
-    def run(self) -> None:
-        """Copy, together with those that help."""
-        try:
-            if self._small:
-                small_targets, small_sources = zip(*self._small, strict=True)
-                with torch.no_grad():
-                    torch._foreach_copy_(small_targets, small_sources)
-            self._small = []
-            self._advance()
-            self.help()
-        except BaseException:
-            with self._changed:
-                self._has_failed = True
-                self._changed.notify_all()
-            raise
-
-    def help(self) -> None:
-        """Copy pieces until none is left."""
-        for index, (to, from_, num_bytes) in self._shared:
-            ctypes.memmove(to, from_, num_bytes)
-            self._is_copied[index] = True
-            self._advance()
-
-    def wait_for(self, address: int) -> None:
-        """Return once all that lies before this address is copied.
-
-        Raises:
-            CheckpointError: It never will be.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._has_failed or self._end >= address)
-            if self._end < address:
-                raise CheckpointError("the state could not be copied")
-
-    def _advance(self) -> None:
-        with self._changed:
-            if self._small:  # they may lie anywhere
-                return
-            while self._first_missing < len(self._pieces) and self._is_copied[self._first_missing]:
-                self._first_missing += 1
-            is_whole = self._first_missing == len(self._pieces)
-            self._end = math.inf if is_whole else self._pieces[self._first_missing][0]
-            self._changed.notify_all()
+def _copy_small(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    if pairs:
+        targets, sources = zip(*pairs, strict=True)
+        with torch.no_grad():
+            torch._foreach_copy_(targets, sources)
 
 
 def _is_large(tensor: torch.Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 
-def at_once(num_bytes: int) -> None:
+def _at_once() -> None:
     """Nothing to wait for."""
 
 
@@ -22,9 +22,5 @@ class StagedState:
     """Of the data file; goes on to the end of the last page."""
     num_bytes: int
     """The length of the data file."""
-    wait_for: Callable[[int], None] = at_once
-    """Returns once so many bytes are there; raises CheckpointError if they never will be."""
-
-    def wait(self) -> None:
-        """Return once all of it is there."""
-        self.wait_for(self.num_bytes)
+    wait: Callable[[], None] = _at_once
+    """Returns once the content is there: a GPU may still be copying it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import aligned_memory, touch, whole_pages
 from trainers.checkpoints.device_copy import DeviceCopy, pin, unpin
-from trainers.checkpoints.memory_copy import MemoryCopier, MemoryCopy
+from trainers.checkpoints.memory_copy import MemoryCopier
 from trainers.checkpoints.safetensors_header import build_header
 from trainers.checkpoints.staged_state import StagedState
 from trainers.checkpoints.state_codec import StateEncoder
@@ -83,18 +82,7 @@ class Staging:
             self._lay_out(layout, touch)
 
     def stage(self, state: Any) -> StagedState:
-        """A copy of a state; `wait` until it is whole.
-
-        Raises:
-            TypeError: The state holds something that cannot be saved.
-            CheckpointError: There is not enough memory.
-        """
-        staged, copy = self.begin(state)
-        copy()
-        return staged
-
-    def begin(self, state: Any) -> tuple[StagedState, Callable[[], None]]:
-        """As `stage`, but with the copy still to be made: by a call of what comes second.
+        """A copy of a state, which may change on return; `wait` until the copy is whole.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -105,14 +93,12 @@ class Staging:
         if layout != self._layout:
             self._lay_out(layout)
         assert self._memory is not None
-        wait_for, copy = self._copy([*tensors.values()], layout)
-        staged = StagedState(
+        return StagedState(
             skeleton=skeleton,
             content=memoryview(self._memory)[: whole_pages(self._num_bytes)],
             num_bytes=self._num_bytes,
-            wait_for=wait_for,
+            wait=self._copy([*tensors.values()], layout.device),
         )
-        return staged, copy
 
     def release(self) -> None:
         """Give the memory back once nothing staged is in use any more."""
@@ -146,23 +132,16 @@ class Staging:
         self._views = [tensor_at(content, places[name]) for name in layout.names]
         self._layout, self._num_bytes = layout, num_bytes
 
-    def _copy(
-        self, tensors: list[torch.Tensor], layout: Layout
-    ) -> tuple[Callable[[int], None], Callable[[], None]]:
-        if layout.device is not None:
+    def _copy(self, tensors: list[torch.Tensor], device: torch.device | None) -> Callable[[], None]:
+        if device is not None:
             if self._device_copy is None:
                 self._device_copy = DeviceCopy(self._optimizer)
-            return self._device_copy.start(self._views, tensors), _nothing
+            return self._device_copy.start(self._views, tensors)
         if self._memory_copier is None:
             self._memory_copier = MemoryCopier()
-        assert self._memory is not None
-        start = as_bytes(self._memory).data_ptr()
-        copy = MemoryCopy(self._views, tensors)
-        return (
-            lambda num_bytes: copy.wait_for(start + num_bytes),
-            partial(self._memory_copier.run, copy),
-        )
+        self._memory_copier.copy(self._views, tensors)
+        return _nothing
 
 
 def _nothing() -> None:
-    """What is left to do if a GPU copies by itself."""
+    """What is left to wait for if the processor has copied."""
