@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
+from threading import Barrier
 
 import torch
 
@@ -33,6 +34,7 @@ class MemoryCopier:
         self._helpers = ThreadPoolExecutor(
             max(1, self._num_helpers), thread_name_prefix="checkpoint-copy"
         )
+        self._start_helpers()
 
     def copy(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
         """Returns when all is copied.
@@ -54,6 +56,13 @@ class MemoryCopier:
 
     def close(self) -> None:
         self._helpers.shutdown()
+
+    def _start_helpers(self) -> None:
+        """The executor would start them during the first copy, and delay it."""
+        all_are_there = Barrier(self._num_helpers + 1)
+        for _ in range(self._num_helpers):
+            self._helpers.submit(all_are_there.wait)
+        all_are_there.wait()
 
 
 def _copy(pieces: Iterator[_Piece]) -> None:

@@ -125,7 +125,9 @@ class Staging:
             self.release()
             self._memory = aligned_memory(num_bytes)
             prepare(self._memory)
-        if layout.device is not None and not self._is_pinned:
+        if layout.device is None and self._memory_copier is None:
+            self._memory_copier = MemoryCopier()
+        elif layout.device is not None and not self._is_pinned:
             self._is_pinned = pin(self._memory, layout.device)
         self._memory[: len(header)] = header
         content = as_bytes(self._memory)
@@ -137,8 +139,7 @@ class Staging:
             if self._device_copy is None:
                 self._device_copy = DeviceCopy(self._optimizer)
             return self._device_copy.start(self._views, tensors)
-        if self._memory_copier is None:
-            self._memory_copier = MemoryCopier()
+        assert self._memory_copier is not None
         self._memory_copier.copy(self._views, tensors)
         return _nothing
 
