@@ -16,6 +16,8 @@ from trainers.checkpoints.data_writing import write_data
 from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.file_record import FileRecord
 
+DATA = RIGHT = "rank-00000.safetensors"
+WRONG = "rank-00001.safetensors"
 SIZES = (1, PAGE_BYTES, PAGE_BYTES + 1, 2 * CHUNK_BYTES + 12_345)
 
 
@@ -44,10 +46,10 @@ def test_past_the_page_cache_it_is_the_same(
     tmp_path: Path, num_bytes: int, is_aligned: bool
 ) -> None:
     """Whatever its length is; and memory that a disk cannot write to by itself will do too."""
-    record, content = written(tmp_path / "data", num_bytes)
+    record, content = written(tmp_path / DATA, num_bytes)
     view = memoryview(aligned_memory(num_bytes + 1))[0 if is_aligned else 1 :]
 
-    with opened(tmp_path / "data") as plain, opened(tmp_path / "data", os.O_DIRECT) as direct:
+    with opened(tmp_path / DATA) as plain, opened(tmp_path / DATA, os.O_DIRECT) as direct:
         read_data(plain, record, lambda start, end: view[start:end], direct=direct)
 
     assert view[:num_bytes] == content
@@ -56,10 +58,10 @@ def test_past_the_page_cache_it_is_the_same(
 def test_only_what_is_not_in_the_page_cache_is_read_past_it(tmp_path: Path) -> None:
     """Of two files the wrong one is given as the one past the cache: so it shows which was read."""
     num_bytes = 2 * CHUNK_BYTES
-    record, _ = written(tmp_path / "right", num_bytes)
-    written(tmp_path / "wrong", num_bytes)
+    record, _ = written(tmp_path / RIGHT, num_bytes)
+    written(tmp_path / WRONG, num_bytes)
     view = memoryview(aligned_memory(num_bytes))
-    with opened(tmp_path / "right") as plain, opened(tmp_path / "wrong", os.O_DIRECT) as direct:
+    with opened(tmp_path / RIGHT) as plain, opened(tmp_path / WRONG, os.O_DIRECT) as direct:
         try:
             os.preadv(plain, [bytearray(1)], 0, os.RWF_NOWAIT)
         except BlockingIOError:
@@ -69,6 +71,6 @@ def test_only_what_is_not_in_the_page_cache_is_read_past_it(tmp_path: Path) -> N
 
         with pytest.raises(DamagedCheckpointError):
             read_data(plain, record, lambda start, end: view[start:end], direct=direct)
-        (tmp_path / "right").read_bytes()
+        (tmp_path / RIGHT).read_bytes()
 
         read_data(plain, record, lambda start, end: view[start:end], direct=direct)
