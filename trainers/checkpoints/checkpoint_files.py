@@ -21,8 +21,6 @@ from trainers.checkpoints.manifest import MAX_BYTES, Manifest
 from trainers.differences import differences
 from trainers.errors import CheckpointError
 
-_HARMLESS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-"""Opens nothing outside of the folder, and does not wait for what is at the other end of a pipe."""
 _DAMAGE = (errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR)
 """Errors that tell of what is there, and not of whether this process may read it."""
 
@@ -33,8 +31,6 @@ class DataFile:
 
     record: FileRecord
     descriptor: int
-    direct: int | None
-    """Another descriptor, which reads past the page cache, where the file system can."""
 
     def check(
         self, view_for: Callable[[int, int], memoryview], num_threads: int = NUM_THREADS
@@ -46,13 +42,7 @@ class DataFile:
             CheckpointError: It may not be read.
         """
         with _told_of(self.record.name):
-            read_data(
-                self.descriptor,
-                self.record,
-                view_for,
-                direct=self.direct,
-                num_threads=num_threads,
-            )
+            read_data(self.descriptor, self.record, view_for, num_threads=num_threads)
 
     def read(self, start: int, end: int) -> memoryview:
         """A small piece of the file, unchecked."""
@@ -122,24 +112,16 @@ def _open_data(folder: int, record: FileRecord, stack: ExitStack) -> DataFile:
         raise DamagedCheckpointError(
             f"{record.name} has {num_bytes:,} bytes; {record.num_bytes:,} were written"
         )
-    return DataFile(record, descriptor, _open_directly(folder, record.name, descriptor, stack))
-
-
-def _open_directly(folder: int, name: str, like: int, stack: ExitStack) -> int | None:
-    """A descriptor of the same file that reads past the page cache; None if there is none."""
-    try:
-        descriptor = os.open(name, _HARMLESS | os.O_DIRECT, dir_fd=folder)
-    except OSError:
-        return None
-    stack.callback(os.close, descriptor)
-    return descriptor if os.path.sameopenfile(descriptor, like) else None
+    return DataFile(record, descriptor)
 
 
 def _open_file(folder: int, name: str, stack: ExitStack) -> tuple[int, int]:
     """The descriptor of a regular file and its length; it is closed with the stack."""
     with _told_of(name):
         try:
-            descriptor = os.open(name, _HARMLESS, dir_fd=folder)
+            # to open a pipe would block
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(name, flags, dir_fd=folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise DamagedCheckpointError(f"{name} is not a regular file") from error

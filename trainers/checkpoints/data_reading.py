@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable
 
 import xxhash
 
-from trainers.checkpoints.aligned_memory import PAGE_BYTES, fill
+from trainers.checkpoints.aligned_memory import fill
 from trainers.checkpoints.chunks import each_chunk
 from trainers.checkpoints.file_record import FileRecord
 
@@ -23,14 +21,11 @@ def read_data(
     record: FileRecord,
     view_for: Callable[[int, int], memoryview],
     *,
-    direct: int | None = None,
     num_threads: int = NUM_THREADS,
 ) -> None:
     """Read a whole file, and compare each piece of it with its hash.
 
     Args:
-        direct: A descriptor of the same file that reads past the page cache: it is used for pieces
-            that have to come from the disk, which then takes two thirds of the time.
         view_for: Gives the memory for what lies between two bytes; called by all threads.
 
     Raises:
@@ -40,37 +35,11 @@ def read_data(
 
     def read_chunk(start: int, end: int) -> None:
         view = view_for(start, end)
-        done = 0
-        if direct is not None and not _is_cached(descriptor, view, start):
-            done = _fill_directly(direct, view, start)
-        hashing = xxhash.xxh3_128(view[:done])
-        for at in range(done, len(view), _STEP_BYTES):
+        hashing = xxhash.xxh3_128()
+        for at in range(0, len(view), _STEP_BYTES):
             step = view[at : at + _STEP_BYTES]
             fill(descriptor, step, start + at)
             hashing.update(step)
         record.check_chunk(start, end, hashing.hexdigest())
 
     each_chunk(record.num_bytes, read_chunk, num_threads=num_threads)
-
-
-def _is_cached(descriptor: int, view: memoryview, start: int) -> bool:
-    """Whether the page cache has the beginning of a piece, or the file system cannot tell."""
-    try:
-        os.preadv(descriptor, [view[:1]], start, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _fill_directly(direct: int, view: memoryview, start: int) -> int:
-    """Read the whole pages of a piece; how many bytes that were, 0 if it is refused."""
-    num_bytes = len(view) - len(view) % PAGE_BYTES
-    try:
-        fill(direct, view[:num_bytes], start)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return 0
-    return num_bytes
