@@ -8,10 +8,6 @@ from typing import Any
 from attrs import frozen
 
 
-def _at_once() -> None:
-    """Nothing to wait for."""
-
-
 @frozen(kw_only=True)
 class StagedState:
     """Skeleton and tensors of a state that no longer changes with the training."""
@@ -22,5 +18,5 @@ class StagedState:
     """Of the data file; goes on to the end of the last page."""
     num_bytes: int
     """The length of the data file."""
-    wait: Callable[[], None] = _at_once
+    wait: Callable[[], None]
     """Returns once the content is there: a GPU may still be copying it."""
