@@ -25,10 +25,10 @@ from trainers.errors import TrainerError
 if TYPE_CHECKING:
     from launcher.clusters.cluster_config import ClusterConfig
     from launcher.experiment.experiment import Experiment
-    from launcher.looking.progress import Progress
-    from launcher.looking.status import RunStatus
+    from launcher.monitor.progress import Progress
+    from launcher.monitor.status import RunStatus
     from launcher.submission.submission import Submission
-    from trainers.run_folder import RunFolder
+    from trainers.run.run_folder import RunFolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def _refuse(error: Exception, code: int) -> int:
 
 def _submit(arguments: Namespace) -> int:
     from launcher.experiment.experiment import read_experiment
-    from launcher.experiment.plan import refuse_invalid
+    from launcher.submission.plan import refuse_invalid
 
     cluster = _read_cluster(arguments)
     experiment = read_experiment(arguments.file, arguments.overrides)
@@ -136,7 +136,7 @@ def _report(arguments: Namespace, submission: Submission) -> int:
 
 
 def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
-    from launcher.looking.status import read_statuses
+    from launcher.monitor.status import read_statuses
     from launcher.submission.debug_run import first_due, run_here
     from launcher.tables import short
     from trainers.exit_codes import FINISHED, STOPPED
@@ -160,7 +160,7 @@ def _submit_here(arguments: Namespace, experiment: Experiment) -> int:
 
 
 def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
-    from launcher.looking.watch import watch
+    from launcher.monitor.watch import watch
 
     progress = _progress()
     statuses: list[RunStatus] = []
@@ -171,7 +171,7 @@ def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
 
 
 def _progress() -> Progress:
-    from launcher.looking.progress import LineProgress, ScreenProgress
+    from launcher.monitor.progress import LineProgress, ScreenProgress
 
     if not sys.stdout.isatty():
         return LineProgress()
@@ -180,7 +180,7 @@ def _progress() -> Progress:
 
 
 def _status(arguments: Namespace) -> int:
-    from launcher.looking.status import find_runs, read_statuses
+    from launcher.monitor.status import find_runs, read_statuses
     from launcher.tables import status_table, summary
 
     statuses = read_statuses(find_runs(arguments.folder.absolute()))
@@ -190,8 +190,8 @@ def _status(arguments: Namespace) -> int:
 
 def _logs(arguments: Namespace) -> int:
     from launcher.arguments import ROOT
-    from launcher.experiment.run_search import find_run
-    from launcher.looking.run_log import choose_log, log_json, read_log
+    from launcher.monitor.find_run import find_run
+    from launcher.monitor.logs import choose_log, log_json, read_log
     from launcher.tables import short
 
     run = find_run(arguments.run, ROOT)
@@ -208,8 +208,8 @@ def _logs(arguments: Namespace) -> int:
 
 def _follow(run: RunFolder, arguments: Namespace) -> bool:
     """Whether there was something to show."""
-    from launcher.looking.run_log import RunLog, follow
-    from launcher.looking.watch import end_of
+    from launcher.monitor.logs import RunLog, follow
+    from launcher.monitor.watch import end_of
     from launcher.tables import short
 
     shown = False
@@ -224,10 +224,10 @@ def _follow(run: RunFolder, arguments: Namespace) -> bool:
 
 def _explain(arguments: Namespace) -> int:
     from launcher.arguments import ROOT
-    from launcher.experiment.run_search import find_run
-    from launcher.looking.explanation import explain
-    from launcher.looking.explanation_report import explanation_json, explanation_text
-    from launcher.looking.run_facts import gather
+    from launcher.explain.explanation import explain
+    from launcher.explain.explanation_report import explanation_json, explanation_text
+    from launcher.explain.run_info import gather
+    from launcher.monitor.find_run import find_run
 
     found = explain(gather(find_run(arguments.run, ROOT)))
     return _tell(arguments, explanation_json(found), explanation_text(found, time.time()))
@@ -235,14 +235,14 @@ def _explain(arguments: Namespace) -> int:
 
 def _checkpoints(arguments: Namespace) -> int:
     from launcher.arguments import ROOT
-    from launcher.experiment.run_search import find_run
-    from launcher.looking.checkpoint_report import (
+    from launcher.monitor.checkpoint_report import (
         ReadingProgress,
         checkpoints_json,
         checkpoints_text,
     )
-    from launcher.looking.saved_checkpoints import find_checkpoints, judging_metric
-    from trainers.lease import file_system_time
+    from launcher.monitor.checkpoints import find_checkpoints, judging_metric
+    from launcher.monitor.find_run import find_run
+    from trainers.run.lease import file_system_time
 
     run, verify = find_run(arguments.run, ROOT), arguments.verify
     progress = ReadingProgress(partial(print, file=sys.stderr, flush=True), time.monotonic)
@@ -256,7 +256,7 @@ def _checkpoints(arguments: Namespace) -> int:
 
 def _profile(arguments: Namespace) -> int:
     from launcher.experiment.experiment import read_experiment
-    from launcher.looking.stream_profile import profile, profile_text
+    from launcher.monitor.stream_profile import profile, profile_text
 
     run = read_experiment(arguments.file, arguments.overrides).runs[0]
     print(f"run {run.name}: {arguments.iterations} iterations", file=sys.stderr, flush=True)
@@ -266,8 +266,8 @@ def _profile(arguments: Namespace) -> int:
 
 
 def _cancel(arguments: Namespace) -> int:
-    from launcher.looking.cancel import cancel_runs
-    from launcher.looking.status import find_runs
+    from launcher.monitor.status import find_runs
+    from launcher.submission.cancel import cancel_runs
     from launcher.tables import table
 
     runs = [run for folder in arguments.folders for run in find_runs(folder.absolute())]
@@ -291,7 +291,7 @@ def _clusters(arguments: Namespace) -> int:
 def _explain_cluster(arguments: Namespace) -> int:
     from launcher.clusters.cluster_report import report_cluster, report_json, report_text
     from launcher.clusters.cluster_search import find_cluster
-    from launcher.slurm.programs import ask_site
+    from launcher.slurm.client import ask_site
 
     report = report_cluster(find_cluster(arguments.name), ask_site)
     _tell(arguments, report_json(report), report_text(report))

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launcher.looking.status import RunStatus
-from trainers.run_state import STATUSES
+from launcher.monitor.status import RunStatus
+from trainers.run.run_state import STATUSES
 
 _MAX_REASON = 120
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.checkpoints.layout import MANIFEST_NAME
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 TIMES = (
     *("step_time_s", "data_wait_s", "samples_per_second"),

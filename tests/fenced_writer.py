@@ -19,11 +19,11 @@ import torch
 
 from trainers import exit_codes
 from trainers.checkpoints import CheckpointStore
-from trainers.lease import Lease
 from trainers.metrics import JsonLinesWriter
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, append_event, write_state
-from trainers.temporaries import sweep
+from trainers.run.atomic_write import sweep
+from trainers.run.lease import Lease
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, append_event, write_state
 
 IDENTITY = "0123456789abcdef"
 

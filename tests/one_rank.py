@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainers.process_group import open_process_group
-from trainers.run_folder import RunFolder
+from trainers.distributed.process_group import open_process_group
+from trainers.run.run_folder import RunFolder
 
 folder, failing = RunFolder(Path(sys.argv[1])), [int(each) for each in sys.argv[2:]]
 with open_process_group(folder, 3, lambda: False) as group:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 

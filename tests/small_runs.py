@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from launcher.experiment.experiment import read_experiment
-from trainers.config_io import write_run_config
-from trainers.run_folder import RunFolder
+from trainers.config.config_io import write_run_config
+from trainers.run.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fib25.yaml"
 BATCH_SIZE = 8

@@ -10,16 +10,22 @@ from attrs import field, frozen
 from attrs.validators import ge
 
 from trainers.architectures.architecture_config import ArchitectureConfig
-from trainers.config_io import from_plain, read_config, read_run_config, to_plain, write_run_config
+from trainers.config.config_io import (
+    from_plain,
+    read_config,
+    read_run_config,
+    to_plain,
+    write_run_config,
+)
+from trainers.config.kinds import KINDS
+from trainers.config.run_config import RunConfig
+from trainers.config_faults import MalformedError
 from trainers.errors import ConfigError
-from trainers.faults import MalformedError
 from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-from trainers.kinds import KINDS
-from trainers.optimizers.optimizer_config import OptimizerConfig
-from trainers.optimizers.schedule_config import ScheduleConfig
-from trainers.run_config import RunConfig
-from trainers.tasks.task_config import TaskConfig
+from trainers.optimizers.optimizer_configs import OptimizerConfig
+from trainers.optimizers.schedule_configs import ScheduleConfig
+from trainers.tasks.task_configs import TaskConfig
 from trainers.trainer_config import TrainerConfig
 
 EXAMPLES = {

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ranks import Attempt
 from tests.small_runs import BATCH_SIZE, EVERYTHING, losses, outcome, rows, write_run
-from trainers.run_state import read_state
+from trainers.run.run_state import read_state
 
 NUM_RANKS = 4
 RANKS_PER_NODE = 2

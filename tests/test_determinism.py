@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from tests.small_runs import write_run
-from trainers.config_io import read_run_config, write_run_config
-from trainers.determinism import be_deterministic, doubts, watched_operations
-from trainers.environment import current_environment
+from trainers.config.config_io import read_run_config, write_run_config
+from trainers.training.determinism import (
+    be_deterministic,
+    current_environment,
+    doubts,
+    watched_operations,
+)
 
 ENVIRONMENT = {
     "torch": "2.13.0+cpu",
@@ -246,7 +250,7 @@ def test_what_is_set(deterministic, expected):
     """In a process of its own; torch's compiler, which takes long to load, is not loaded for it."""
     code = f"""
 import os, sys, torch
-from trainers.determinism import be_deterministic
+from trainers.training.determinism import be_deterministic
 be_deterministic({deterministic}, num_threads=1)
 get = os.environ.get
 print(torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark,

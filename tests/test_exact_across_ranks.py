@@ -10,7 +10,7 @@ import trainers
 from tests.ranks import Attempt
 from tests.small_runs import EVERYTHING, outcome, rows, write_run
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
-from trainers.config_io import read_run_config
+from trainers.config.config_io import read_run_config
 from trainers.errors import ConfigError
 
 EXACT = {"trainer.exact_across_ranks": True, "num_iterations": 24}

@@ -16,8 +16,8 @@ import pytest
 
 from trainers.checkpoints import CheckpointReader
 from trainers.metrics import read_rows
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 IDENTITY = "0123456789abcdef"
 FOREVER = 10**9

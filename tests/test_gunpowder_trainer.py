@@ -11,8 +11,7 @@ from tests.datasets.volumes import write_zarr2
 from trainers.architectures.custom_config import CustomArchitectureConfig
 from trainers.architectures.model import build_model
 from trainers.architectures.unet_config import UNetConfig
-from trainers.datasets.array_config import ArrayConfig
-from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 from trainers.optimizers import AdamConfig, ConstantScheduleConfig
 from trainers.tasks import AffinitiesTaskConfig, DistanceTaskConfig, OneHotTaskConfig
 

@@ -14,23 +14,23 @@ HEAVY = {"gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb"
 LIGHT = (
     "launcher.cli",
     "launcher.experiment.experiment",
-    "launcher.looking.saved_checkpoints",
+    "launcher.monitor.checkpoints",
     "trainers",
     "trainers.__main__",
     "trainers.architectures",
     "trainers.checkpoints.verification",
-    "trainers.config_io",
+    "trainers.config.config_io",
     "trainers.datasets",
-    "trainers.datasets.fit",
-    "trainers.early_start",
+    "trainers.datasets.compatibility",
+    "trainers.training.startup",
     "trainers.gp_augments",
     "trainers.gunpowder_trainer_config",
-    "trainers.lease",
+    "trainers.run.lease",
     "trainers.optimizers",
-    "trainers.run_config",
+    "trainers.config.run_config",
     "trainers.tasks",
-    "trainers.weights_report",
-    "trainers.weights_source",
+    "trainers.weights.weights_report",
+    "trainers.weights.weights_source",
 )
 
 
@@ -43,7 +43,7 @@ def test_login_node_stays_light(module: str) -> None:
 @pytest.mark.slow
 def test_a_trainer_with_data_workers_leaves_gunpowder_to_them() -> None:
     """Its own process starts a second earlier for it."""
-    loaded = loaded_by("trainers.training_run", "trainers.gunpowder_trainer")
+    loaded = loaded_by("trainers.training.training_run", "trainers.gunpowder_trainer")
 
     assert loaded & HEAVY == {"numpy", "tensorstore", "torch"}
 

@@ -12,13 +12,13 @@ import torch
 
 from tests.small_runs import write_run
 from trainers.checkpoints import CheckpointReader, CheckpointStore
+from trainers.distributed.process_group import ALONE, ProcessGroup
+from trainers.distributed.rank_info import RankPlace
 from trainers.errors import CheckpointError, ConfigError
-from trainers.initial_weights import load_initial_weights
-from trainers.process_group import ALONE, ProcessGroup
-from trainers.rank_place import RankPlace
-from trainers.run_folder import RunFolder
-from trainers.weights_report import WeightsReport
-from trainers.weights_source import WeightsSource, find_weights
+from trainers.run.run_folder import RunFolder
+from trainers.weights.init_from import load_initial_weights
+from trainers.weights.weights_report import WeightsReport
+from trainers.weights.weights_source import WeightsSource, find_weights
 
 
 def make_network(num_outputs, *, norm=True, value=None):

@@ -11,14 +11,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from trainers import lease as lease_module
 from trainers.errors import LeaseHeldError, LeaseLostError
-from trainers.lease import TTL_S, Lease, file_system_time, is_live, read_lease
+from trainers.run import lease as lease_module
+from trainers.run.lease import TTL_S, Lease, file_system_time, is_live, read_lease
 
 HOLD = """
 import sys
 from pathlib import Path
-from trainers.lease import Lease
+from trainers.run.lease import Lease
 with Lease.take(Path(sys.argv[1]), owner="pack-0003", attempt=5):
     print("held", flush=True)
     sys.stdin.read()
@@ -28,7 +28,7 @@ RACE = """
 import os, sys
 from pathlib import Path
 from trainers.errors import LeaseHeldError
-from trainers.lease import Lease
+from trainers.run.lease import Lease
 path, num_takers = Path(sys.argv[1]), int(sys.argv[2])
 start, started = os.pipe()
 end, ended = os.pipe()

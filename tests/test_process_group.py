@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.ranks import RANK_VARIABLES, start_rank, variables
+from trainers.distributed.process_group import open_process_group
+from trainers.distributed.rank_info import RankPlace
 from trainers.errors import ConfigError, RankError
-from trainers.process_group import open_process_group
-from trainers.rank_place import RankPlace
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 RANK = str(Path(__file__).with_name("one_rank.py"))
 SHORT = timedelta(seconds=0.3)
@@ -54,7 +54,7 @@ def run_ranks(folder, size, local_size, *arguments):
 def test_a_single_rank_needs_no_torch(tmp_path):
     """Without torchrun's variables there is one rank, which is alone and loads nothing."""
     code = (
-        "import sys; from trainers.process_group import open_process_group\n"
+        "import sys; from trainers.distributed.process_group import open_process_group\n"
         "with open_process_group(None, 0, lambda: False) as group:\n"
         "    assert (group.rank, group.size, group.is_first) == (0, 1, True)\n"
         "    assert group.agree(True) and not group.agree(False)\n"
@@ -143,7 +143,7 @@ def test_a_stop_ends_the_wait(folder, as_rank, rank):
 
 def test_a_batch_is_shared_evenly_or_not_at_all():
     """The error names the batch sizes that the ranks can share."""
-    from trainers.process_group import ProcessGroup
+    from trainers.distributed.process_group import ProcessGroup
 
     group = ProcessGroup(RankPlace(rank=2, size=4, local_size=4))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.random_state import RandomState, generator_of_sample
+from trainers.training.random_state import RandomState, generator_of_sample
 
 
 @pytest.fixture(autouse=True)

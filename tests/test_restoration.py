@@ -11,18 +11,18 @@ import torch
 
 from trainers.architectures import UNetConfig
 from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.config_io import write_run_config
+from trainers.config.config_io import write_run_config
+from trainers.config.run_config import RunConfig
 from trainers.datasets import ArrayConfig, DatasetConfig
+from trainers.distributed.process_group import ALONE, ProcessGroup
+from trainers.distributed.rank_info import RankPlace
 from trainers.dummy_trainer_config import DummyTrainerConfig
 from trainers.errors import CheckpointError, LeaseLostError
-from trainers.process_group import ALONE, ProcessGroup
-from trainers.rank_place import RankPlace
-from trainers.restoration import Restoration
-from trainers.run_config import RunConfig
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, write_state
-from trainers.tasks.affinities_config import AffinitiesTaskConfig
-from trainers.temporaries import unfenced
+from trainers.run.atomic_write import unfenced
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, write_state
+from trainers.tasks.task_configs import AffinitiesTaskConfig
+from trainers.training.restore import Restoration
 
 CONFIG = RunConfig(
     name="first",
@@ -174,11 +174,11 @@ def test_torch_is_not_needed_until_the_state_is(folder: RunFolder) -> None:
     write_run_config(folder.config, CONFIG)
     code = (
         "import sys; sys.modules.update(torch=None, numpy=None)\n"
-        "from trainers.config_io import read_run_config\n"
-        "from trainers.process_group import ALONE\n"
-        "from trainers.rank_place import RankPlace\n"
-        "from trainers.restoration import Restoration\n"
-        "from trainers.run_folder import RunFolder\n"
+        "from trainers.config.config_io import read_run_config\n"
+        "from trainers.distributed.process_group import ALONE\n"
+        "from trainers.distributed.rank_info import RankPlace\n"
+        "from trainers.training.restore import Restoration\n"
+        "from trainers.run.run_folder import RunFolder\n"
         "folder = RunFolder(sys.argv[1])\n"
         "config = read_run_config(folder.config)\n"
         "restoration = Restoration(folder, config, RankPlace(), lambda: None)\n"

@@ -11,9 +11,15 @@ import attrs
 import pytest
 
 from trainers.architectures.unet_config import UNetConfig
-from trainers.config_io import from_plain, to_plain, write_run_config
-from trainers.datasets.array_config import ArrayConfig
-from trainers.datasets.dataset_config import DatasetConfig
+from trainers.config.config_io import from_plain, to_plain, write_run_config
+from trainers.config.run_config import (
+    CheckpointConfig,
+    MetricsConfig,
+    ResourcesConfig,
+    RunConfig,
+    WandbConfig,
+)
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 from trainers.dummy_trainer_config import DummyTrainerConfig
 from trainers.errors import ConfigError
 from trainers.gp_augments import (
@@ -25,14 +31,7 @@ from trainers.gp_augments import (
 )
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.optimizers import SGDConfig
-from trainers.run_config import (
-    CheckpointConfig,
-    MetricsConfig,
-    ResourcesConfig,
-    RunConfig,
-    WandbConfig,
-)
-from trainers.tasks.distance_config import DistanceTaskConfig
+from trainers.tasks.task_configs import DistanceTaskConfig
 
 TRAINER = GunpowderTrainerConfig(name="t", batch_size=2, learning_rate=1e-4)
 DATASET = DatasetConfig(name="cells", raw=ArrayConfig(path="/data/cells.zarr", array="raw"))
@@ -107,7 +106,7 @@ def test_identity_is_the_same_everywhere(tmp_path):
     path = tmp_path / "config.yaml"
     write_run_config(path, RUN)
     code = (
-        "import sys; from pathlib import Path; from trainers.config_io import read_run_config; "
+        "import sys; from pathlib import Path; from trainers.config.config_io import read_run_config; "
         "sys.stdout.write(read_run_config(Path(sys.argv[1])).identity)"
     )
     found = {

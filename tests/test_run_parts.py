@@ -4,8 +4,8 @@ import torch
 
 from trainers.checkpoints import CheckpointStore
 from trainers.dummy_trainer_config import DummyTrainerConfig
-from trainers.random_state import RandomState
-from trainers.run_parts import RunParts
+from trainers.training.random_state import RandomState
+from trainers.training.run_parts import RunParts
 
 
 class Net(torch.nn.Linear):

@@ -9,20 +9,19 @@ from contextlib import suppress
 
 import pytest
 
-from trainers.checkpoint_config import CheckpointConfig
 from trainers.checkpoints import CheckpointStore, KeepBest
-from trainers.checkpoints.background_saver import BackgroundSaver, Commit
-from trainers.converter import from_plain
+from trainers.checkpoints.async_checkpointer import BackgroundSaver, Commit
+from trainers.config.checkpoint_config import CheckpointConfig
+from trainers.config.converter import from_plain
+from trainers.config_faults import MalformedError
 from trainers.errors import CheckpointError, ConfigError
-from trainers.faults import MalformedError
 from trainers.metrics.metric_writer import NullWriter
-from trainers.random_state import RandomState
-from trainers.run_folder import RunFolder
-from trainers.run_progress import RunProgress
-from trainers.run_saving import RunSaving
-from trainers.run_state import read_state
-from trainers.save_schedule import SaveSchedule
-from trainers.temporaries import unfenced
+from trainers.run.atomic_write import unfenced
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
+from trainers.training.progress import RunProgress
+from trainers.training.random_state import RandomState
+from trainers.training.saving import RunSaving, SaveSchedule
 
 
 class Rows(NullWriter):

@@ -4,8 +4,8 @@ import attrs
 import pytest
 
 from trainers.errors import ConfigError
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, append_event, read_state, write_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, append_event, read_state, write_state
 
 
 def test_a_new_run_is_planned(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 TRAINER = """
 import sys, time
 from trainers.stop_flag import StopFlag
-from trainers.supervisor_death import stop_with_supervisor
+from trainers.stop_flag import stop_with_supervisor
 stop = StopFlag()
 stop.listen()
 stop_with_supervisor()

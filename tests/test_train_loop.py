@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from trainers.metrics.metric_writer import MetricWriter
-from trainers.random_state import RandomState
-from trainers.saving import Saving
-from trainers.train_loop import train
 from trainers.trainer import Trainer
+from trainers.training.random_state import RandomState
+from trainers.training.saving import Saving
+from trainers.training.train_loop import train
 from trainers.training_iteration_stats import TrainingIterationStats
 
 

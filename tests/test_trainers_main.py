@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from launcher.experiment.experiment import read_experiment
-from trainers.config_io import write_run_config
-from trainers.lease import Lease
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.config.config_io import write_run_config
+from trainers.run.lease import Lease
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fib25.yaml"
 MODULES = Path(__file__).parent / "stream"
@@ -46,7 +46,7 @@ class Attempt:
 
     def wait_for_worker(self) -> None:
         """The first thing that the trainer starts, long before it can give it anything to do."""
-        while not any("trainers.stream.worker" in command for command in self.living()):
+        while not any("trainers.stream.worker_main" in command for command in self.living()):
             assert self.process.poll() is None, self._folder.log(0).read_text()
 
     def living(self) -> list[str]:

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import trainers
-from trainers.process_group import ALONE, ProcessGroup
-from trainers.rank_place import RankPlace
-from trainers.tasks.binary_cross_entropy_loss import BinaryCrossEntropyLoss
-from trainers.training_step import TrainingStep
+from trainers.distributed.process_group import ALONE, ProcessGroup
+from trainers.distributed.rank_info import RankPlace
+from trainers.tasks.losses import BinaryCrossEntropyLoss
+from trainers.training.training_step import TrainingStep
 
 CPU = torch.device("cpu")
 

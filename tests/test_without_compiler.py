@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from trainers.without_compiler import spare_compiler
+from trainers.training.disable_dynamo import spare_compiler
 
 if {spare}:
     spare_compiler()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.yaml_text import dump_yaml, parse_yaml
+from trainers.config.yaml_text import dump_yaml, parse_yaml
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.config.run_config import RunConfig
     from trainers.dummy_trainer import DummyTrainer
     from trainers.dummy_trainer_config import DummyTrainerConfig
     from trainers.gp_augments.augment_config import AugmentConfig
     from trainers.gunpowder_trainer import GunpowderTrainer
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-    from trainers.run_config import RunConfig
-    from trainers.trained_model import load_model
     from trainers.trainer import Trainer
     from trainers.trainer_config import TrainerConfig
     from trainers.training_iteration_stats import TrainingIterationStats
+    from trainers.weights.load_model import load_model
 
 __all__ = [
     "AugmentConfig",
@@ -39,11 +39,11 @@ _MODULES = {
     "DummyTrainerConfig": "trainers.dummy_trainer_config",
     "GunpowderTrainer": "trainers.gunpowder_trainer",
     "GunpowderTrainerConfig": "trainers.gunpowder_trainer_config",
-    "RunConfig": "trainers.run_config",
+    "RunConfig": "trainers.config.run_config",
     "Trainer": "trainers.trainer",
     "TrainerConfig": "trainers.trainer_config",
     "TrainingIterationStats": "trainers.training_iteration_stats",
-    "load_model": "trainers.trained_model",
+    "load_model": "trainers.weights.load_model",
 }
 
 

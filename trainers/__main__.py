@@ -16,8 +16,9 @@ import attrs
 from attrs import frozen
 
 from trainers import exit_codes
-from trainers.config_io import read_run_config
-from trainers.early_start import early_start
+from trainers.config.config_io import read_run_config
+from trainers.config.run_config import RunConfig
+from trainers.distributed.rank_info import RankPlace
 from trainers.errors import (
     CheckpointError,
     ConfigError,
@@ -25,16 +26,13 @@ from trainers.errors import (
     LeaseHeldError,
     LeaseLostError,
 )
-from trainers.lease import Lease
-from trainers.quick_imports import quick_imports
-from trainers.rank_place import RankPlace
-from trainers.run_config import RunConfig
-from trainers.run_folder import RunFolder
-from trainers.run_state import append_event, read_state, write_state
-from trainers.start_times import StartTimes
-from trainers.stop_flag import StopFlag
-from trainers.supervisor_death import stop_with_supervisor
-from trainers.temporaries import Fence, sweep, unfenced
+from trainers.imports import quick_imports
+from trainers.run.atomic_write import Fence, sweep, unfenced
+from trainers.run.lease import Lease
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import append_event, read_state, write_state
+from trainers.stop_flag import StopFlag, stop_with_supervisor
+from trainers.training.startup import StartTimes, early_start
 
 logger = logging.getLogger("trainers")
 
@@ -120,7 +118,7 @@ class _Attempt:
         try:
             with early_start(self.folder, config, self.place, self.times, fence) as early:
                 with quick_imports():
-                    from trainers.training_run import carry_on
+                    from trainers.training.training_run import carry_on
 
                 finished = carry_on(
                     self.folder, config, early, stop, attempt=self.number, fence=fence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.random_state import generator_of_sample
 from trainers.trainer import Trainer
+from trainers.training.random_state import generator_of_sample
 from trainers.training_iteration_stats import TrainingIterationStats
 
 if TYPE_CHECKING:

@@ -43,3 +43,7 @@ class LeaseHeldError(TrainerError):
 
 class LeaseLostError(TrainerError):
     """Another process has taken the lease over; this one may write nothing any more."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The files of a checkpoint are not what was written."""

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainers.datasets.reading import Reading
-from trainers.gp_augments.unit_range import to_unit_range
+from trainers.datasets.read_options import Reading
+from trainers.gp_augments.raw_values import to_unit_range
 from trainers.snapshots import SnapshotWriter
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
 from trainers.trainer import Trainer
+from trainers.training.training_step import TrainingStep
 from trainers.training_iteration_stats import TrainingIterationStats
-from trainers.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from trainers.architectures.model import Model
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
     from trainers.stream.sample import Sample
     from trainers.tasks.task import Task
-    from trainers.training_step import FirstSample
+    from trainers.training.training_step import FirstSample
 
 logger = logging.getLogger(__name__)
 

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_, le, lt, optional
 
-from trainers.datasets.reading_config import ReadingConfig
+from trainers.datasets.dataset_config import ReadingConfig
 from trainers.gp_augments.augment_config import AugmentConfig, are_fit_for_threads
-from trainers.gp_augments.intensity_scale_shift_config import IntensityScaleShiftAugmentConfig
+from trainers.gp_augments.intensity_configs import IntensityScaleShiftAugmentConfig
 from trainers.gp_augments.raw_augment_config import RawAugmentConfig
-from trainers.optimizers.optimizer_config import OptimizerConfig
-from trainers.optimizers.radam_config import RAdamConfig
+from trainers.optimizers.optimizer_configs import OptimizerConfig, RAdamConfig
 from trainers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from trainers.gunpowder_trainer import GunpowderTrainer
-    from trainers.stream.worker_reserve import WorkerReserve
+    from trainers.stream.worker_pool import WorkerReserve
 
 
 @frozen(kw_only=True)
@@ -92,7 +91,7 @@ class GunpowderTrainerConfig(TrainerConfig):
         return min(self.num_data_fetchers, max(1, self.num_data_fetchers // num_local_ranks))
 
     def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
-        from trainers.stream.worker_reserve import WorkerReserve
+        from trainers.stream.worker_pool import WorkerReserve
 
         if self.makes_samples_in_threads:
             return WorkerReserve()

@@ -12,29 +12,64 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gunpowder as gp
 import torch
 
-from trainers.config_io import read_run_config
-from trainers.determinism import be_deterministic
+from trainers.config.config_io import read_run_config
+from trainers.config.run_config import RunConfig
+from trainers.distributed.process_group import ALONE
 from trainers.errors import ConfigError, TrainerError
 from trainers.gunpowder_trainer import GunpowderTrainer
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-from trainers.process_group import ALONE
-from trainers.run_config import RunConfig
-from trainers.run_folder import RunFolder
-from trainers.run_parts import RunParts, build_parts
-from trainers.stream.node_times import NodeTimes
+from trainers.run.atomic_write import unfenced
+from trainers.run.run_folder import RunFolder
 from trainers.stream.sample_maker import SampleMaker
-from trainers.temporaries import unfenced
+from trainers.training.determinism import be_deterministic
+from trainers.training.disable_dynamo import spare_compiler
+from trainers.training.run_parts import RunParts, build_parts
+from trainers.training.training_run import num_threads
 from trainers.training_iteration_stats import TrainingIterationStats
-from trainers.training_run import num_threads
-from trainers.without_compiler import spare_compiler
+
+
+class NodeTimes:
+    """Seconds that threads spend in each gunpowder node, without those upstream of it."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._nested = threading.local()
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Measure all requests of the process meanwhile."""
+        request_batch = gp.BatchProvider.request_batch
+
+        def timed(node: gp.BatchProvider, request: gp.BatchRequest) -> Any:
+            outer = getattr(self._nested, "seconds", 0.0)
+            self._nested.seconds = 0.0
+            begun = time.perf_counter()
+            try:
+                return request_batch(node, request)
+            finally:
+                elapsed = time.perf_counter() - begun
+                with self._lock:
+                    self.seconds[node.name()] += elapsed - self._nested.seconds
+                self._nested.seconds = outer + elapsed
+
+        gp.BatchProvider.request_batch = timed
+        try:
+            yield
+        finally:
+            gp.BatchProvider.request_batch = request_batch
+
 
 _WARM_UP = 3
 """Iterations, and samples, that are left out."""

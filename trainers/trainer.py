@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from trainers.process_group import ALONE, ProcessGroup
-from trainers.stream.worker_reserve import WorkerReserve
-from trainers.temporaries import Fence, unfenced
+from trainers.distributed.process_group import ALONE, ProcessGroup
+from trainers.run.atomic_write import Fence, unfenced
+from trainers.stream.worker_pool import WorkerReserve
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, min_len
 
 if TYPE_CHECKING:
-    from trainers.stream.worker_reserve import WorkerReserve
+    from trainers.stream.worker_pool import WorkerReserve
     from trainers.trainer import Trainer
 
 
@@ -41,7 +41,7 @@ class TrainerConfig(ABC):
 
         They are started before anything else, as they take long to be ready.
         """
-        from trainers.stream.worker_reserve import WorkerReserve
+        from trainers.stream.worker_pool import WorkerReserve
 
         return WorkerReserve()
 

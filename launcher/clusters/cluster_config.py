@@ -8,9 +8,9 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from trainers.config_io import read_config
-from trainers.faults import Fault, config_error, not_one_of
-from trainers.yaml_source import YamlSource
+from trainers.config.config_io import read_config
+from trainers.config.yaml_source import YamlSource
+from trainers.config_faults import Fault, config_error, not_one_of
 
 
 @frozen(kw_only=True)

@@ -13,11 +13,11 @@ from launcher.clusters.cluster_config import ClusterConfig, read_cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_target import SlurmTarget, resolve_target
 from launcher.errors import LauncherError
+from launcher.slurm.parsing import show_seconds
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
-from launcher.slurm.words import show_seconds
 from launcher.tables import short, table
-from trainers.faults import show
-from trainers.yaml_source import YamlSource
+from trainers.config.yaml_source import YamlSource
+from trainers.config_faults import show
 
 _PREEMPTION = {
     "partition_prio": "jobs give way to those of partitions of a higher tier",

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
-from launcher.slurm.words import read_seconds
-from trainers.faults import Fault, MalformedError, show
+from launcher.slurm.parsing import read_seconds
+from trainers.config_faults import Fault, MalformedError, show
 
 TIME = re.compile(r"(\d+-)?\d+:[0-5]\d:[0-5]\d")
 

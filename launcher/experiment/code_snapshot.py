@@ -15,7 +15,7 @@ from attrs import frozen
 
 from launcher.errors import LauncherError
 from launcher.experiment.code_files import source_files
-from trainers.atomic_write import sync_folder
+from trainers.run.atomic_write import sync_folder
 
 _PACKAGES = ("launcher", "trainers", "cluster_configs")
 _MANIFEST = "manifest.json"

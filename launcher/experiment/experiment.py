@@ -11,12 +11,12 @@ import attrs
 from attrs import frozen
 
 from launcher.experiment.overrides import with_overrides
-from launcher.experiment.run_fit import RunFit
+from launcher.experiment.run_checks import RunFit
 from launcher.experiment.sweep import SweepPoint, sweep_points, without_sweep
-from trainers.converter import FieldsReader
-from trainers.faults import Fault, MalformedError, config_error, show, unknown_keys
-from trainers.run_config import RunConfig
-from trainers.yaml_source import YamlSource
+from trainers.config.converter import FieldsReader
+from trainers.config.run_config import RunConfig
+from trainers.config.yaml_source import YamlSource
+from trainers.config_faults import Fault, MalformedError, config_error, show, unknown_keys
 
 _RUN_KEYS = tuple(each.name for each in attrs.fields(RunConfig) if each.name != "experiment")
 _KEYS = (*_RUN_KEYS, "sweep")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 
 @frozen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainers.faults import Key, MalformedError, Place, PlacedFault
-from trainers.yaml_source import YamlSource
-from trainers.yaml_text import YamlError, parse_yaml
+from trainers.config.yaml_source import YamlSource
+from trainers.config.yaml_text import YamlError, parse_yaml
+from trainers.config_faults import Key, MalformedError, Place, PlacedFault
 
 _SWEEP = "sweep."
 

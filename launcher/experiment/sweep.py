@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from trainers.faults import Fault, Key, MalformedError, show
-from trainers.yaml_source import YamlSource
+from trainers.config.yaml_source import YamlSource
+from trainers.config_faults import Fault, Key, MalformedError, show
 
 MAX_NAME_LENGTH = 100
 

@@ -15,7 +15,7 @@ class AttemptEnd:
     """Why an attempt has ended."""
 
     cause: str
-    """One of `trainers.run_state.CAUSES`."""
+    """One of `trainers.run.run_state.CAUSES`."""
     reason: str = ""
     """For a person to read."""
     can_be_retried: bool = True

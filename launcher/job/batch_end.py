@@ -11,15 +11,12 @@ import signal
 import sys
 
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.attempt_record import count_finished
-from launcher.job.bring_back import bring_back
-from launcher.job.pack import read_pack
-from launcher.job.pack_events import append_pack_event, read_pack_events
-from launcher.job.slurm_node import this_slurm_node
-from launcher.job.submitted_job import SubmittedJob, read_job
-from launcher.job.this_node import ThisNode
-from launcher.job.unfinished import settle, unfinished
-from trainers.lease import read_lease
+from launcher.job.node import ThisNode, this_slurm_node
+from launcher.job.pack import SubmittedJob, append_pack_event, read_job, read_pack, read_pack_events
+from launcher.job.record_end import count_finished
+from launcher.job.requeue import bring_back
+from launcher.job.unfinished_members import settle, unfinished
+from trainers.run.lease import read_lease
 from trainers.stop_flag import SIGNALS
 
 MAX_IN_VAIN = 5

@@ -9,7 +9,7 @@ from launcher.job.member_process import MemberProcess
 from launcher.job.pack import Member
 from launcher.job.slots import Slot
 from trainers import exit_codes
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 OTHERS_WAIT_S = 20.0
 """How long the ranks of a run that has lost one may go on, to say why or to save."""

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.member_call import MemberCall
 from launcher.job.member_ranks import MemberRanks
+from launcher.job.multi_node_rendezvous import MemberCall
+from launcher.job.node import ThisNode
 from launcher.job.pack import Member
 from launcher.job.slots import Slot, Slots
-from launcher.job.this_node import ThisNode
-from trainers.run_folder import RunFolder
-from trainers.run_state import append_event
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import append_event
 
 logger = logging.getLogger(__name__)
 

@@ -11,21 +11,22 @@ import attrs
 from launcher import file_lock
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd, attempt_end
-from launcher.job.attempt_record import last_words, record_end
-from launcher.job.job_stop import JobStop
-from launcher.job.member_call import MemberCall
 from launcher.job.member_ranks import MemberRanks, joint_status
 from launcher.job.member_starter import Command, MemberStarter, trainer_command
+from launcher.job.multi_node_rendezvous import MemberCall
+from launcher.job.node import ThisNode
 from launcher.job.out_of_memory import OutOfMemoryCounter
 from launcher.job.pack import Member, Pack
+from launcher.job.record_end import last_words, record_end
 from launcher.job.slots import Slot, Slots
-from launcher.job.this_node import ThisNode
-from launcher.job.unfinished import is_of_pack, is_unfinished
-from launcher.looking.true_state import CANCELLED
-from trainers import exit_codes, lease
+from launcher.job.stop_request import JobStop
+from launcher.job.unfinished_members import is_of_pack, is_unfinished
+from launcher.monitor.effective_state import CANCELLED
+from trainers import exit_codes
 from trainers.errors import ConfigError
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, read_state, write_state
+from trainers.run import lease
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state, write_state
 
 logger = logging.getLogger(__name__)
 

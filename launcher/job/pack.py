@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -10,8 +13,35 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
-from trainers.atomic_write import atomic_write
-from trainers.run_config import ResourcesConfig, RetriesConfig, RunConfig
+from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
+from trainers.run.atomic_write import atomic_write
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """All whole lines, oldest first; none if there is no file."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:  # torn by a kill
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
+
+
+def append_pack_event(folder: PackFolder, kind: str, **details: Any) -> None:
+    """Add a line, with the wall-clock time in seconds."""
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
+    with folder.events.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
+
+
+def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:
+    """All whole lines, oldest first."""
+    return read_events(folder.events)
 
 
 @frozen(kw_only=True)
@@ -121,3 +151,34 @@ def _member(data: dict[str, Any]) -> Member:
 
 def _machine(data: dict[str, Any]) -> Machine:
     return Machine(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
+
+
+@frozen(kw_only=True)
+class SubmittedJob:
+    """The contents of `job.json`; a pack that was never submitted to a scheduler has none."""
+
+    job_id: str
+    """`ARRAY_TASK` for a task of an array; empty while the scheduler is being asked."""
+    submitted: float
+    """Unix time in seconds."""
+    resubmissions: int = 0
+    """How many jobs the pack had before."""
+    replaces: str = ""
+    """The last one of these."""
+
+    def is_replaced(self, job_id: str) -> bool:
+        """Whether another job has the pack, which this one had once."""
+        return job_id == self.replaces or self.job_id not in ("", job_id)
+
+
+def write_job(folder: PackFolder, job: SubmittedJob) -> None:
+    with atomic_write(folder.job) as file:
+        file.write(json.dumps(attrs.asdict(job)).encode())
+
+
+def read_job(folder: PackFolder) -> SubmittedJob | None:
+    """The job of a pack; None if it has none, or none yet."""
+    try:
+        return SubmittedJob(**json.loads(folder.job.read_bytes()))
+    except FileNotFoundError:
+        return None

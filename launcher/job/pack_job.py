@@ -7,12 +7,12 @@ import os
 import signal
 
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.job_stop import SignalStop
+from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Pack, read_pack
 from launcher.job.slots import Slots, slots_folder
-from launcher.job.this_node import ThisNode
-from trainers.lease import Lease
+from launcher.job.stop_request import SignalStop
+from trainers.run.lease import Lease
 from trainers.stop_flag import StopFlag
 
 
@@ -26,7 +26,7 @@ def run_pack(path: str) -> None:
     folder = PackFolder(path)
     pack = read_pack(folder)
     if pack.slurm:
-        from launcher.job.slurm_pack import run_slurm_pack
+        from launcher.job.slurm_supervisor import run_slurm_pack
 
         run_slurm_pack(folder, pack, pack.slurm, stop)
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from launcher.job.attempt_end import AttemptEnd
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import RunState
 
 _IN_WORDS = {
     "preempted": "preempted",

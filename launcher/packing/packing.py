@@ -9,8 +9,8 @@ from attrs import frozen
 from launcher.errors import DoesNotFitError
 from launcher.packing.bound import lower_bound
 from launcher.packing.demand import GB, Demand, NodeShape, PackLimits, Size, size_of, size_of_node
+from launcher.packing.infeasible import misfits
 from launcher.packing.jobs import Job, joined, taking_turns
-from launcher.packing.misfit import misfits
 from launcher.packing.search import best_groups
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from launcher.slurm.words import (
+from launcher.slurm.parsing import (
     expand_array,
     expand_hosts,
     read_moment,

@@ -10,14 +10,14 @@ import attrs
 from launcher import file_lock
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.experiment.plan import PlannedRun, plan_runs
-from launcher.experiment.run_writing import write_source, write_submitted
 from launcher.job.attempt_end import attempt_end
-from launcher.job.attempt_record import record_end
+from launcher.job.record_end import record_end
+from launcher.submission.plan import PlannedRun, plan_runs
+from launcher.submission.write_runs import write_source, write_submitted
 from trainers import exit_codes
+from trainers.config.run_config import RetriesConfig, RunConfig
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-from trainers.run_config import RetriesConfig, RunConfig
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 
 def first_due(

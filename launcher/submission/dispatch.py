@@ -32,7 +32,7 @@ def dispatch(
             root=arguments.root,
             dry_run=arguments.dry_run,
         )
-    from launcher.submission.slurm_choice import choose
+    from launcher.clusters.submission_target import choose
     from launcher.submission.slurm_submission import submit_to_slurm
 
     return submit_to_slurm(

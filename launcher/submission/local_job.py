@@ -17,7 +17,7 @@ from submitit.local.local import LocalExecutor
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack_job import run_pack
-from trainers.lease import is_live
+from trainers.run.lease import is_live
 
 _FOREVER_MIN = 10 * 365 * 24 * 60
 """submitit ends a local job after 2 minutes unless it is told otherwise."""

@@ -10,7 +10,6 @@ import attrs
 from launcher.clusters.cluster_config import LocalClusterConfig
 from launcher.errors import DoesNotFitError, SubmissionError
 from launcher.experiment.experiment import Experiment
-from launcher.experiment.run_writing import write_source
 from launcher.job.machine import Machine, this_machine
 from launcher.job.pack import Member, Pack, write_pack
 from launcher.submission.local_job import start_locally
@@ -22,7 +21,8 @@ from launcher.submission.submission import (
     take_back,
     write_all_submitted,
 )
-from trainers.run_config import RunConfig
+from launcher.submission.write_runs import write_source
+from trainers.config.run_config import RunConfig
 
 
 def submit_locally(

@@ -11,10 +11,10 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_pack
-from launcher.looking.status import find_runs, read_statuses
-from trainers.config_io import read_run_config
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from launcher.monitor.status import find_runs, read_statuses
+from trainers.config.config_io import read_run_config
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 
 @frozen(kw_only=True)

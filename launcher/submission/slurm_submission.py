@@ -12,18 +12,16 @@ from typing import Any
 import attrs
 
 from launcher.clusters.slurm_target import SlurmTarget
+from launcher.clusters.submission_target import SlurmChoice, demand_of
 from launcher.errors import DoesNotFitError, SlurmError, SubmissionError
 from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.experiment.plan import PlannedRun
-from launcher.experiment.run_writing import write_source
-from launcher.job.pack import Member, Pack, SlurmTerms, write_pack
-from launcher.job.submitted_job import SubmittedJob, write_job
+from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.packing.packing import Packing, PlannedPack, misfits, pack
-from launcher.slurm import programs
-from launcher.submission.slurm_choice import SlurmChoice, demand_of
-from launcher.submission.slurm_job import submit_array
+from launcher.slurm import client
+from launcher.slurm.submit import submit_array
+from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import (
     Submission,
     SubmittedPack,
@@ -32,6 +30,7 @@ from launcher.submission.submission import (
     take_back,
     write_all_submitted,
 )
+from launcher.submission.write_runs import write_source
 
 _SAY_EVERY_S = 2.0
 
@@ -79,7 +78,7 @@ def drop_held_jobs(runs: Sequence[PlannedRun], say: Callable[[str], None]) -> No
     if not held:
         return
     try:
-        programs.cancel(held, only_waiting=True)
+        client.cancel(held, only_waiting=True)
     except SlurmError as error:
         say(f"still in the queue, on hold, and to no purpose: {', '.join(held)}: {error}")
 

@@ -15,11 +15,11 @@ from launcher import file_lock
 from launcher.clusters.slurm_target import SlurmTarget
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.experiment.plan import PlannedRun, plan_runs
-from launcher.experiment.run_writing import write_submitted
 from launcher.job.machine import Machine
 from launcher.packing.packing import Packing
-from trainers.run_state import read_state, write_state
+from launcher.submission.plan import PlannedRun, plan_runs
+from launcher.submission.write_runs import write_submitted
+from trainers.run.run_state import read_state, write_state
 
 _NUM_WRITERS = 16
 """Of run folders at once: each spends its time waiting for the disk."""

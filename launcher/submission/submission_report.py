@@ -6,8 +6,8 @@ from typing import Any
 
 import attrs
 
-from launcher.experiment.plan import PlannedRun
-from launcher.packing.report import packing_json, packing_lines
+from launcher.submission.packing_report import packing_json, packing_lines
+from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import Submission
 from launcher.tables import short, table
 

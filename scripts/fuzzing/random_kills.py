@@ -16,7 +16,7 @@ from scripts.fuzzing.file_faults import Fault, FileFaults
 from scripts.fuzzing.findings import KEEP_LAST, Findings, in_words, open_store, wrong_in
 from scripts.fuzzing.forked import Forked, Hung, Say
 from trainers.checkpoints import CheckpointStore
-from trainers.checkpoints.background_saver import BackgroundSaver, Commit
+from trainers.checkpoints.async_checkpointer import BackgroundSaver, Commit
 
 KILLS_PER_CHAIN = 25
 SIZES = (1_000, 60_000, 400_000, 3_000_000, 18_000_000, 40_000_000)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment import read_experiment
-from launcher.job.event_lines import read_events
+from launcher.job.pack import read_events
 from scripts.fuzzing.file_faults import WRITING, Fault
 from scripts.fuzzing.findings import in_words
 from scripts.fuzzing.steps import Protocol, Trial
 from scripts.outcome import newest_checkpoint, tensors, values
 from trainers import exit_codes
 from trainers.__main__ import main
-from trainers.config_io import write_run_config
-from trainers.run_folder import RunFolder
+from trainers.config.config_io import write_run_config
+from trainers.run.run_folder import RunFolder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fib25.yaml"
 OVERRIDES = {

@@ -12,7 +12,7 @@ from scripts.fuzzing.file_faults import ALL, WRITING, Fault
 from scripts.fuzzing.findings import IDENTITY, open_store, wrong_in
 from scripts.fuzzing.steps import Protocol, Trial
 from trainers.checkpoints import CheckpointReader
-from trainers.checkpoints.background_saver import BackgroundSaver, Commit
+from trainers.checkpoints.async_checkpointer import BackgroundSaver, Commit
 from trainers.checkpoints.layout import folder_name
 from trainers.errors import CheckpointError
 
@@ -49,7 +49,7 @@ HARMLESS_ACTIONS = ("shorten", "sleep")
 
 
 class _Training:
-    """Saves as `trainers.train_loop` does, and remembers what it was told."""
+    """Saves as `trainers.training.train_loop` does, and remembers what it was told."""
 
     def __init__(self, trial: Trial, num_bytes: int) -> None:
         self.committed = 0

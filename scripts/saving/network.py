@@ -9,7 +9,7 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from trainers.architectures.unet_config import UNetConfig
-from trainers.optimizers.adam_config import AdamConfig
+from trainers.optimizers.optimizer_configs import AdamConfig
 
 _SHAPE = (16, 16, 16)
 _BYTES_PER_WEIGHT = 12

@@ -13,7 +13,7 @@ import torch
 from saving.contestant import Contestant, LoadingContestant
 from saving.network import tensors_of
 
-from trainers.checkpoints.background_saver import BackgroundSaver
+from trainers.checkpoints.async_checkpointer import BackgroundSaver
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_store import CheckpointStore
 

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from launcher.experiment.experiment import read_experiment
-from trainers.run_config import RunConfig
+from trainers.config.run_config import RunConfig
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fib25.yaml"
 MODULES = Path(__file__).resolve().parent

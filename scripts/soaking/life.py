@@ -13,8 +13,8 @@ from soaking.cases import Case
 
 from tests.ranks import start_rank
 from trainers import exit_codes
-from trainers.config_io import write_run_config
-from trainers.run_folder import RunFolder
+from trainers.config.config_io import write_run_config
+from trainers.run.run_folder import RunFolder
 
 WORKERS = (0, 1, 2, 4)
 MAX_STOPS = 3

@@ -17,12 +17,12 @@ import torch
 
 from trainers.architectures.model import build_model
 from trainers.architectures.unet_config import UNetConfig
-from trainers.determinism import be_deterministic
+from trainers.distributed.process_group import ProcessGroup, open_process_group
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-from trainers.process_group import ProcessGroup, open_process_group
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 from trainers.tasks import AffinitiesTaskConfig
-from trainers.training_step import TrainingStep
+from trainers.training.determinism import be_deterministic
+from trainers.training.training_step import TrainingStep
 
 BATCH_SIZE = 8
 NUM_THREADS = 1

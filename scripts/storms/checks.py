@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.job.event_lines import read_events
-from launcher.job.pack_events import read_pack_events
-from launcher.job.submitted_job import read_job
+from launcher.job.pack import read_events, read_job, read_pack_events
 from scripts.storms.faults import Fault
 from scripts.storms.references import Outcome
 from scripts.storms.storm_round import Round

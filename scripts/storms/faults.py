@@ -17,7 +17,7 @@ from scripts.sandbox.process import process_of
 from scripts.storms.storm_round import Round, RunningPack
 from scripts.storms.watch import Life, Watch
 from tests.slurm.sandbox import Sandbox
-from trainers.lease import read_lease
+from trainers.run.lease import read_lease
 
 NOTHING_TO_DO = 3
 """The exit status of `launch submit`."""

@@ -14,9 +14,9 @@ from attrs import frozen
 
 from scripts.outcome import tensors, values
 from scripts.storms.unequal_runs import UnequalRuns
-from trainers.config_io import write_run_config
-from trainers.run_config import RunConfig
-from trainers.run_folder import RunFolder
+from trainers.config.config_io import write_run_config
+from trainers.config.run_config import RunConfig
+from trainers.run.run_folder import RunFolder
 
 AT_ONCE = 2
 
@@ -41,7 +41,9 @@ def train_references(runs: UnequalRuns) -> dict[str, Outcome]:
     overrides = ["architecture.arguments.seconds=0", 'architecture.arguments.claims=""']
     configs = [each for each in runs.configs(overrides) if each.name in runs.others]
     folder = runs.folder / "references"
-    _processes.set_forkserver_preload(["trainers.training_run", "trainers.distributed_group"])
+    _processes.set_forkserver_preload(
+        ["trainers.training.training_run", "trainers.distributed.distributed_group"]
+    )
     with ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = pool.map(lambda config: _train(folder, config), configs)
         return {config.name: each for config, each in zip(configs, outcomes, strict=True)}

@@ -10,14 +10,13 @@ from typing import Any
 from attrs import frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.job.pack import read_pack
-from launcher.job.submitted_job import read_job
-from launcher.looking.true_state import ENDED
-from launcher.slurm import programs
+from launcher.job.pack import read_job, read_pack
+from launcher.monitor.effective_state import ENDED
+from launcher.slurm import client
 from scripts.storms.unequal_runs import UnequalRuns
 from tests.slurm.workplace import LAUNCH
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, read_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state
 
 
 @frozen(kw_only=True)
@@ -87,7 +86,7 @@ class Round:
         return [PackFolder(path) for path in sorted(self.experiment.jobs.glob("pack-*"))]
 
     def running_packs(self) -> list[RunningPack]:
-        queue = programs.queued_jobs()
+        queue = client.queued_jobs()
         found = []
         for pack in self.packs():
             job = read_job(pack)
@@ -100,4 +99,4 @@ class Round:
         return found
 
     def jobs_in_queue(self) -> Mapping[str, str]:
-        return {job: each.state for job, each in programs.queued_jobs().items()}
+        return {job: each.state for job, each in client.queued_jobs().items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.experiment.experiment import read_experiment
 from tests.launcher.conftest import write_array
-from trainers.run_config import RunConfig
+from trainers.config.run_config import RunConfig
 
 NETWORK = Path(__file__).with_name("claiming_net.py")
 INTERVAL = 25

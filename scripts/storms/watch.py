@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 POLL_S = 0.1
 STATUS_POLL_S = 3.0

@@ -14,7 +14,7 @@ from streaming.floor import decoding, replay
 from streaming.stock import LABELS, RAW, array_sources, stock_pipeline, stock_request
 from streaming.volumes import Volume
 
-from trainers.stream.node_times import NodeTimes
+from trainers.profile import NodeTimes
 from trainers.stream.sample_stream import SampleStream
 
 CACHE_BYTES = 3 * 10**9

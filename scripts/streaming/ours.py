@@ -12,10 +12,9 @@ from streaming.settings import (
 )
 from streaming.volumes import Volume
 
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.dataset import Dataset
-from trainers.datasets.dataset_config import DatasetConfig
-from trainers.datasets.reading import Reading
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
+from trainers.datasets.read_options import Reading
 from trainers.gp_augments import ElasticAugmentConfig, IntensityAugmentConfig, SimpleAugmentConfig
 from trainers.stream.stream_spec import StreamSpec
 from trainers.tasks.affinities_predictor import AffinitiesPredictor

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.accumulation.fixed_tree import FixedTree
-from trainers.process_group import ALONE
+from trainers.distributed.process_group import ALONE
+from trainers.training.gradient_tree import FixedTree
 
 
 class Net(nn.Module):

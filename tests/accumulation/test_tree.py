@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from trainers.accumulation.tree import fold, tree_sum
+from trainers.training.gradient_tree import fold, tree_sum
 
 
 def in_parts(values, num_ranks):

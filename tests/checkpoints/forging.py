@@ -7,8 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from trainers.checkpoints.chunks import CHUNK_BYTES
-from trainers.checkpoints.file_record import hash_chunk
+from trainers.checkpoints.data_file import CHUNK_BYTES, hash_chunk
 from trainers.checkpoints.manifest import sealed
 
 DATA = "rank-00000.safetensors"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.checkpoints.background_saver import BackgroundSaver, Commit
+from trainers.checkpoints.async_checkpointer import BackgroundSaver, Commit
 from trainers.errors import CheckpointError, LeaseLostError
 
 IDENTITY = "0123456789abcdef"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.checkpoints import read_watched
 from tests.checkpoints.forging import DATA, forge_data, forge_manifest, safetensors, tensor
-from trainers.checkpoints.chunks import CHUNK_BYTES
+from trainers.checkpoints.data_file import CHUNK_BYTES
 
 MANY = 200_000
 """So often is repeated what takes more memory than bytes on disk."""

@@ -12,11 +12,10 @@ import torch
 
 from scripts.fuzzing.damages import DAMAGES, damage
 from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.checkpoints.chunks import CHUNK_BYTES
-from trainers.checkpoints.errors import DamagedCheckpointError
+from trainers.checkpoints.data_file import CHUNK_BYTES
 from trainers.checkpoints.manifest import sealed
 from trainers.checkpoints.verification import verify
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError
 
 IDENTITY = "0123456789abcdef"
 FILES = ("manifest.json", "rank-00000.safetensors")

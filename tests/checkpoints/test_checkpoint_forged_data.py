@@ -14,8 +14,8 @@ import torch
 
 from tests.checkpoints.forging import forge_data, safetensors, tensor
 from trainers.checkpoints import CheckpointReader
-from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.verification import verify
+from trainers.errors import DamagedCheckpointError
 
 IDENTITY = "0123456789abcdef"
 

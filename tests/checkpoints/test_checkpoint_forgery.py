@@ -11,9 +11,8 @@ import torch
 
 from tests.checkpoints.forging import forge_manifest, record
 from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.manifest import MAX_BYTES
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError
 
 IDENTITY = "0123456789abcdef"
 

@@ -11,9 +11,7 @@ import pytest
 
 import trainers.checkpoints.aligned_memory as aligned_memory_module
 from trainers.checkpoints.aligned_memory import PAGE_BYTES, aligned_memory, touch, whole_pages
-from trainers.checkpoints.chunks import CHUNK_BYTES, each_chunk
-from trainers.checkpoints.data_writing import write_data
-from trainers.checkpoints.file_record import hash_chunk
+from trainers.checkpoints.data_file import CHUNK_BYTES, each_chunk, hash_chunk, write_data
 
 SIZES = (0, 1, PAGE_BYTES, PAGE_BYTES + 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 12_345)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from trainers.checkpoints import memory_copy
-from trainers.checkpoints.memory_copy import MemoryCopier
+from trainers.checkpoints import host_copy
+from trainers.checkpoints.host_copy import MemoryCopier
 
 PIECE_BYTES = 2**20
 NUM_LARGE = 5_000_001
@@ -20,7 +20,7 @@ def copier(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MemoryCopier]:
     """With this many threads."""
-    monkeypatch.setattr(memory_copy, "_PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(host_copy, "_PIECE_BYTES", PIECE_BYTES)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     copier = MemoryCopier()

@@ -14,8 +14,8 @@ from scripts.fuzzing import faulty_trainer
 from scripts.fuzzing.file_faults import preloaded
 from scripts.fuzzing.running_steps import plan
 from trainers import exit_codes
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 pytestmark = pytest.mark.slow
 

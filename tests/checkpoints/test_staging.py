@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from trainers.checkpoints import CheckpointReader, CheckpointStore
-from trainers.checkpoints.background_saver import BackgroundSaver
+from trainers.checkpoints.async_checkpointer import BackgroundSaver
 from trainers.checkpoints.staging import Staging
 
 IDENTITY = "0123456789abcdef"

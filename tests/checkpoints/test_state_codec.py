@@ -12,9 +12,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from trainers.checkpoints.skeleton import check_skeleton, decode
 from trainers.checkpoints.staging import Staging
-from trainers.checkpoints.state_codec import StateEncoder
+from trainers.checkpoints.state_decoder import check_skeleton, decode
+from trainers.checkpoints.state_encoder import StateEncoder
 
 
 def there_and_back(state: Any) -> Any:

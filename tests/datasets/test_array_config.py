@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainers.datasets.array_config import ArrayConfig
+from trainers.datasets.dataset_config import ArrayConfig
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from tests.datasets.volumes import (
     write_zarr2,
     write_zarr3,
 )
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import ArrayInfo, read_array_info
+from trainers.datasets.dataset_config import ArrayConfig
 from trainers.errors import DataError
 
 VOXELS = counting((5, 6, 7))

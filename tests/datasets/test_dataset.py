@@ -10,8 +10,7 @@ import pytest
 from gunpowder import Coordinate, Roi
 
 from tests.datasets.volumes import counting, write_precomputed, write_zarr2
-from trainers.datasets.array_config import ArrayConfig
-from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 from trainers.errors import DataError
 
 RAW = counting((8, 8, 8), "uint16")

@@ -8,10 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import ArrayInfo
-from trainers.datasets.dataset_config import DatasetConfig
-from trainers.datasets.fit import dataset_faults
+from trainers.datasets.compatibility import dataset_faults
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 
 ARRAY = ArrayConfig(path=Path("volume.zarr"))
 RAW = ArrayInfo(

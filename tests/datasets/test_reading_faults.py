@@ -13,11 +13,11 @@ from gunpowder import Coordinate, Roi
 
 from tests.datasets.http_server import FolderServer, serving
 from tests.datasets.volumes import Voxels, counting, write_n5, write_zarr2, write_zarr3
-from trainers.datasets import replacement
+from trainers.datasets import change_detection
 from trainers.datasets.array import Array
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import read_array_info
-from trainers.datasets.reading import Reading
+from trainers.datasets.dataset_config import ArrayConfig
+from trainers.datasets.read_options import Reading
 from trainers.errors import DataError
 
 VOXELS = counting((8, 8, 8), "uint16") + 1
@@ -162,7 +162,7 @@ def test_a_volume_that_is_replaced_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rewrite: str
 ) -> None:
     """Within some seconds, whether it was rewritten in place or moved away."""
-    monkeypatch.setattr(replacement, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(change_detection, "CHECK_INTERVAL_S", 0.0)
     write_zarr2(tmp_path / "raw", VOXELS)
     write_zarr2(tmp_path / "other", VOXELS[:7] + 5)
     array = open_array(tmp_path / "raw")
@@ -185,7 +185,7 @@ def test_a_volume_that_is_only_touched_is_read_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What counts is the content: it may be restored from a backup, or made newer."""
-    monkeypatch.setattr(replacement, "CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(change_detection, "CHECK_INTERVAL_S", 0.0)
     write_zarr2(tmp_path / "raw", VOXELS)
     array = open_array(tmp_path / "raw")
     for name in (".zarray", "0/0/0"):

@@ -17,12 +17,11 @@ import tensorstore as ts
 from gunpowder import Coordinate, Roi
 
 from tests.datasets.volumes import counting
-from trainers.converter import from_plain, to_plain
+from trainers.config.converter import from_plain, to_plain
 from trainers.datasets.array import Array
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import read_array_info
-from trainers.datasets.dataset_config import DatasetConfig
-from trainers.datasets.reading import Reading
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
+from trainers.datasets.read_options import Reading
 from trainers.datasets.remote_path import RemotePath
 from trainers.errors import DataError
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.array_info import read_array_info
 from trainers.datasets.dataset import Dataset
-from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 
 DATA = Path(__file__).parents[2] / "examples/data"
 VOLUMES = ("fib25.zarr", "fib25_heldout.zarr")

@@ -8,11 +8,11 @@ import pytest
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.status import find_runs, read_statuses
-from launcher.looking.watch import is_under_way, watch
+from launcher.monitor.status import find_runs, read_statuses
+from launcher.monitor.watch import is_under_way, watch
 from tests.launcher.fake_slurm import FakeSlurm
-from trainers.lease import is_live, read_lease
-from trainers.run_state import read_state
+from trainers.run.lease import is_live, read_lease
+from trainers.run.run_state import read_state
 
 EXPERIMENT = """\
 name: dummies

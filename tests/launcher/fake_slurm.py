@@ -8,11 +8,10 @@ from pathlib import Path
 import attrs
 
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.pack import Member, Pack, SlurmTerms, write_pack
-from launcher.job.submitted_job import SubmittedJob, write_job
+from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.slurm.jobs import QUEUE_COLUMNS
-from trainers.config_io import read_run_config
-from trainers.run_state import read_state, write_state
+from trainers.config.config_io import read_run_config
+from trainers.run.run_state import read_state, write_state
 
 PROGRAMS = ("squeue", "sacct", "scancel")
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job.attempt_record import count_finished
 from launcher.job.pack import Member
-from trainers.run_state import RunState, read_state, write_state
+from launcher.job.record_end import count_finished
+from trainers.run.run_state import RunState, read_state, write_state
 
 
 @pytest.mark.parametrize(

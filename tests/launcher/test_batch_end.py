@@ -4,7 +4,7 @@ import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.batch_end import steps_in_vain
-from launcher.job.pack_events import append_pack_event
+from launcher.job.pack import append_pack_event
 
 
 @pytest.mark.parametrize(

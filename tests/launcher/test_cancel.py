@@ -6,11 +6,11 @@ import pytest
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.cancel import cancel_runs
-from launcher.looking.status import read_statuses
+from launcher.monitor.status import read_statuses
+from launcher.submission.cancel import cancel_runs
 from tests.launcher.fake_slurm import submitted
-from trainers.lease import Lease
-from trainers.run_state import RunState, read_state, write_state
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, read_state, write_state
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import torch
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.checkpoint_report import ReadingProgress, show_bytes
-from launcher.looking.saved_checkpoints import find_checkpoints
+from launcher.monitor.checkpoint_report import ReadingProgress, show_bytes
+from launcher.monitor.checkpoints import find_checkpoints
 from tests.launcher.conftest import EXPERIMENT
 from trainers.checkpoints import CheckpointStore, Retention
-from trainers.config_io import read_run_config, write_run_config
-from trainers.lease import Lease
-from trainers.run_state import RunState, append_event, write_state
+from trainers.config.config_io import read_run_config, write_run_config
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, append_event, write_state
 
 DATA = "rank-00000.safetensors"
 COMES_AND_GOES = """

@@ -1,7 +1,7 @@
 """What is shown while somebody waits."""
 
-from launcher.looking.progress import LineProgress, ScreenProgress
-from launcher.looking.status import RunStatus
+from launcher.monitor.progress import LineProgress, ScreenProgress
+from launcher.monitor.status import RunStatus
 
 
 def status(name, state, iteration):

@@ -7,19 +7,19 @@ import pytest
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.attempt_history import Attempt, attempt_history
-from launcher.looking.explanation import Budget, RunFacts, explain
-from launcher.looking.explanation_report import explanation_json, explanation_text
-from launcher.looking.pending_reasons import pending_reason
-from launcher.looking.run_remarks import Doubt, RunRemarks, Unsaved, run_remarks
-from launcher.looking.status import RunStatus
+from launcher.explain.attempt_history import Attempt, attempt_history
+from launcher.explain.explanation import Budget, RunFacts, explain
+from launcher.explain.explanation_report import explanation_json, explanation_text
+from launcher.explain.pending_reasons import pending_reason
+from launcher.monitor.run_warnings import Doubt, RunRemarks, Unsaved, run_remarks
+from launcher.monitor.status import RunStatus
 from launcher.slurm.jobs import QueuedJob
 from tests.launcher.fake_slurm import add_events, submitted
-from trainers.checkpoint_config import CheckpointConfig
-from trainers.lease import Lease
-from trainers.run_config import ResourcesConfig, RetriesConfig
-from trainers.run_state import RunState
-from trainers.weights_report import WeightsReport
+from trainers.config.checkpoint_config import CheckpointConfig
+from trainers.config.run_config import ResourcesConfig, RetriesConfig
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState
+from trainers.weights.weights_report import WeightsReport
 
 
 def make_facts(state="waiting", *, counted=None, stalled=0, **changes):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.looking.run_log import RunLog, follow
-from trainers.run_state import RunState, write_state
+from launcher.monitor.logs import RunLog, follow
+from trainers.run.run_state import RunState, write_state
 
 LONG = "num_iterations=1000000"
 

@@ -10,15 +10,15 @@ import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import StopRequest
-from launcher.job.job_stop import JobStop
 from launcher.job.machine import Machine
 from launcher.job.member_process import MemberProcess
+from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack, SlurmTerms, read_pack, write_pack
 from launcher.job.slots import Slot, Slots
-from launcher.job.this_node import ThisNode
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState, read_state, write_state
+from launcher.job.stop_request import JobStop
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import RunState, read_state, write_state
 
 ONCE = RetriesConfig(crashed=0, out_of_memory=0)
 TERMS = SlurmTerms(

@@ -8,15 +8,15 @@ import attrs
 import pytest
 
 from launcher.experiment.experiment import read_experiment
-from launcher.experiment.plan import PlannedRun, plan_runs
-from launcher.experiment.run_writing import write_source, write_submitted
+from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.slurm_submission import drop_held_jobs
+from launcher.submission.write_runs import write_source, write_submitted
 from tests.launcher.fake_slurm import submitted
-from trainers.config_io import read_run_config
-from trainers.differences import Difference, differences
+from trainers.config.config_io import read_run_config
+from trainers.config_diff import Difference, differences
 from trainers.errors import ConfigError
-from trainers.lease import Lease
-from trainers.run_state import RunState, read_state, write_state
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, read_state, write_state
 
 FILE = Path("dummies.yaml")
 

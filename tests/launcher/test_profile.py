@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.cli import main
-from launcher.looking.stream_profile import advice, profile_text
+from launcher.monitor.stream_profile import advice, profile_text
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "fib25.yaml"
 

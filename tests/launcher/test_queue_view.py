@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from launcher.slurm.jobs import QUEUE_COLUMNS
-from launcher.slurm.queue_view import queue_view
+from launcher.slurm.queue_cache import queue_view
 
 CELLS = ("3_[0-1]", "PENDING", "0", "5:00", "N/A", "gpu", "", "Priority")
 LINE = "".join(cell.ljust(width) for cell, width in zip(CELLS, QUEUE_COLUMNS.values(), strict=True))
@@ -50,7 +50,7 @@ def test_the_next_one_is_told_what_the_last_one_was(squeue):
 def test_many_at_once_ask_once(squeue):
     """Those that come while Slurm is asked wait for its answer."""
     squeue.answers(f"sleep 0.5; printf '%s\\n' '{LINE}'")
-    code = "from launcher.slurm.queue_view import queue_view; print(len(queue_view(60).jobs))"
+    code = "from launcher.slurm.queue_cache import queue_view; print(len(queue_view(60).jobs))"
     command = [sys.executable, "-c", code]
 
     terminals = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(6)]

@@ -4,8 +4,8 @@ import pytest
 
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.requeue_policy import verdict
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import RunState
 
 CAUSES = ("preempted", "time_limit", "node_failure", "out_of_memory", "crashed")
 

@@ -9,14 +9,14 @@ import pytest
 from launcher import cli
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import read_experiment
-from launcher.experiment.plan import plan_runs
-from launcher.experiment.run_writing import write_source, write_submitted
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.requeue_policy import verdict
+from launcher.submission.plan import plan_runs
 from launcher.submission.resubmission import choose_again
+from launcher.submission.write_runs import write_source, write_submitted
 from tests.launcher.fake_slurm import submitted
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState, read_state, write_state
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import RunState, read_state, write_state
 
 FILE = Path("dummies.yaml")
 SWEEP = "sweep.seed=[1, 2, 3]"

@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job.slurm_stop import SlurmStop
-from launcher.job.this_node import ThisNode
+from launcher.job.node import ThisNode
+from launcher.job.stop_request import SlurmStop
 from tests.launcher.test_node_supervisor import TERMS
 
 
@@ -26,7 +26,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def make_stop(pack, monkeypatch):
-    monkeypatch.setattr("launcher.job.slurm_stop._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("launcher.job.stop_request._LOOK_EVERY_S", 0.0)
 
     def make(index, *, start=0, num_nodes=2):
         flag = Flag()
@@ -69,7 +69,7 @@ def test_a_single_node_asks_nobody(make_stop, pack):
 
 def test_where_it_was_heard_is_told(make_stop, pack, monkeypatch):
     """The reason of a node that heard nothing itself names the one that did."""
-    monkeypatch.setattr("launcher.slurm.programs.job_details", lambda job: None)
+    monkeypatch.setattr("launcher.slurm.client.job_details", lambda job: None)
     (flag, first), (_, second) = make_stop(0), make_stop(1)
     flag.received = signal.SIGTERM
     first.is_asked(), second.is_asked()

@@ -2,8 +2,8 @@ import pytest
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.jobs import QUEUE_COLUMNS, parse_details, parse_queue, parse_records
-from launcher.slurm.site_words import count_gpus, parse_site
-from launcher.slurm.words import (
+from launcher.slurm.parse_site import count_gpus, parse_site
+from launcher.slurm.parsing import (
     expand_array,
     expand_hosts,
     read_moment,

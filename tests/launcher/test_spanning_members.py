@@ -8,13 +8,13 @@ import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.machine import Machine
+from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack
 from launcher.job.slots import Slots
-from launcher.job.this_node import ThisNode
 from tests.launcher.test_node_supervisor import TERMS, EventStop
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState, read_state, write_state
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import RunState, read_state, write_state
 
 
 class TwoNodes:

@@ -7,16 +7,16 @@ from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.attempt_record import record_end
 from launcher.job.pack import Member
-from launcher.job.unfinished import unfinished
-from launcher.looking.status import RunStatus, find_runs, read_statuses
-from launcher.looking.watch import is_under_way, watch
+from launcher.job.record_end import record_end
+from launcher.job.unfinished_members import unfinished
+from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.monitor.watch import is_under_way, watch
 from launcher.tables import status_table, summary
 from tests.launcher.fake_slurm import submitted
-from trainers.lease import Lease
-from trainers.run_config import RetriesConfig
-from trainers.run_state import RunState, read_state, write_state
+from trainers.config.run_config import RetriesConfig
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, read_state, write_state
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from trainers.lease import is_live
+from trainers.run.lease import is_live
 
 SWEEP = "sweep.seed=[1, 2, 3]"
 LONG = "num_iterations=1000000"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.experiment.experiment import read_experiment
-from trainers.optimizers.adam_config import AdamConfig
-from trainers.optimizers.sgd_config import SGDConfig
+from trainers.optimizers.optimizer_configs import AdamConfig, SGDConfig
 
 GOOD = Path(__file__).parent / "good" / "experiment.yaml"
 

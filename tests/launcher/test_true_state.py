@@ -2,11 +2,11 @@
 
 import pytest
 
-from launcher.job.submitted_job import SubmittedJob
-from launcher.looking.job_outlook import IN_SUBMISSION, NEVER_SUBMITTED, NO_JOB, job_outlook
-from launcher.looking.true_state import true_state
+from launcher.job.pack import SubmittedJob
+from launcher.monitor.effective_state import true_state
+from launcher.monitor.job_status import IN_SUBMISSION, NEVER_SUBMITTED, NO_JOB, job_outlook
 from launcher.slurm.jobs import QueuedJob
-from launcher.slurm.queue_view import QueueView
+from launcher.slurm.queue_cache import QueueView
 
 AGAIN = "submit again to carry on"
 SILENCE = "`squeue`: Unable to contact slurm controller"

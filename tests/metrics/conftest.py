@@ -14,8 +14,8 @@ import pytest
 from tests.fakes.wandb_server import WandbServer
 from tests.metrics.runs import RUN_ID, run_config
 from trainers.metrics.open_writer import open_metric_writer
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, write_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, write_state
 
 API_KEY = "1234567890abcdef" * 2 + "12345678"
 CLOSED_PORT = "http://127.0.0.1:9"

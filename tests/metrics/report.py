@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.metrics.runs import logs_of, run_config
 from trainers.metrics import background_writer
 from trainers.metrics.open_writer import open_metric_writer
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 
 def main(path: str, mode: str, num_iterations: int) -> None:

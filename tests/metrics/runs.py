@@ -9,12 +9,12 @@ from typing import Any
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 from trainers.architectures import UNetConfig
+from trainers.config.run_config import RunConfig, WandbConfig
 from trainers.datasets import ArrayConfig, DatasetConfig
 from trainers.dummy_trainer_config import DummyTrainerConfig
-from trainers.metrics.transaction_log import read_records
-from trainers.run_config import RunConfig, WandbConfig
-from trainers.run_folder import RunFolder
-from trainers.tasks.affinities_config import AffinitiesTaskConfig
+from trainers.metrics.wandb_segments import read_records
+from trainers.run.run_folder import RunFolder
+from trainers.tasks.task_configs import AffinitiesTaskConfig
 
 RUN_ID = "abc123"
 

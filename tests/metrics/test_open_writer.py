@@ -11,8 +11,8 @@ import pytest
 from tests.metrics.conftest import Attempt
 from tests.metrics.runs import RUN_ID, logs_of, run_config, steps_of
 from trainers.metrics.open_writer import open_metric_writer
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, read_state, write_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state, write_state
 
 
 def test_without_wandb_there_are_json_lines(folder: RunFolder, attempt: Attempt) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.metrics.transaction_log import read_records
+from trainers.metrics.wandb_segments import read_records
 
 BLOCK = 32768
 HEADER = b":W&B\xe1\xbe\x00"

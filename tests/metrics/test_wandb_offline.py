@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.wandb_server import WandbServer
 from tests.metrics.conftest import Attempt, Killed
 from tests.metrics.runs import RUN_ID, logs_of, records_of, steps_of
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 
 def test_each_iteration_is_a_row(folder: RunFolder, attempt: Attempt) -> None:

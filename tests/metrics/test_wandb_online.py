@@ -12,8 +12,8 @@ from tests.metrics.conftest import CLOSED_PORT, Attempt
 from tests.metrics.runs import RUN_ID, logs_of, run_config, steps_of
 from trainers.metrics import wandb_writer
 from trainers.metrics.open_writer import open_metric_writer
-from trainers.run_folder import RunFolder
-from trainers.run_state import RunState, write_state
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, write_state
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

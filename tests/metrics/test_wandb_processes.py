@@ -11,7 +11,7 @@ import pytest
 
 from tests.metrics.conftest import reporting
 from tests.metrics.services import living, services_of
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 
 def test_it_dies_with_the_trainer(folder: RunFolder) -> None:

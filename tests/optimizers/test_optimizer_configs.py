@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainers.config.kinds import OPTIMIZERS, SCHEDULES
 from trainers.optimizers import (
     AdamConfig,
     AdamWConfig,
@@ -11,7 +12,6 @@ from trainers.optimizers import (
     RAdamConfig,
     SGDConfig,
 )
-from trainers.optimizers.kinds import OPTIMIZERS, SCHEDULES
 
 
 def _parameters() -> list[torch.nn.Parameter]:

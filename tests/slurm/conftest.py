@@ -11,8 +11,8 @@ import pytest
 from launcher.experiment.experiment import read_experiment
 from tests.slurm.sandbox import Sandbox, sandbox_of_own
 from tests.slurm.workplace import Result, Workplace, result
-from trainers.config_io import write_run_config
-from trainers.run_folder import RunFolder
+from trainers.config.config_io import write_run_config
+from trainers.run.run_folder import RunFolder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from launcher.slurm import programs
+from launcher.slurm import client
 from tests.slurm.workplace import LAUNCH
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -42,7 +42,7 @@ def test_a_preempted_run_waits_for_its_job(sandbox, workplace):
     )
 
     blocker = occupy(sandbox, 60)
-    sandbox.wait_for(lambda: programs.queued_jobs()[job].state == "PENDING")
+    sandbox.wait_for(lambda: client.queued_jobs()[job].state == "PENDING")
     sandbox.wait_for(lambda: statuses(workplace)["naps"]["job_state"] == "PENDING")
 
     status = statuses(workplace)["naps"]
@@ -56,7 +56,7 @@ def test_a_preempted_run_waits_for_its_job(sandbox, workplace):
     submit = ("submit", "naps.yaml", "--cluster=sandbox", "--allow-invalid")
     assert "nothing to do" in workplace.launch(*submit, "num_iterations=200", code=3)
 
-    programs.cancel([blocker])
+    client.cancel([blocker])
     out, err = following.communicate(timeout=120)
     assert following.returncode == 0
     assert [line.rsplit("/", 1)[1] for line in err.splitlines()] == [
@@ -77,13 +77,13 @@ def test_runs_that_wait_are_cancelled_and_started_again(sandbox, workplace):
     assert {each["state"] for each in statuses(workplace).values()} == {"submitted"}
 
     workplace.launch("cancel", str(workplace.run("seed-1").path))
-    assert job in programs.queued_jobs()
+    assert job in client.queued_jobs()
     assert [each["state"] for each in statuses(workplace).values()] == ["cancelled", "submitted"]
     outcome = workplace.launch("cancel", folder)
 
     assert f"cancelled; its job {job} was taken out of the queue" in outcome
-    assert job not in programs.queued_jobs()
-    programs.cancel([blocker])
+    assert job not in client.queued_jobs()
+    client.cancel([blocker])
     (workplace.folder / "naps.yaml").unlink()
     workplace.launch("resubmit", folder, "--state=cancelled")
     assert workplace.job("seed-1") != job
@@ -103,7 +103,7 @@ def test_a_running_job_ends_once_its_runs_are_cancelled(sandbox, workplace):
 
     workplace.wait_for_end()
     assert workplace.state().status == "cancelled"
-    sandbox.wait_for(lambda: job not in programs.queued_jobs())
+    sandbox.wait_for(lambda: job not in client.queued_jobs())
     assert workplace.state().saved_iteration == workplace.state().iteration > 0
 
 
@@ -114,7 +114,7 @@ def test_a_job_that_has_left_the_queue(sandbox, workplace, accounting):
     blocker = occupy(sandbox, 300)
     workplace.submit("num_iterations=20")
     job = workplace.job()
-    programs.cancel([job])
+    client.cancel([job])
 
     def is_gone():
         return statuses(workplace)["naps"]["state"] == "waiting"
@@ -126,7 +126,7 @@ def test_a_job_that_has_left_the_queue(sandbox, workplace, accounting):
         f"its job {job} has left the queue{words}; submit again to carry on"
     )
     assert not status["is_expected"]
-    programs.cancel([blocker])
+    client.cancel([blocker])
 
     assert workplace.submit("num_iterations=20")["runs"][0]["due"]
     workplace.wait_for_end()

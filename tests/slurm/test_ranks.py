@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.slurm.workplace import Workplace, result
-from trainers.lease import read_lease
+from trainers.run.lease import read_lease
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

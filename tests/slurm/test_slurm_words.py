@@ -12,7 +12,7 @@ from launcher.clusters.cluster_search import find_cluster
 from launcher.clusters.slurm_target import resolve_target
 from launcher.errors import SlurmError
 from launcher.packing.demand import NodeShape
-from launcher.slurm import programs
+from launcher.slurm import client
 from tests.slurm.sandbox import Sandbox
 
 pytestmark = pytest.mark.slurm
@@ -24,7 +24,7 @@ STUBBORN = "trap 'sleep 2; exit 0' TERM; while true; do sleep 0.1; done"
 def test_facts_about_the_cluster(sandbox: Sandbox) -> None:
     """Partitions with their nodes, and the limits of the user."""
     sandbox.configure()
-    site = programs.ask_site()
+    site = client.ask_site()
 
     assert site.version.startswith("22.05")
     assert (site.accounting, site.preempt_by) == (True, "partition_prio")
@@ -43,7 +43,7 @@ def test_a_drained_node_is_counted_apart(sandbox: Sandbox) -> None:
     sandbox.configure()
     sandbox.run("scontrol", "update", "nodename=n4", "state=drain", "reason=test")
     try:
-        (group,) = programs.ask_site().partitions[0].groups
+        (group,) = client.ask_site().partitions[0].groups
     finally:
         sandbox.run("scontrol", "update", "nodename=n4", "state=resume")
 
@@ -55,20 +55,20 @@ def test_a_cluster_without_accounting(sandbox: Sandbox) -> None:
     sandbox.configure(accounting=False)
     job = sandbox.submit("true", "--hold")
 
-    site = programs.ask_site()
+    site = client.ask_site()
 
     assert (site.accounting, site.qoses, site.associations) == (False, (), ())
-    assert programs.job_records([job]) == {}
-    assert programs.queued_jobs()[job].reason == "JobHeldUser"
+    assert client.job_records([job]) == {}
+    assert client.queued_jobs()[job].reason == "JobHeldUser"
 
 
 def test_the_queue_has_the_tasks_of_arrays_one_by_one(sandbox: Sandbox) -> None:
     """Those that wait, and those that run."""
     sandbox.configure()
     array = sandbox.submit("sleep 60", "--array=0-3%1", "--mem=50", "--time=5")
-    sandbox.wait_for(lambda: programs.queued_jobs()[f"{array}_0"].state == "RUNNING")
+    sandbox.wait_for(lambda: client.queued_jobs()[f"{array}_0"].state == "RUNNING")
 
-    jobs = programs.queued_jobs()
+    jobs = client.queued_jobs()
 
     assert set(jobs) == {f"{array}_{task}" for task in range(4)}
     runs, waits = jobs[f"{array}_0"], jobs[f"{array}_3"]
@@ -84,12 +84,12 @@ def test_requeueing(sandbox: Sandbox) -> None:
     job = sandbox.submit(STUBBORN, "--mem=50")
     sandbox.wait_for(lambda: sandbox.state(job) == "RUNNING")
 
-    programs.requeue(job)
-    programs.requeue(job)  # while it goes
+    client.requeue(job)
+    client.requeue(job)  # while it goes
     sandbox.wait_for(lambda: sandbox.state(job) == "PENDING")
-    programs.requeue(job)
+    client.requeue(job)
 
-    details = programs.job_details(job)
+    details = client.job_details(job)
     assert details is not None
     assert (details.state, details.restarts, details.may_requeue) == ("PENDING", 1, True)
 
@@ -101,10 +101,10 @@ def test_one_task_of_an_array_is_requeued(sandbox: Sandbox) -> None:
     tasks = [f"{array}_0", f"{array}_1"]
     sandbox.wait_for(lambda: [sandbox.state(task) for task in tasks] == ["RUNNING"] * 2)
 
-    programs.requeue(tasks[1])
+    client.requeue(tasks[1])
     sandbox.wait_for(lambda: sandbox.state(tasks[1]) == "PENDING")
 
-    jobs = programs.queued_jobs()
+    jobs = client.queued_jobs()
     assert [jobs[task].restarts for task in tasks] == [0, 1]
     assert jobs[tasks[0]].state == "RUNNING"
 
@@ -119,7 +119,7 @@ def test_a_requeue_that_is_refused(sandbox: Sandbox, options: list[str] | None) 
         sandbox.wait_for(lambda: sandbox.state(job) == "RUNNING")
 
     with pytest.raises(SlurmError) as caught:
-        programs.requeue(job)
+        client.requeue(job)
 
     assert ("disabled" if options else "Invalid job id") in caught.value.said
 
@@ -130,16 +130,16 @@ def test_records_of_all_attempts(sandbox: Sandbox) -> None:
     array = sandbox.submit("sleep 60", "--array=0-2%1", "--mem=50")
     first, last = f"{array}_0", f"{array}_2"
     sandbox.wait_for(lambda: sandbox.state(first) == "RUNNING")
-    programs.requeue(first)
+    client.requeue(first)
     sandbox.wait_for(lambda: sandbox.state(first) == "PENDING")
-    programs.cancel([first])
+    client.cancel([first])
 
     def ended() -> bool:
-        records = programs.job_records([first]).get(first, [])
+        records = client.job_records([first]).get(first, [])
         return [record.state for record in records] == ["REQUEUED", "CANCELLED"]
 
     sandbox.wait_for(ended)
-    records = programs.job_records([first, last, "999999"])
+    records = client.job_records([first, last, "999999"])
     assert set(records) == {first, last}
     assert len(records[first][0].nodes) == 1
     assert records[first][0].start is not None and records[first][0].end is not None
@@ -154,7 +154,7 @@ def test_a_preempted_job_says_so(sandbox: Sandbox) -> None:
     sandbox.preempt(job)
 
     def preempt_time() -> float | None:
-        details = programs.job_details(job)
+        details = client.job_details(job)
         return details and details.preempt_time
 
     since = sandbox.wait_for(preempt_time)
@@ -166,12 +166,12 @@ def test_cancelling(sandbox: Sandbox) -> None:
     sandbox.configure()
     jobs = [sandbox.submit("sleep 60", "--mem=50") for _ in range(2)]
 
-    programs.cancel([*jobs, "999999"])
-    sandbox.wait_for(lambda: not programs.queued_jobs())
-    programs.cancel(jobs)
+    client.cancel([*jobs, "999999"])
+    sandbox.wait_for(lambda: not client.queued_jobs())
+    client.cancel(jobs)
 
-    assert programs.job_details(jobs[0]).state == "CANCELLED"  # type: ignore[union-attr]
-    assert programs.job_details("999999") is None
+    assert client.job_details(jobs[0]).state == "CANCELLED"  # type: ignore[union-attr]
+    assert client.job_details("999999") is None
 
 
 def test_what_the_environment_says_does_not_count(
@@ -189,7 +189,7 @@ def test_what_the_environment_says_does_not_count(
     }.items():
         monkeypatch.setenv(name, value)
 
-    assert set(programs.queued_jobs()) == {job}
+    assert set(client.queued_jobs()) == {job}
 
 
 def test_a_cluster_that_slurm_describes(sandbox: Sandbox) -> None:
@@ -197,7 +197,7 @@ def test_a_cluster_that_slurm_describes(sandbox: Sandbox) -> None:
     sandbox.configure(grace=8)
     config = SlurmClusterConfig(kind="slurm", description="d")
 
-    target = resolve_target(config, programs.ask_site(), config_source="c.yaml")
+    target = resolve_target(config, client.ask_site(), config_source="c.yaml")
 
     assert (target.partition, target.shape.gpus, target.max_nodes) == ("preemptible", 4, 4)
     assert (target.grace_s, target.requeue, target.accounting) == (8, "scontrol", True)
@@ -209,7 +209,7 @@ def test_a_cluster_that_preempts_by_qos(sandbox: Sandbox) -> None:
     sandbox.configure(preempt_by="qos", grace=9)
     config = SlurmClusterConfig(kind="slurm", description="d", partition="nograce")
 
-    site = programs.ask_site()
+    site = client.ask_site()
     target = resolve_target(config, site, config_source="c.yaml", qos="low")
 
     assert site.preempt_by == "qos"
@@ -219,7 +219,7 @@ def test_a_cluster_that_preempts_by_qos(sandbox: Sandbox) -> None:
 def test_a_cluster_is_explained(sandbox: Sandbox) -> None:
     """All values with where they come from, and the partitions."""
     sandbox.configure(grace=8)
-    report = report_cluster(find_cluster("slurm"), programs.ask_site)
+    report = report_cluster(find_cluster("slurm"), client.ask_site)
 
     text = report_text(report)
     assert report.problem is None

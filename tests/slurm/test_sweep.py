@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from launcher.looking.status import find_runs
+from launcher.monitor.status import find_runs
 from tests.slurm.sandbox import Sandbox
 from tests.slurm.workplace import Workplace
-from trainers.run_state import read_state
+from trainers.run.run_state import read_state
 
 pytestmark = pytest.mark.slurm
 

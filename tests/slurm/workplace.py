@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job.pack_events import read_pack_events
-from launcher.job.submitted_job import read_job
-from launcher.looking.true_state import ENDED
+from launcher.job.pack import read_job, read_pack_events
+from launcher.monitor.effective_state import ENDED
 from tests.launcher.conftest import write_array
-from trainers.lease import read_lease
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state
+from trainers.run.lease import read_lease
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 NETWORK = """\
 import time

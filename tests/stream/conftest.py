@@ -12,9 +12,8 @@ import numpy.typing as npt
 import pytest
 import tensorstore as ts
 
-from trainers.datasets.array_config import ArrayConfig
 from trainers.datasets.dataset import Dataset
-from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 from trainers.stream.stream_spec import StreamSpec
 from trainers.tasks.affinities_predictor import AffinitiesPredictor
 

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from trainers.errors import DataError
 from trainers.gp_augments import AugmentConfig
-from trainers.gp_augments.pure_node import PureNode
+from trainers.gp_augments.thread_safe_node import PureNode
 
 
 class _Negate(gp.BatchFilter):

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pytest
 
 from trainers.datasets.dataset import Dataset
-from trainers.stream import mask_search
-from trainers.stream.covered_blocks import CoveredBlocks, find_covered_blocks
-from trainers.stream.mask_search import covered_blocks
+from trainers.stream import mask_coverage_cache
+from trainers.stream.mask_coverage import CoveredBlocks, find_covered_blocks
+from trainers.stream.mask_coverage_cache import covered_blocks
 from trainers.stream.random_location import RandomLocation
 
 RNG = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_what_was_found_is_kept_until_the_mask_changes(
         searches.append(arguments)
         return search(*arguments)
 
-    monkeypatch.setattr(mask_search, "find_covered_blocks", counted)
+    monkeypatch.setattr(mask_coverage_cache, "find_covered_blocks", counted)
     block = np.array((3, 3, 3))
     first = covered_blocks(dataset, block, 0.5)
     second = covered_blocks(dataset, block, 0.5)

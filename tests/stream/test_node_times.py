@@ -5,7 +5,7 @@ from __future__ import annotations
 import gunpowder as gp
 import pytest
 
-from trainers.stream.node_times import NodeTimes
+from trainers.profile import NodeTimes
 
 
 class _Clock:
@@ -39,7 +39,7 @@ class _Source(gp.BatchProvider):  # type: ignore[misc]
 def test_each_node_is_charged_with_its_own_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with that of the nodes upstream of it; and not after the measurement."""
     clock = _Clock()
-    monkeypatch.setattr("trainers.stream.node_times.time", clock)
+    monkeypatch.setattr("trainers.profile.time", clock)
     times = NodeTimes()
     pipeline = _Source(clock) + _Filter(clock)
     with gp.build(pipeline):

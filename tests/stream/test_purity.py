@@ -6,7 +6,7 @@ import gunpowder as gp
 import pytest
 
 from trainers.errors import ConfigError
-from trainers.stream.purity import refuse_impure
+from trainers.stream.pipeline import refuse_impure
 
 KEY = gp.ArrayKey("RAW")
 

@@ -13,7 +13,7 @@ import pytest
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError, DataError, StreamError
 from trainers.gp_augments import CustomAugmentConfig, IntensityAugmentConfig, NoiseAugmentConfig
-from trainers.gp_augments.unit_range import to_unit_range
+from trainers.gp_augments.raw_values import to_unit_range
 from trainers.stream.sample import Sample
 from trainers.stream.sample_maker import SampleMaker
 from trainers.stream.stream_spec import StreamSpec

@@ -31,8 +31,7 @@ from trainers.gp_augments import (
 from trainers.stream.sample import Sample
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.worker_processes import worker_processes
-from trainers.stream.worker_reserve import WorkerReserve
+from trainers.stream.worker_pool import WorkerReserve, worker_processes
 
 SpecOf = Callable[..., StreamSpec]
 EVERY_AUGMENT = (

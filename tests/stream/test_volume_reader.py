@@ -10,7 +10,7 @@ from gunpowder import Coordinate, Roi
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import DataError
-from trainers.stream.volume_reader import VolumeReader
+from trainers.stream.volume_source import VolumeReader
 
 RAW = np.full((6, 6), 255, np.uint8)
 GT = np.arange(4, dtype=np.uint64).reshape(2, 2) + 2**53

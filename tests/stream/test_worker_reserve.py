@@ -18,7 +18,7 @@ from trainers.gp_augments import CustomAugmentConfig, NoiseAugmentConfig, Simple
 from trainers.stream.sample import Sample
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.worker_reserve import WorkerReserve
+from trainers.stream.worker_pool import WorkerReserve
 
 
 @pytest.fixture

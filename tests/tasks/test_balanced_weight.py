@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trainers.tasks.balanced_weight import balanced_weight
+from trainers.tasks.predictor import balanced_weight
 
 
 def test_positives_weigh_as_much_as_negatives() -> None:

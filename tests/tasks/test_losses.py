@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from trainers.tasks import AffinitiesTaskConfig, DistanceTaskConfig, Loss, OneHotTaskConfig
-from trainers.tasks.task_config import TaskConfig
+from trainers.tasks.task_configs import TaskConfig
 
 AFFINITIES = AffinitiesTaskConfig(neighborhood=((1, 0), (0, 1)))
 ONE_HOT = OneHotTaskConfig(classes=("no", "yes"))

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from trainers.config.kinds import TASKS
 from trainers.tasks import AffinitiesTaskConfig, DistanceTaskConfig, OneHotTaskConfig, TaskConfig
-from trainers.tasks.kinds import TASKS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from attrs.validators import deep_iterable, ge, max_len, min_len, optional
 
 from trainers.architectures.architecture_config import ArchitectureConfig
 from trainers.errors import ConfigError
-from trainers.import_path import is_import_path, load_object
+from trainers.imports import is_import_path, load_object
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from trainers.checkpoints.aligned_memory import aligned_memory
 from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.safetensors_header import TensorPlace, parse_header
-from trainers.checkpoints.skeleton import check_skeleton, decode
+from trainers.checkpoints.state_decoder import check_skeleton, decode
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ class Checkpoint:
         self._places, self._state = {}, None
 
     def _tensor(self, name: str) -> torch.Tensor:
-        from trainers.checkpoints.tensors import as_bytes, tensor_at
+        from trainers.checkpoints.safetensors_torch import as_bytes, tensor_at
 
         memory, place = self._places[name]
         return tensor_at(as_bytes(memory), place)

@@ -13,13 +13,11 @@ from typing import Any
 from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import fill
-from trainers.checkpoints.data_reading import NUM_THREADS, read_data
-from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.file_record import FileRecord
+from trainers.checkpoints.data_file import NUM_THREADS, FileRecord, read_data
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
 from trainers.checkpoints.manifest import MAX_BYTES, Manifest
-from trainers.differences import differences
-from trainers.errors import CheckpointError
+from trainers.config_diff import differences
+from trainers.errors import CheckpointError, DamagedCheckpointError
 
 _DAMAGE = (errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR)
 """Errors that tell of what is there, and not of whether this process may read it."""

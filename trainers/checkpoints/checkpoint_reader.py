@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trainers.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.layout import folder_name, iterations_in
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError
 
 _logger = logging.getLogger(__name__)
 

@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.atomic_write import sync_folder
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_writer import write_checkpoint
-from trainers.checkpoints.errors import DamagedCheckpointError
 from trainers.checkpoints.layout import DAMAGED_PREFIX
 from trainers.checkpoints.retention import (
     KEEP_TWO,
@@ -23,10 +21,10 @@ from trainers.checkpoints.retention import (
     best_of,
     iterations_to_delete,
 )
-from trainers.checkpoints.staged_state import StagedState
+from trainers.checkpoints.staging import StagedState
 from trainers.checkpoints.verification import inspect, verify
-from trainers.errors import CheckpointError
-from trainers.temporaries import Fence, make_final, move_away, sweep, unfenced
+from trainers.errors import CheckpointError, DamagedCheckpointError
+from trainers.run.atomic_write import Fence, make_final, move_away, sweep, sync_folder, unfenced
 
 _logger = logging.getLogger(__name__)
 
@@ -117,7 +115,7 @@ class CheckpointStore(CheckpointReader):
         """As `save`, of a state that does not change meanwhile; deletes nothing, needs no torch.
 
         Args:
-            environment: See `trainers.environment`.
+            environment: See `trainers.training.determinism`.
             before_commit: Called when all but the last rename is done; an OSError of it counts as
                 one of the disk's.
 

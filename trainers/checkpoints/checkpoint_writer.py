@@ -10,13 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainers.atomic_write import sync_folder
-from trainers.checkpoints.data_writing import write_data
+from trainers.checkpoints.data_file import write_data
 from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
 from trainers.checkpoints.manifest import Manifest
-from trainers.checkpoints.staged_state import StagedState
+from trainers.checkpoints.staging import StagedState
 from trainers.errors import CheckpointError
-from trainers.temporaries import Fence, make_final, temporary_beside
+from trainers.run.atomic_write import Fence, make_final, sync_folder, temporary_beside
 
 _MAKE_ROOM = "make room, then start the run again if it has ended"
 _REMEDIES = {

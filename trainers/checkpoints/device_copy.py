@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from trainers.checkpoints.tensors import as_bytes
+from trainers.checkpoints.safetensors_torch import as_bytes
 
 _logger = logging.getLogger(__name__)
 _PORTABLE = 1

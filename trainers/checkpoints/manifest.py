@@ -10,10 +10,9 @@ import xxhash
 from attrs import field, frozen
 from attrs.validators import deep_mapping, ge, instance_of
 
-from trainers.checkpoints.errors import DamagedCheckpointError
-from trainers.checkpoints.file_record import FileRecord
+from trainers.checkpoints.data_file import FileRecord
 from trainers.checkpoints.layout import MANIFEST_NAME
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError
 
 SCHEMA_VERSION = 2
 MAX_BYTES = 64 * 2**20
@@ -35,7 +34,7 @@ class Manifest:
     what_counts: dict[str, Any] = field(validator=instance_of(dict))
     """What determines the run's result, as plain data."""
     environment: dict[str, str] = field(validator=deep_mapping(instance_of(str), instance_of(str)))
-    """What else decides the last bits; see `trainers.environment`."""
+    """What else decides the last bits; see `trainers.training.determinism`."""
     metrics: dict[str, float] = field(validator=deep_mapping(instance_of(str), instance_of(float)))
     """Finite means over the iterations that led here."""
     files: tuple[FileRecord, ...]

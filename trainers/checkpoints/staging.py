@@ -11,11 +11,24 @@ from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import aligned_memory, touch, whole_pages
 from trainers.checkpoints.device_copy import DeviceCopy, pin, unpin
-from trainers.checkpoints.memory_copy import MemoryCopier
+from trainers.checkpoints.host_copy import MemoryCopier
 from trainers.checkpoints.safetensors_header import build_header
-from trainers.checkpoints.staged_state import StagedState
-from trainers.checkpoints.state_codec import StateEncoder
-from trainers.checkpoints.tensors import DTYPE_NAMES, as_bytes, tensor_at
+from trainers.checkpoints.safetensors_torch import DTYPE_NAMES, as_bytes, tensor_at
+from trainers.checkpoints.state_encoder import StateEncoder
+
+
+@frozen(kw_only=True)
+class StagedState:
+    """Skeleton and tensors of a state that no longer changes with the training."""
+
+    skeleton: Any
+    """See `skeleton`."""
+    content: memoryview
+    """Of the data file; goes on to the end of the last page."""
+    num_bytes: int
+    """The length of the data file."""
+    wait: Callable[[], None]
+    """Returns once the content is there: a GPU may still be copying it."""
 
 
 @frozen

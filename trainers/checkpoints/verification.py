@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
-from trainers.checkpoints.chunks import CHUNK_BYTES
+from trainers.checkpoints.data_file import CHUNK_BYTES
 from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.safetensors_header import header_size, parse_header
-from trainers.checkpoints.skeleton import check_skeleton
+from trainers.checkpoints.state_decoder import check_skeleton
 
 
 def inspect(

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from funlib.geometry import Coordinate, Roi
 
 from trainers.datasets.array_info import ArrayInfo
-from trainers.datasets.reading import Reading
-from trainers.datasets.stored_array import SPATIAL_AXES
+from trainers.datasets.formats.stored_array import SPATIAL_AXES
+from trainers.datasets.read_options import Reading
 from trainers.datasets.stored_voxels import StoredVoxels
 
 _OWN_TO_A_PROCESS = ("_opening", "_voxels")

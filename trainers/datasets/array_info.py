@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 from attrs import frozen
 
-from trainers.datasets.array_config import ArrayConfig
-from trainers.datasets.container import array_names
-from trainers.datasets.length_units import nm_per
-from trainers.datasets.n5_array import is_n5_array, read_n5_array
-from trainers.datasets.precomputed_array import is_precomputed_volume, read_precomputed_array
+from trainers.config_faults import not_one_of
+from trainers.datasets.dataset_config import ArrayConfig
+from trainers.datasets.formats.n5 import is_n5_array, read_n5_array
+from trainers.datasets.formats.precomputed import is_precomputed_volume, read_precomputed_array
+from trainers.datasets.formats.stored_array import SPATIAL_AXES, Grid, StoredArray, nm_per
+from trainers.datasets.formats.zarr import is_zarr_array, read_zarr_array
 from trainers.datasets.remote_path import RemotePath, VolumePath
-from trainers.datasets.stored_array import SPATIAL_AXES, Grid, StoredArray
-from trainers.datasets.zarr_array import is_zarr_array, read_zarr_array
 from trainers.errors import DataError
-from trainers.faults import not_one_of
+
+_MAX_FOLDERS = 1000
+
+
+def array_names(container: Path) -> list[str]:
+    """Names of the zarr and N5 arrays in a folder, sorted; a very large folder is not finished."""
+    names = []
+    for count, (folder, subfolders, _) in enumerate(os.walk(container)):
+        if is_zarr_array(Path(folder)) or is_n5_array(Path(folder)):
+            names.append(Path(folder).relative_to(container).as_posix())
+            subfolders.clear()  # chunks
+        if count == _MAX_FOLDERS:
+            break
+    return sorted(names)
+
 
 _INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
 _DTYPES = ["bool", *_INTEGERS, "float16", "float32", "float64"]

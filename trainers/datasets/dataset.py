@@ -8,11 +8,11 @@ from funlib.geometry import Coordinate
 
 from trainers.datasets.array import Array
 from trainers.datasets.array_info import ArrayInfo, read_array_info
+from trainers.datasets.compatibility import array_faults
 from trainers.datasets.dataset_config import DatasetConfig
-from trainers.datasets.fit import array_faults
-from trainers.datasets.placement import offset_voxels, units_per_nm
-from trainers.datasets.reading import Reading
+from trainers.datasets.read_options import Reading
 from trainers.datasets.sample_points import read_sample_points
+from trainers.datasets.world_units import offset_voxels, units_per_nm
 from trainers.errors import DataError
 
 

@@ -112,7 +112,7 @@ def _read(url: str) -> bytes | None:
     """
     import tensorstore as ts
 
-    from trainers.datasets.reading import Reading
+    from trainers.datasets.read_options import Reading
 
     path = RemotePath(url)
     reading = Reading()

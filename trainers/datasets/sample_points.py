@@ -6,7 +6,7 @@ import csv
 import math
 from pathlib import Path
 
-from trainers.datasets.stored_array import SPATIAL_AXES
+from trainers.datasets.formats.stored_array import SPATIAL_AXES
 from trainers.errors import DataError
 
 

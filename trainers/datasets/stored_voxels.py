@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorstore as ts
 
 from trainers.datasets.array_info import ArrayInfo
-from trainers.datasets.reading import Reading
+from trainers.datasets.change_detection import ReplacementWatch
+from trainers.datasets.read_options import Reading
 from trainers.datasets.remote_path import kvstore
-from trainers.datasets.replacement import ReplacementWatch
 from trainers.errors import DataError
 
 _DELAYS_S = (0.0, 0.5, 2.0)

@@ -8,7 +8,7 @@ from attrs import Attribute, field, frozen
 
 from trainers.errors import ConfigError
 from trainers.gp_augments.augment_config import AugmentConfig
-from trainers.import_path import is_import_path, load_object
+from trainers.imports import is_import_path, load_object
 
 if TYPE_CHECKING:
     import gunpowder as gp

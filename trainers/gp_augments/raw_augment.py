@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
-from trainers.gp_augments.pure_node import PureNode
-from trainers.gp_augments.unit_range import to_unit_range
+from trainers.gp_augments.raw_values import to_unit_range
+from trainers.gp_augments.thread_safe_node import PureNode
 
 Raw = npt.NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     import gunpowder as gp
     import numpy as np
     import numpy.typing as npt
+    from attrs import Attribute
+
+
+def is_interval(_: object, __: Attribute[Any], value: tuple[float, ...]) -> None:
+    """An attrs validator: two numbers, of which the second is not the smaller one."""
+    if len(value) != 2 or value[0] > value[1]:
+        raise ValueError(f"must be [low, high] with low <= high; found {list(value)}")
 
 
 @frozen(kw_only=True)

@@ -13,9 +13,9 @@ from trainers.gp_augments.deformation import (
     source_positions,
     uniform_rotation,
 )
-from trainers.gp_augments.elastic_config import ElasticAugmentConfig
 from trainers.gp_augments.orientation import Orientation
-from trainers.gp_augments.pure_node import PureNode
+from trainers.gp_augments.spatial_configs import ElasticAugmentConfig
+from trainers.gp_augments.thread_safe_node import PureNode
 from trainers.gp_augments.warp import warp
 
 

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from trainers.gp_augments.unit_range import unit_factor
+from trainers.gp_augments.raw_values import unit_factor
 
 
 def warp(

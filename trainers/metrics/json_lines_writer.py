@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.atomic_write import atomic_write
 from trainers.metrics.metric_writer import MetricWriter
-from trainers.temporaries import Fence, unfenced
+from trainers.run.atomic_write import Fence, atomic_write, unfenced
 
 logger = logging.getLogger(__name__)
 

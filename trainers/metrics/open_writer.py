@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from trainers.converter import to_plain
+from trainers.config.converter import to_plain
 from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter
-from trainers.metrics.wandb_service import kill_service
-from trainers.run_folder import RunFolder
-from trainers.run_state import read_state, write_state
-from trainers.temporaries import Fence, unfenced
+from trainers.run.atomic_write import Fence, unfenced
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state, write_state
 
 if TYPE_CHECKING:
-    from trainers.run_config import RunConfig
+    from trainers.config.run_config import RunConfig
+
+
+def kill_service() -> None:
+    """End the process of W&B that a hang keeps from ending, and this process with it."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        for child in children.read_text().split():
+            if Path("/proc", child, "comm").read_text().strip() == "wandb-core":
+                os.kill(int(child), signal.SIGKILL)
 
 
 def open_metric_writer(

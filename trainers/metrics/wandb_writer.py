@@ -13,7 +13,7 @@ import wandb
 
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
-from trainers.run_folder import RunFolder
+from trainers.run.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from trainers.run.atomic_write import Fence, make_final, sweep, temporary_beside, unfenced
 from trainers.snapshots.ome_zarr import write_group, write_image
-from trainers.temporaries import Fence, make_final, sweep, temporary_beside, unfenced
 
 logger = logging.getLogger(__name__)
 

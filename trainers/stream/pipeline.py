@@ -6,18 +6,44 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 import gunpowder as gp
+from gunpowder.nodes.generic_predict import GenericPredict
+from gunpowder.nodes.generic_train import GenericTrain
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError
 from trainers.gp_augments.augment_config import AugmentConfig
-from trainers.gp_augments.elastic_config import ElasticAugmentConfig
-from trainers.gp_augments.pure_node import PureNode
 from trainers.gp_augments.raw_augment import RawAugment
-from trainers.gp_augments.simple_config import SimpleAugmentConfig
 from trainers.gp_augments.spatial_augment import SpatialAugment
-from trainers.stream.purity import refuse_impure
-from trainers.stream.tensorstore_source import GT, MASK, RAW, TensorStoreSource
-from trainers.stream.volume_reader import VolumeReader
+from trainers.gp_augments.spatial_configs import ElasticAugmentConfig, SimpleAugmentConfig
+from trainers.gp_augments.thread_safe_node import PureNode
+from trainers.stream.volume_source import GT, MASK, RAW, TensorStoreSource, VolumeReader
+
+_IMPURE = {
+    gp.PreCache: "it ignores seeds, and its processes outlive the trainer; set num_data_fetchers",
+    gp.Reject: "it never ends when the first block of a seed is rejected; set min_masked",
+    gp.IterateLocations: "it counts requests; use sample_points",
+    gp.Scan: "it splits requests and counts them",
+    gp.Snapshot: "it counts requests and writes files; set snapshot_interval",
+    gp.ZarrWrite: "it writes files",
+    gp.Hdf5Write: "it writes files",
+    GenericTrain: "it keeps the state of a training",
+    GenericPredict: "it starts a process of its own",
+}
+
+
+def refuse_impure(node: gp.BatchProvider) -> None:
+    """Check a node before it becomes part of the stream.
+
+    Raises:
+        ConfigError: Two equal requests could get different samples from it.
+    """
+    reason = next((why for cls, why in _IMPURE.items() if isinstance(node, cls)), None)
+    if isinstance(node, gp.SpecifiedLocation) and not node.choose_randomly:
+        reason = "it counts requests; pass choose_randomly=True"
+    if isinstance(node, gp.DefectAugment) and node.artifact_source is not None:
+        reason = "its artifact_source is not seeded; leave that out"
+    if reason is not None:
+        raise ConfigError(f"{type(node).__name__} cannot be part of the data stream: {reason}")
 
 
 def build_pipeline(
@@ -59,7 +85,7 @@ def _node(augment: AugmentConfig, units_per_nm: int) -> gp.BatchFilter:
     if augment.makes_pure_node and not isinstance(node, PureNode):
         raise ConfigError(
             f"{augment!r} makes a {type(node).__name__}, which is no PureNode and not fit for "
-            "threads; derive it from trainers.gp_augments.pure_node.PureNode, or leave out "
+            "threads; derive it from trainers.gp_augments.thread_safe_node.PureNode, or leave out "
             "`in_threads`"
         )
     refuse_impure(node)

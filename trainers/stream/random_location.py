@@ -10,8 +10,8 @@ from funlib.geometry import Coordinate, Roi
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import DataError
-from trainers.stream.covered_blocks import CoveredBlocks
-from trainers.stream.mask_search import covered_blocks
+from trainers.stream.mask_coverage import CoveredBlocks
+from trainers.stream.mask_coverage_cache import covered_blocks
 
 Voxel = npt.NDArray[np.int64]
 

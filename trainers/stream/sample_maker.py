@@ -15,11 +15,11 @@ from gunpowder.nodes.batch_provider import BatchRequestError
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import StreamError, TrainerError
-from trainers.stream.origins import Origin, Origins
+from trainers.stream.dataset_mixture import Origin, Origins
 from trainers.stream.pipeline import build_pipeline
 from trainers.stream.sample import Sample
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.tensorstore_source import GT, MASK, RAW
+from trainers.stream.volume_source import GT, MASK, RAW
 
 
 class SampleMaker:

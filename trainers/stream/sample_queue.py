@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
 import threading
@@ -12,9 +13,50 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from trainers.stream.one_heap import use_one_heap
-from trainers.stream.queue_figures import QueueFigures
+from attrs import define
+
 from trainers.stream.sample import Sample
+
+_M_ARENA_MAX = -8
+
+
+def use_one_heap() -> None:
+    """Have glibc's new threads share a heap.
+
+    With one for each, decoded chunks that stay in the cache lie scattered among what samples have
+    left behind, and memory grows to twice of what is in use; with one it does not, and is no
+    slower.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)
+
+
+@define
+class QueueFigures:
+    """Counted over the samples that were asked for since the last look."""
+
+    num_asked: int = 0
+    num_hits: int = 0
+    """Those that were ready when they were asked for."""
+    num_ready: int = 0
+    """Samples that were ready then, added up: the depth of the queue."""
+    wait_s: float = 0.0
+
+    def add(self, was_ready: bool, num_ready: int, wait_s: float) -> None:
+        self.num_asked += 1
+        self.num_hits += was_ready
+        self.num_ready += num_ready
+        self.wait_s += wait_s
+
+    @property
+    def mean_depth(self) -> float:
+        return self.num_ready / max(self.num_asked, 1)
+
+    @property
+    def hit_rate(self) -> float:
+        return self.num_hits / max(self.num_asked, 1)
+
 
 _AHEAD_PER_MAKER = 2
 """One that it works on, and one that waits to be asked for."""

@@ -8,14 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from types import TracebackType
 from typing import Self
 
-from trainers.quick_imports import quick_imports
-from trainers.stream.origins import Origins
-from trainers.stream.queue_figures import QueueFigures
+from trainers.imports import quick_imports
+from trainers.stream.dataset_mixture import Origins
 from trainers.stream.sample import Sample
-from trainers.stream.sample_queue import Maker, SampleQueue
+from trainers.stream.sample_queue import Maker, QueueFigures, SampleQueue
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.worker_processes import worker_processes
-from trainers.stream.worker_reserve import WorkerReserve
+from trainers.stream.worker_pool import WorkerReserve, worker_processes
 
 
 class SampleStream:

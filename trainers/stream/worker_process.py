@@ -31,7 +31,7 @@ _ENVIRONMENT = {
 
 
 class WorkerProcess:
-    """A running `trainers.stream.worker`.
+    """A running `trainers.stream.worker_main`.
 
     It is no `multiprocessing.Process`: that would run the user's main module again, and fork or
     leave a resource tracker behind. It imports what it needs from the beginning, and waits to be
@@ -47,7 +47,7 @@ class WorkerProcess:
         with theirs, _signals_blocked():
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", "-m", "trainers.stream.worker"),
+                    *(sys.executable, "-P", "-m", "trainers.stream.worker_main"),
                     *(str(theirs.fileno()), str(self._block.descriptor), str(os.getpid())),
                 ],
                 pass_fds=[theirs.fileno(), self._block.descriptor],

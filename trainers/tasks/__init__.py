@@ -5,13 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trainers.tasks.affinities_config import AffinitiesTaskConfig
-from trainers.tasks.distance_config import DistanceTaskConfig
-from trainers.tasks.one_hot_config import OneHotTaskConfig
-from trainers.tasks.task_config import TaskConfig
+from trainers.tasks.task_configs import (
+    AffinitiesTaskConfig,
+    DistanceTaskConfig,
+    OneHotTaskConfig,
+    TaskConfig,
+)
 
 if TYPE_CHECKING:
-    from trainers.tasks.loss import Loss
+    from trainers.tasks.losses import Loss
     from trainers.tasks.predictor import Predictor
     from trainers.tasks.task import Task
 
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 _HEAVY = {
-    "Loss": "trainers.tasks.loss",
+    "Loss": "trainers.tasks.losses",
     "Predictor": "trainers.tasks.predictor",
     "Task": "trainers.tasks.task",
 }

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
-from trainers.tasks.balanced_weight import Total, these_are_all
-from trainers.tasks.predictor import Context, Predictor
+from trainers.tasks.predictor import Context, Predictor, Total, these_are_all
 
 
 class OneHotPredictor(Predictor):

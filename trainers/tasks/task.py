@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from trainers.tasks.loss import Loss
+    from trainers.tasks.losses import Loss
     from trainers.tasks.predictor import Predictor
-    from trainers.tasks.task_config import TaskConfig
+    from trainers.tasks.task_configs import TaskConfig
 
 
 class Task:

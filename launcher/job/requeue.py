@@ -1,0 +1,97 @@
+"""Put the job of a pack back into the queue."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+import attrs
+
+from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.node import ThisNode
+from launcher.job.pack import (
+    Member,
+    SlurmTerms,
+    SubmittedJob,
+    append_pack_event,
+    read_job,
+    write_job,
+)
+from launcher.job.stop_cause import is_cancelled
+from launcher.job.unfinished_members import settle
+from launcher.slurm import client
+
+logger = logging.getLogger(__name__)
+
+
+def bring_back(
+    folder: PackFolder, terms: SlurmTerms, node: ThisNode, left: Sequence[Member]
+) -> bool:
+    """Requeue the job; where that is refused, submit the pack as a new one. Whether it comes back.
+
+    If it does not, the members that are left are told why: nobody can bring it back, or somebody
+    has cancelled it, and requeueing would undo that.
+    """
+    try:
+        if not _is_cancelled(terms, node):
+            _requeue(folder, terms, node.job)
+            return True
+        status, reason = "cancelled", "its job was cancelled"
+    except LauncherError as error:
+        status = "waiting"
+        reason = f"its job could not be brought back: {error}; submit again to carry on"
+    settle(folder, left, status=status, reason=reason)
+    append_pack_event(folder, "ended", why=reason)
+    return False
+
+
+def _requeue(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
+    refusal = "its site does not let jobs be requeued"
+    if terms.may_requeue:
+        append_pack_event(folder, "requeueing", job=job_id)
+        try:
+            client.requeue(job_id)
+        except LauncherError as error:
+            refusal = str(error)
+        else:
+            return
+    if _is_pending(job_id):  # Slurm has requeued it by itself
+        return
+    logger.warning("%s: submitted anew, because %s", folder.name, refusal)
+    _resubmit(folder, terms, job_id)
+
+
+def _is_pending(job_id: str) -> bool:
+    job = client.queued_jobs().get(job_id)
+    return job is not None and job.state == "PENDING"
+
+
+def _is_cancelled(terms: SlurmTerms, node: ThisNode) -> bool:
+    try:
+        details = client.job_details(node.job)
+    except LauncherError as error:
+        logger.warning("whether the job was cancelled is not known: %s", error)
+        return False
+    return details is not None and is_cancelled(
+        details, restarts=node.restarts, time_limit_s=terms.time_limit_s
+    )
+
+
+def _resubmit(folder: PackFolder, terms: SlurmTerms, replaces: str) -> None:
+    """The new job counts as a later start before it exists: it may begin at once."""
+    from launcher.slurm.submit import submit_array
+
+    before = read_job(folder)
+    resubmissions = before.resubmissions + 1 if before else 1
+    job = SubmittedJob(
+        job_id="", submitted=time.time(), resubmissions=resubmissions, replaces=replaces
+    )
+    write_job(folder, job)
+    for name in filter(client.is_of_job, list(os.environ)):
+        del os.environ[name]
+    (job_id,) = submit_array(folder.experiment, [folder], terms.parameters)
+    write_job(folder, attrs.evolve(job, job_id=job_id))
+    append_pack_event(folder, "resubmitted", job=job_id)

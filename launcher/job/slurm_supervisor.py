@@ -1,0 +1,208 @@
+"""What one node does in a job of Slurm: supervise its members, then end the job in good order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import attrs
+
+from launcher import file_lock
+from launcher.errors import LauncherError
+from launcher.experiment.code_snapshot import verify_snapshot
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
+from launcher.job.node_supervisor import NodeSupervisor
+from launcher.job.pack import (
+    Member,
+    Pack,
+    SlurmTerms,
+    SubmittedJob,
+    append_pack_event,
+    read_job,
+    read_pack_events,
+    write_job,
+)
+from launcher.job.record_end import count_finished, record_end
+from launcher.job.requeue import bring_back
+from launcher.job.slots import Slots, slots_folder
+from launcher.job.stop_cause import lost_end
+from launcher.job.stop_request import JobStop, SlurmStop
+from launcher.job.unfinished_members import is_unfinished, settle, unfinished
+from launcher.slurm import client
+from launcher.slurm.jobs import JobRecord
+from trainers.errors import LeaseHeldError, LeaseLostError
+from trainers.run.atomic_write import atomic_write
+from trainers.run.lease import Lease, is_live
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
+from trainers.stop_flag import StopFlag
+
+logger = logging.getLogger(__name__)
+
+_ENDS_POLL_S = 0.2
+
+
+def run_slurm_pack(folder: PackFolder, pack: Pack, terms: SlurmTerms, flag: StopFlag) -> None:
+    """Supervise this node's share of a pack; does not return if the job comes back.
+
+    A process that is no longer the one, since its node counts as lost, ends without a word.
+    """
+    job = read_job(folder)
+    node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
+    if job and job.is_replaced(node.job):
+        logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
+        os._exit(0)
+    try:
+        with Lease.take(
+            folder.node_lease(node.index),
+            owner=folder.name,
+            attempt=node.start,
+        ) as lease:
+            if node.index == 0 and (job is None or job.job_id != node.job):
+                _note_job(folder, job, node)
+            comes_back = _SlurmPack(folder, pack, terms, node, lease, flag).run()
+    except (LeaseHeldError, LeaseLostError) as error:
+        logger.warning("%s", error)
+        os._exit(0)
+    if comes_back:
+        os._exit(0)  # submitit would note a result, and its users believe the job to be over
+
+
+def _note_job(folder: PackFolder, job: SubmittedJob | None, node: ThisNode) -> None:
+    """The submitting process may not have come to it yet."""
+    job = job or SubmittedJob(job_id="", submitted=time.time())
+    write_job(folder, attrs.evolve(job, job_id=node.job))
+
+
+class _SlurmPack:
+    """One node's share of a pack in one start of its job."""
+
+    def __init__(
+        self,
+        folder: PackFolder,
+        pack: Pack,
+        terms: SlurmTerms,
+        node: ThisNode,
+        lease: Lease,
+        flag: StopFlag,
+    ) -> None:
+        self._folder = folder
+        self._pack = pack
+        self._terms = terms
+        self._node = node
+        self._lease = lease
+        self._stop: JobStop = SlurmStop(flag, folder, terms, node, num_nodes=pack.num_nodes)
+
+    def run(self) -> bool:
+        """Whether the job comes back."""
+        folder, node = self._folder, self._node
+        earlier = list(read_pack_events(folder))
+        append_pack_event(
+            folder, "started", job=node.job, start=node.start, node=node.name, index=node.index
+        )
+        led = [member for member in self._pack.members if member.nodes[0] == node.index]
+        if not self._code_is_the_same(led):
+            return False
+        count_finished(folder, led)
+        self._settle_lost(led, earlier)
+        machine = self._pack.machine or allocated_machine(os.environ)
+        name = f"{node.job}-{node.name}"
+        supervisor = NodeSupervisor(
+            folder,
+            self._pack,
+            Slots(machine, slots_folder(name)),
+            node=node,
+            stop=self._stop,
+            fence=self._lease.check,
+        )
+        try:
+            supervisor.run()
+        except LeaseLostError:
+            supervisor.kill_all()
+            raise
+        return self._end()
+
+    def _code_is_the_same(self, led: Iterable[Member]) -> bool:
+        if not self._pack.code:
+            return True
+        try:
+            verify_snapshot(self._folder.experiment.code / self._pack.code)
+        except LauncherError as error:
+            logger.error("%s", error)
+            settle(self._folder, led, status="failed", reason=str(error))
+            return False
+        return True
+
+    def _settle_lost(self, led: Iterable[Member], earlier: list[dict[str, object]]) -> None:
+        """Count attempts that ended with an earlier start of the job, and that nobody counted."""
+        experiment = self._folder.experiment
+        with file_lock.hold(experiment.lock):
+            lost = [member for member in led if self._is_lost(experiment.run(member.name))]
+            if not lost:
+                return
+            end = lost_end(earlier, self._records())
+            for member in lost:
+                record_end(experiment.run(member.name), end, member.retries)
+
+    def _is_lost(self, run: RunFolder) -> bool:
+        state = read_state(run)
+        began = state.status == "running" or run.log(state.num_attempts).exists()
+        uncounted = is_unfinished(self._folder, state) or state.status == "failed"
+        return began and uncounted and state.pack == self._folder.name
+
+    def _records(self) -> list[JobRecord]:
+        if not self._terms.accounting:
+            return []
+        try:
+            return client.job_records([self._node.job]).get(self._node.job, [])
+        except LauncherError as error:
+            logger.warning("%s", error)
+            return []
+
+    def _end(self) -> bool:
+        """Let the first node decide, when all nodes have come to their end."""
+        folder, node = self._folder, self._node
+        if node.index:
+            with atomic_write(folder.node_end(node.index)) as file:
+                file.write(json.dumps({"start": node.start}).encode())
+            return self._stop.is_asked()
+        self._wait_for_other_nodes()
+        self._lease.check()
+        comes_back = self._decide()
+        folder.is_over.touch()
+        return comes_back
+
+    def _decide(self) -> bool:
+        left = unfinished(self._folder, self._pack.members)
+        if not left or not self._stop.is_asked():
+            append_pack_event(self._folder, "ended", unfinished=len(left))
+            return False
+        self._folder.is_over.touch()  # requeueing kills the batch script, and soon this process
+        return bring_back(self._folder, self._terms, self._node, left)
+
+    def _wait_for_other_nodes(self) -> None:
+        """Until they have no more to do; those whose supervisors have died are not waited for."""
+        others = set(range(1, self._pack.num_nodes))
+        while others:
+            others = {node for node in others if not self._has_ended(node)}
+            if others:
+                time.sleep(_ENDS_POLL_S)
+
+    def _has_ended(self, node: int) -> bool:
+        if _start_in(self._folder.node_end(node)) == self._node.start:
+            return True
+        return self._stop.is_asked() and not is_live(self._folder.node_lease(node))
+
+
+def _start_in(end: Path) -> int | None:
+    """The start of the job in which a node has come to its end."""
+    try:
+        content: Mapping[str, int] = json.loads(end.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content["start"]

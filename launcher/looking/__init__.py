@@ -1,1 +1,0 @@
-"""What has become of runs, and what to do about them."""

@@ -1,0 +1,1 @@
+"""What is seen of runs: status, progress, logs, checkpoints."""

@@ -1,0 +1,94 @@
+"""The checkpoints of a run, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from launcher.monitor.checkpoints import SavedCheckpoint
+from launcher.slurm.parsing import show_seconds
+from launcher.tables import table
+from trainers.run.run_folder import RunFolder
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_SAY_EVERY_S = 2.0
+
+
+def checkpoints_json(
+    run: RunFolder, found: Sequence[SavedCheckpoint], *, verified: bool
+) -> dict[str, Any]:
+    """As plain data."""
+    return {
+        "name": run.name,
+        "folder": str(run.checkpoints),
+        "verified": verified,
+        "newest_valid": newest_valid(found),
+        "checkpoints": [attrs.asdict(each) for each in found],
+    }
+
+
+def checkpoints_text(
+    found: Sequence[SavedCheckpoint], *, metric: str, verified: bool, now: float
+) -> str:
+    """A line for each, and what they amount to.
+
+    Args:
+        metric: The one to show.
+        now: On the clock of the file system, see `file_system_time`.
+    """
+    if not found:
+        return "no checkpoints yet"
+    header = ("ITERATION", "SIZE", "AGE", metric.upper(), "STATE")
+    total = show_bytes(sum(each.num_bytes for each in found))
+    newest = newest_valid(found)
+    depth = "every byte was read" if verified else "--verify reads every byte, too"
+    return (
+        f"{table(header, [_row(each, metric, now) for each in found])}\n"
+        f"{total} in all; newest valid one: {'none' if newest is None else newest}; {depth}"
+    )
+
+
+def newest_valid(found: Sequence[SavedCheckpoint]) -> int | None:
+    """The iteration that the run would go on from."""
+    valid = [each.iteration for each in found if each.state == "valid"]
+    return max((each for each in valid if each is not None), default=None)
+
+
+def _row(each: SavedCheckpoint, metric: str, now: float) -> tuple[str, ...]:
+    return (
+        "" if each.iteration is None else str(each.iteration),
+        show_bytes(each.num_bytes),
+        show_seconds(max(0.0, now - each.written)),
+        f"{each.metrics[metric]:.4g}" if metric in each.metrics else "",
+        ": ".join(filter(None, (each.state, each.reason))),
+    )
+
+
+def show_bytes(number: int) -> str:
+    """`1.95 GB`; a kB has 1,000 bytes."""
+    value, unit = float(number), _UNITS[0]
+    for unit in _UNITS:
+        if value < 999.5 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
+
+
+class ReadingProgress:
+    """Tells, now and then, how many bytes were read of how many.
+
+    Args:
+        now_s: A clock, in seconds.
+    """
+
+    def __init__(self, say: Callable[[str], None], now_s: Callable[[], float]) -> None:
+        self._say = say
+        self._now_s = now_s
+        self._said_at = now_s()
+
+    def __call__(self, num_bytes: int, total: int) -> None:
+        if self._now_s() >= self._said_at + _SAY_EVERY_S:
+            self._said_at = self._now_s()
+            self._say(f"{show_bytes(num_bytes)} of {show_bytes(total)} read")

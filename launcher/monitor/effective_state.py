@@ -1,0 +1,71 @@
+"""Which state a run is in, whatever its last writer believed."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from launcher.monitor.job_status import JobOutlook
+
+ENDED = ("finished", "failed", "cancelled")
+"""Nothing happens to such a run any more until it is submitted again."""
+
+CANCELLED = "cancelled before it was started"
+"""Why a run is over that nobody was training."""
+_AGAIN = "submit again to carry on"
+_DIED = "its processes ended without a word"
+_NEVER_BEGAN = "its job ended before it began"
+
+
+@frozen(kw_only=True)
+class TrueState:
+    """The state of a run, and what may be said about it beside the reason that is recorded."""
+
+    state: str
+    """Of `trainers.run.run_state.STATUSES`."""
+    reason: str
+
+
+def true_state(
+    recorded: str,
+    reason: str,
+    *,
+    trained: bool,
+    supervised: bool,
+    job: JobOutlook,
+    cancel_requested: bool,
+) -> TrueState:
+    """Judge a run.
+
+    Args:
+        recorded: The status in `state.json`.
+        reason: That is recorded with it.
+        trained: A process holds the run's lease.
+        supervised: The supervisor of the run's pack lives.
+        job: Of the scheduler, that has the run's pack.
+        cancel_requested: Somebody has asked for the run to end.
+    """
+    if recorded in ENDED:
+        return TrueState(state=recorded, reason=reason)
+    if trained or (supervised and recorded == "running"):
+        return TrueState(state="running", reason="")
+    if cancel_requested:
+        return TrueState(state="cancelled", reason=CANCELLED)
+    if supervised or recorded == "planned":
+        return TrueState(state=recorded, reason=reason)
+    told = {"running": _DIED, "waiting": reason, "submitted": ""}[recorded]
+    if job.is_expected:
+        state = "submitted" if recorded == "submitted" else "waiting"
+        return TrueState(state=state, reason=_joined(told, job.words))
+    if job.phase in ("gone", "held"):
+        told = _joined(told, job.words)
+    elif recorded == "submitted":
+        told = _NEVER_BEGAN
+    return TrueState(state="waiting", reason=_advised(told))
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _advised(reason: str) -> str:
+    return reason if _AGAIN in reason else _joined(reason, _AGAIN)

@@ -1,0 +1,47 @@
+"""Find one run by its folder, or by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.errors import LauncherError, there_are
+from launcher.monitor.status import find_runs
+from trainers.run.run_folder import RunFolder
+
+
+def find_run(text: str, root: Path) -> RunFolder:
+    """The run in a folder, or the one of a name: RUN, or EXPERIMENT/RUN.
+
+    Args:
+        root: The folder of experiments in which names are looked up.
+
+    Raises:
+        LauncherError: There is none, or several; names those that there are.
+    """
+    below = _runs_below(Path(text).absolute())
+    if below:
+        return _only(text, below)
+    runs = _runs_below(root.absolute())
+    named = {run: f"{run.path.parent.parent.name}/{run.name}" for run in runs}
+    found = [run for run, name in named.items() if text in (run.name, name)]
+    if not found:
+        what = there_are(text, dict.fromkeys(run.name for run in runs))
+        raise LauncherError(f"no run {text!r} in {root}; {what}. Or give the folder of a run.")
+    if len(found) > 1:
+        several = ", ".join(named[run] for run in found)
+        raise LauncherError(f"{text!r} is the name of {len(found)} runs; give one of: {several}")
+    return found[0]
+
+
+def _runs_below(path: Path) -> list[RunFolder]:
+    try:
+        return find_runs(path)
+    except LauncherError:
+        return []
+
+
+def _only(text: str, runs: list[RunFolder]) -> RunFolder:
+    if len(runs) == 1:
+        return runs[0]
+    known = there_are("", [run.name for run in runs])
+    raise LauncherError(f"{text} holds {len(runs)} runs; give the folder of one; {known}")

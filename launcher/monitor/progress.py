@@ -1,0 +1,55 @@
+"""Show how runs come along, in a terminal or in a log."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from launcher.monitor.status import RunStatus
+from launcher.tables import status_table, summary
+
+LINE_INTERVAL_S = 10.0
+_MOST_TELLING = ("failed", "running", "waiting", "cancelled", "submitted", "finished", "planned")
+
+
+class Progress(ABC):
+    """Turns one look at the runs after the other into what to print next."""
+
+    @abstractmethod
+    def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
+        """Empty if nothing is to be printed now."""
+
+
+class LineProgress(Progress):
+    """A line whenever a run changes its state, and now and then as iterations are done."""
+
+    def __init__(self) -> None:
+        self._states: list[str] = []
+        self._line = ""
+        self._due_s = 0.0
+
+    def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
+        states, line = [status.state for status in statuses], summary(statuses)
+        if states == self._states and (line == self._line or now_s < self._due_s):
+            return ""
+        self._states, self._line, self._due_s = states, line, now_s + LINE_INTERVAL_S
+        return f"{line}\n"
+
+
+class ScreenProgress(Progress):
+    """A table that is drawn again in its place; what does not fit on the screen is left out."""
+
+    def __init__(self, *, columns: int, lines: int) -> None:
+        self._columns = columns
+        self._lines = lines
+        self._drawn = 0
+
+    def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
+        num_shown = max(1, self._lines - 4)  # beside header, summary, and the line of the cursor
+        if len(statuses) > num_shown:
+            statuses = sorted(statuses, key=lambda status: _MOST_TELLING.index(status.state))
+        rows = [status_table(statuses[:num_shown]), summary(statuses)]
+        lines = [line[: self._columns - 1] for line in "\n".join(rows).splitlines()]
+        erase = f"\x1b[{self._drawn}A\x1b[J" if self._drawn else ""
+        self._drawn = len(lines)
+        return erase + "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,173 @@
+"""What has become of runs: from their folders, from who holds their leases, and from Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.unfinished_members import UNFINISHED, is_unjudged
+from launcher.monitor.effective_state import ENDED, TrueState, true_state
+from launcher.monitor.job_status import JUST_MADE, NOBODY, JobWatch, PackOutlook, pack_outlooks
+from trainers.errors import ConfigError
+from trainers.run.lease import file_system_time, is_live
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state
+
+
+@frozen(kw_only=True)
+class RunStatus:
+    """One run at one moment."""
+
+    name: str
+    experiment: str
+    folder: str
+    state: str
+    """The true one, of `trainers.run.run_state.STATUSES`."""
+    iteration: int
+    num_iterations: int
+    """0 if the run was never submitted."""
+    attempts: dict[str, int]
+    """Ended attempts by cause."""
+    reason: str
+    wandb_id: str
+    is_expected: bool
+    """Whether more becomes of it without a new submission: its supervisor lives, or its job waits
+    in the queue, or may do so."""
+    pack: str | None = None
+    """That has the run to do, or had it last."""
+    job_id: str | None = None
+    """The pack's job, as Slurm calls it."""
+    job_state: str | None = None
+    """Slurm's word for the job if it is in the queue, such as PENDING."""
+    doubt: str | None = None
+    """Why it is not known whether the job may still carry the run on."""
+
+
+def find_runs(path: Path) -> list[RunFolder]:
+    """The runs below a root, experiment or run folder, in the order of their names.
+
+    Raises:
+        LauncherError: There are none.
+    """
+    if (path / "config.yaml").exists() or (path / "state.json").exists():
+        return [RunFolder(path)]
+    experiments = [ExperimentFolder(path)]
+    if path.is_dir() and not experiments[0].runs.is_dir():
+        experiments = [ExperimentFolder(child) for child in sorted(path.iterdir())]
+    runs = [run for experiment in experiments for run in _runs_of(experiment)]
+    if not runs:
+        what = "holds no runs" if path.is_dir() else "is no folder"
+        raise LauncherError(
+            f"{path} {what}; give the folder of a run, of an experiment, or the root folder of "
+            "`launch submit` (./experiments unless --root says otherwise)"
+        )
+    return runs
+
+
+def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
+    """The runs of one experiment; none if it is not the folder of an experiment."""
+    if experiment.runs.is_dir():
+        names = sorted(child.name for child in experiment.runs.iterdir())
+        yield from (experiment.run(name) for name in names if not name.startswith("."))
+
+
+def read_statuses(
+    runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
+) -> list[RunStatus]:
+    """How each run is now; one whose state cannot be read counts as failed, with the reason.
+
+    Args:
+        jobs: For who looks more than once.
+        is_locked: Whether the caller holds the locks of the runs' experiments.
+    """
+    experiments = {run: ExperimentFolder.of_run(run) for run in runs}
+    times = {each: file_system_time(each.path) for each in set(experiments.values())}
+    packs: dict[PackFolder, float] = {}
+    unfinished = set()
+    for run, experiment in experiments.items():
+        state = _state_or_none(run)
+        if state and state.pack:
+            pack = experiment.pack(state.pack)
+            packs[pack] = times[experiment]
+            if state.status not in ENDED or is_unjudged(run, state):
+                unfinished.add(pack)
+    # Packs before states: whatever a supervisor that is gone has written is then read.
+    outlooks = pack_outlooks(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
+    return [_read_status(run, experiments[run], outlooks, times[experiments[run]]) for run in runs]
+
+
+def _state_or_none(run: RunFolder) -> RunState | None:
+    try:
+        return read_state(run)
+    except ConfigError:
+        return None
+
+
+def _read_status(
+    run: RunFolder,
+    experiment: ExperimentFolder,
+    outlooks: Mapping[PackFolder, PackOutlook],
+    now: float,
+) -> RunStatus:
+    try:
+        state, true, pack = _read_state(run, experiment, outlooks, now)
+    except ConfigError as error:
+        state, pack = RunState(), NOBODY
+        true = TrueState(state="failed", reason=str(error))
+    return RunStatus(
+        name=run.name,
+        experiment=experiment.name,
+        folder=str(run.path),
+        state=true.state,
+        iteration=state.iteration,
+        num_iterations=state.num_iterations,
+        attempts=state.attempts,
+        reason=true.reason,
+        wandb_id=state.wandb_id,
+        is_expected=_is_expected(run, state, true, pack),
+        pack=state.pack or None,
+        job_id=pack.job.job_id or None,
+        job_state=pack.job.job_state or None,
+        doubt=pack.job.words if true.state in UNFINISHED and _is_doubtful(pack) else None,
+    )
+
+
+def _read_state(
+    run: RunFolder,
+    experiment: ExperimentFolder,
+    outlooks: Mapping[PackFolder, PackOutlook],
+    now: float,
+) -> tuple[RunState, TrueState, PackOutlook]:
+    """What is recorded, what is true, and what is known of the pack that has the run to do."""
+    state = read_state(run)
+    while True:
+        pack = outlooks.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
+        is_open = pack.is_expected and is_unjudged(run, state)
+        true = true_state(
+            "running" if is_open else state.status,
+            state.reason,
+            trained=is_live(run.lease, now=now),
+            supervised=pack.is_supervised,
+            job=pack.job,
+            cancel_requested=run.cancel_request.exists(),
+        )
+        if true.state == state.status:
+            return state, true, pack
+        before, state = state, read_state(run)
+        if state == before:  # else it ended properly after the first look
+            return state, true, pack
+
+
+def _is_doubtful(pack: PackOutlook) -> bool:
+    return pack.job.phase == "unknown" and not pack.is_supervised
+
+
+def _is_expected(run: RunFolder, state: RunState, true: TrueState, pack: PackOutlook) -> bool:
+    """Also if the trainer has told of the end of an attempt that its supervisor is yet to judge."""
+    if true.state in ENDED:
+        return pack.is_supervised and run.log(state.num_attempts).exists()
+    return true.state in UNFINISHED and pack.is_expected

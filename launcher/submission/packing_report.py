@@ -1,0 +1,121 @@
+"""Where runs were placed, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from launcher.clusters.slurm_target import SlurmTarget
+from launcher.packing.packing import Packing, Placed, PlannedPack
+from launcher.slurm.parsing import show_seconds
+from launcher.tables import table
+
+MAX_ROWS = 20
+"""Jobs, or groups of alike ones, that are shown one by one."""
+
+
+def packing_lines(packing: Packing, target: SlurmTarget) -> list[str]:
+    """The placement, what it leaves idle, and the fewest nodes that it could have been."""
+    groups = [list(group) for _, group in groupby(packing.packs, key=_likeness)]
+    rows = [_row(group) for group in groups[:MAX_ROWS]]
+    lines = [table(("JOBS", "NODES", "GPUS", "CPUS", "MEMORY", "TIME", "RUNS"), rows)]
+    if len(groups) > MAX_ROWS:
+        left = sum(map(len, groups[MAX_ROWS:]))
+        lines.append(f"… and {left} more jobs; --json has them all")
+    shape = target.shape
+    lines.append(
+        f"{_counted(len(packing.packs), 'job')} in partition {target.partition} on "
+        f"{_counted(packing.num_nodes, 'node')} of {shape.gpus} GPUs, {shape.cpus} CPUs, "
+        f"{shape.memory_gb:g} GB; side by side, the runs need at least {packing.lower_bound}"
+    )
+    lines.append(
+        f"left idle: {packing.idle_gpus:.0%} of their GPUs, {packing.idle_cpus:.0%} of the CPUs, "
+        f"{packing.idle_memory:.0%} of the memory"
+    )
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def packing_json(packing: Packing) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "nodes": packing.num_nodes,
+        "lower_bound": packing.lower_bound,
+        "idle_gpus": packing.idle_gpus,
+        "idle_cpus": packing.idle_cpus,
+        "idle_memory": packing.idle_memory,
+        "jobs": [
+            {
+                "nodes": pack.num_nodes,
+                "gpus_per_node": pack.gpus_per_node,
+                "cpus_per_node": pack.cpus_per_node,
+                "memory_gb_per_node": pack.memory_gb_per_node,
+                "time_s": pack.time_s,
+                "members": [
+                    {
+                        "run": member.demand.name,
+                        "nodes": member.nodes,
+                        "gpus": member.gpus,
+                        "begin_s": member.begin_s,
+                    }
+                    for member in pack.members
+                ],
+            }
+            for pack in packing.packs
+        ],
+    }
+
+
+def _likeness(pack: PlannedPack) -> tuple[Any, ...]:
+    """Equal for packs that look the same in the table, the names of their runs aside."""
+    members = tuple((_place(member), member.begin_s > 0) for member in pack.members)
+    asked = (pack.gpus_per_node, pack.cpus_per_node, pack.memory_gb_per_node)
+    return (pack.num_nodes, *asked, pack.time_s, members)
+
+
+def _row(alike: list[PlannedPack]) -> tuple[str, ...]:
+    pack = alike[0]
+    runs = ", ".join(_members(pack)) if len(alike) == 1 else _range(alike)
+    return (
+        str(len(alike)),
+        str(pack.num_nodes),
+        str(pack.gpus_per_node),
+        str(pack.cpus_per_node),
+        f"{pack.memory_gb_per_node:g} GB",
+        show_seconds(pack.time_s),
+        runs,
+    )
+
+
+def _members(pack: PlannedPack) -> Iterator[str]:
+    for member in pack.members:
+        turn = f" after {show_seconds(member.begin_s)}" if member.begin_s else ""
+        yield f"{member.demand.name}{_place(member)}{turn}"
+
+
+def _place(member: Placed) -> str:
+    """Such as `@n0:g1`, or `@n0-1:g0-3`; nothing where there is no GPU."""
+    gpus = [gpu for node in member.gpus[:1] for gpu in node]
+    where = f"n{_span(member.nodes)}" if len(member.nodes) > 1 or member.nodes[0] else ""
+    which = f"g{_span(gpus)}" if gpus else ""
+    place = ":".join(filter(None, (where, which)))
+    return f"@{place}" if place else ""
+
+
+def _span(numbers: tuple[int, ...] | list[int]) -> str:
+    first, last = numbers[0], numbers[-1]
+    if first == last:
+        return str(first)
+    if list(numbers) == list(range(first, last + 1)):
+        return f"{first}-{last}"
+    return ",".join(map(str, numbers))
+
+
+def _range(alike: list[PlannedPack]) -> str:
+    count = len(alike[0].members)
+    names = f"{alike[0].members[0].demand.name} … {alike[-1].members[-1].demand.name}"
+    return f"{count} each: {names}" if count > 1 else f"1 each: {names}"

@@ -1,0 +1,83 @@
+"""Write what was submitted: the folders of runs, and the experiment."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.submission.plan import PlannedRun
+from trainers.config.config_io import write_run_config
+from trainers.config.run_config import RunConfig
+from trainers.run.atomic_write import atomic_write
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, append_event, read_state, write_state
+
+
+def write_source(folder: ExperimentFolder, source: Path, overrides: Sequence[str]) -> None:
+    """Keep a copy of the experiment file, headed by where it lay and what was added to it.
+
+    The copy itself is left as it is.
+    """
+    if source.absolute() == folder.source and not overrides:
+        return
+    lines = [f"# submitted from {source.absolute()}", *(f"# with {each}" for each in overrides)]
+    with atomic_write(folder.source) as file:
+        file.write("\n".join([*lines, ""]).encode() + source.read_bytes())
+
+
+def write_submitted(run: PlannedRun, *, pack: str) -> None:
+    """Make the run's folder say what it is to train, and that `pack` has it to do.
+
+    Its budgets begin anew: earlier attempts stay counted, and are forgiven.
+
+    A new folder is whole or absent. The state comes before the end of a request to cancel: an
+    older job that still has the run in its queue must not see the one without the other.
+    """
+    folder = run.folder
+    before = read_state(folder)
+    if before.status == "running":  # its supervisor died with it, and could not count the attempt
+        before = _count_lost(folder, before)
+    state = _submitted(before, run.config, pack)
+    if folder.path.exists():
+        write_run_config(folder.config, run.config)
+        write_state(folder, state)
+        folder.cancel_request.unlink(missing_ok=True)
+    else:
+        unfinished = RunFolder(folder.path.with_name(f".{folder.name}"))
+        shutil.rmtree(unfinished.path, ignore_errors=True)
+        unfinished.path.mkdir(parents=True)
+        write_run_config(unfinished.config, run.config)
+        write_state(unfinished, state)
+        unfinished.path.rename(folder.path)
+    append_event(folder, "submitted", pack=pack)
+
+
+def _count_lost(folder: RunFolder, before: RunState) -> RunState:
+    cause, reason = "node_failure", "its processes ended without a word"
+    append_event(
+        folder,
+        "ended",
+        attempt=before.num_attempts,
+        cause=cause,
+        reason=reason,
+        iteration=before.iteration,
+        saved=before.saved_iteration,
+    )
+    return before.ended(cause=cause, status="waiting", reason=reason)
+
+
+def _submitted(before: RunState, config: RunConfig, pack: str) -> RunState:
+    return attrs.evolve(
+        before.forgive(),
+        status="submitted",
+        reason="",
+        wandb_id=before.wandb_id or secrets.token_hex(4),
+        num_iterations=config.num_iterations,
+        identity=config.identity,
+        pack=pack,
+    )

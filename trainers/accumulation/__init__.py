@@ -1,1 +1,0 @@
-"""From the micro-batches of a batch to its gradients."""

@@ -1,0 +1,186 @@
+"""The data file of a rank: written and read in chunks, with a checksum of each."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import xxhash
+from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, instance_of, matches_re
+
+from trainers.checkpoints.aligned_memory import PAGE_BYTES, fill, whole_pages
+from trainers.errors import DamagedCheckpointError
+
+CHUNK_BYTES = 16 * 2**20
+
+T = TypeVar("T")
+
+
+def num_chunks(num_bytes: int) -> int:
+    return -(-num_bytes // CHUNK_BYTES)
+
+
+def chunk_ranges(num_bytes: int) -> list[tuple[int, int]]:
+    """Where each piece starts and ends, in bytes; the last one may be shorter."""
+    return [
+        (start, min(start + CHUNK_BYTES, num_bytes)) for start in range(0, num_bytes, CHUNK_BYTES)
+    ]
+
+
+def each_chunk(num_bytes: int, work: Callable[[int, int], T], *, num_threads: int) -> list[T]:
+    """The results of `work(start, end)` for each piece, in order, worked out by several threads.
+
+    Raises:
+        Exception: What the first piece to fail has raised; those after it may be left out.
+    """
+    ranges = chunk_ranges(num_bytes)
+    if len(ranges) <= 1:
+        return [work(*each) for each in ranges]
+    with ThreadPoolExecutor(num_threads) as pool:
+        return list(pool.map(lambda each: work(*each), ranges))
+
+
+@frozen(kw_only=True)
+class FileRecord:
+    """Name, length and hashes of a data file."""
+
+    name: str = field(validator=matches_re(r"rank-[0-9]{5}\.safetensors"))
+    """Never a path: nothing outside the checkpoint's own folder is read."""
+    num_bytes: int = field(validator=[instance_of(int), ge(0)])
+    xxh3_128_per_16_mib: tuple[str, ...] = field(validator=deep_iterable(instance_of(str)))
+
+    def __attrs_post_init__(self) -> None:
+        have, want = len(self.xxh3_128_per_16_mib), num_chunks(self.num_bytes)
+        if have != want:
+            raise ValueError(f"{self.name} has {want} chunks; the manifest holds {have} hashes")
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> FileRecord:
+        """The inverse of `attrs.asdict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: A field is missing, unknown, or not acceptable.
+        """
+        return cls(**{**content, "xxh3_128_per_16_mib": tuple(content["xxh3_128_per_16_mib"])})
+
+    def check_chunk(self, start: int, end: int, have: str) -> None:
+        """Compare the hash of what a file holds between two bytes with that of what was written.
+
+        Raises:
+            DamagedCheckpointError: They differ; the message says where.
+        """
+        want = self.xxh3_128_per_16_mib[start // CHUNK_BYTES]
+        if have != want:
+            raise DamagedCheckpointError(
+                f"{self.name} has changed between its bytes {start:,} and "
+                f"{end:,}: the hash is {have}, {want} was written"
+            )
+
+
+def hash_chunk(chunk: memoryview) -> str:
+    return xxhash.xxh3_128_hexdigest(chunk)
+
+
+_NUM_THREADS = 2
+"""The disk then has work while one of them hashes."""
+
+
+def write_data(path: Path, content: memoryview, num_bytes: int) -> FileRecord:
+    """Write a file past the page cache where the file system can; on return it is durable.
+
+    Args:
+        content: Of whole pages, at the start of a page; so much of it is written as is not longer
+            than the file.
+        num_bytes: The length of the file.
+
+    Raises:
+        OSError: The file exists, or the file system refuses.
+    """
+    descriptor = _create(path)
+    try:
+
+        def write_chunk(start: int, end: int) -> str:
+            digest = hash_chunk(content[start:end])
+            _write(descriptor, content[start : whole_pages(end)], start)
+            return digest
+
+        hashes = each_chunk(num_bytes, write_chunk, num_threads=_NUM_THREADS)
+        os.ftruncate(descriptor, num_bytes)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return FileRecord(name=path.name, num_bytes=num_bytes, xxh3_128_per_16_mib=tuple(hashes))
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(path, flags | os.O_DIRECT, 0o666)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    path.unlink(missing_ok=True)  # some file systems create it first and then refuse
+    return os.open(path, flags, 0o666)
+
+
+def _write(descriptor: int, view: memoryview, offset: int) -> None:
+    done, is_buffered = 0, False
+    while done < len(view):
+        try:
+            written = os.pwrite(descriptor, view[done:], offset + done)
+        except OSError as error:
+            if error.errno != errno.EINVAL or is_buffered:
+                raise
+            written = 0
+        if written % PAGE_BYTES or not written:  # the rest cannot go past the page cache
+            if is_buffered and not written:
+                raise OSError(errno.EIO, "nothing could be written")
+            _use_page_cache(descriptor)
+            is_buffered = True
+        done += written
+
+
+def _use_page_cache(descriptor: int) -> None:
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+
+
+NUM_THREADS = 8
+"""They wait for the disk, most of the time; fewer leave it idle while they hash."""
+_STEP_BYTES = 2**20
+"""Little enough to be still in the processor's caches when it is hashed."""
+
+
+def read_data(
+    descriptor: int,
+    record: FileRecord,
+    view_for: Callable[[int, int], memoryview],
+    *,
+    num_threads: int = NUM_THREADS,
+) -> None:
+    """Read a whole file, and compare each piece of it with its hash.
+
+    Args:
+        view_for: Gives the memory for what lies between two bytes; called by all threads.
+
+    Raises:
+        DamagedCheckpointError: The content is not what was written.
+        OSError: The file cannot be read, or ends before.
+    """
+
+    def read_chunk(start: int, end: int) -> None:
+        view = view_for(start, end)
+        hashing = xxhash.xxh3_128()
+        for at in range(0, len(view), _STEP_BYTES):
+            step = view[at : at + _STEP_BYTES]
+            fill(descriptor, step, start + at)
+            hashing.update(step)
+        record.check_chunk(start, end, hashing.hexdigest())
+
+    each_chunk(record.num_bytes, read_chunk, num_threads=num_threads)

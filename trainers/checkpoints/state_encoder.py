@@ -1,0 +1,96 @@
+"""Take the state of a run apart into JSON and tensors.
+
+Taken are dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool and None, nested
+in any way. All come back exactly: types, order, keys, every bit of a tensor and of a number. Three
+things do change: an OrderedDict comes back as a dict, a parameter as a plain tensor, and every
+tensor on the CPU and contiguous, apart from all others, also if it was a view or shared.
+
+See `skeleton` for the JSON, and for the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import torch
+
+from trainers.checkpoints.safetensors_header import RESERVED_NAME
+from trainers.checkpoints.safetensors_torch import DTYPE_NAMES
+
+_TAKEN = "dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool, None"
+
+
+class StateEncoder:
+    """Encodes the states of one run; those that are built alike are quicker from the second on."""
+
+    def __init__(self) -> None:
+        self._root = _Place("")
+
+    def encode(self, state: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+        """A skeleton of its own, and the tensors that it names, which are those of the state.
+
+        Raises:
+            TypeError: Something in the state cannot be saved; the message names its path and type.
+        """
+        tensors: dict[str, torch.Tensor] = {}
+        return _encode(state, self._root, tensors), tensors
+
+
+class _Place:
+    """A place in a state; remembers the names of those below it."""
+
+    __slots__ = ("_below", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._below: dict[str | int, _Place] = {}
+
+    def below(self, key: str | int) -> _Place:
+        place = self._below.get(key)
+        if place is None:
+            place = self._below[key] = _Place(f"{self.name}/{key}" if self.name else str(key))
+        return place
+
+
+def _encode(value: Any, place: _Place, tensors: dict[str, torch.Tensor]) -> Any:
+    kind = type(value)
+    if kind is dict or kind is OrderedDict:
+        items = []
+        for key, each in value.items():
+            if type(key) not in (str, int):
+                raise _not_taken(place.name, f"a key {key!r} of type {_name(type(key))}")
+            items.append([key, _encode(each, place.below(key), tensors)])
+        return {"dict": items}
+    if isinstance(value, torch.Tensor):
+        if value.dtype not in DTYPE_NAMES or value.layout is not torch.strided or value.is_meta:
+            raise _not_taken(
+                place.name,
+                f"a tensor of {value.dtype}, layout {value.layout}, on {value.device}",
+            )
+        name = place.name
+        while name in tensors or name == RESERVED_NAME:
+            name += "'"  # keys may hold slashes, and 0 and "0" may be keys of one dict
+        tensors[name] = value
+        return {"tensor": name}
+    if kind is float and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind in (list, tuple):
+        parts = [_encode(each, place.below(index), tensors) for index, each in enumerate(value)]
+        return parts if kind is list else {"tuple": parts}
+    raise _not_taken(place.name, f"a {_name(kind)}")
+
+
+def _not_taken(path: str, found: str) -> TypeError:
+    where = f"state/{path}" if path else "state"
+    return TypeError(
+        f"{where}: found {found}, which cannot be saved; "
+        f"allowed: {_TAKEN}. Turn it into one of these."
+    )
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,187 @@
+"""A whole run as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Attribute, Factory, field, frozen
+from attrs.validators import ge, gt, in_, le, min_len, optional
+
+from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.config.checkpoint_config import CheckpointConfig
+from trainers.config.converter import to_plain
+from trainers.datasets.dataset_config import DatasetConfig
+from trainers.tasks.task_configs import TaskConfig
+from trainers.trainer_config import TrainerConfig
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+_TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
+_NO_PART_OF_RESULT = ("name", "num_data_fetchers", "reading", "snapshot_interval")
+"""Keys of a trainer that change nothing in the weights."""
+
+
+def _folder_name(_: object, __: Attribute[str], name: str) -> None:
+    if not _FOLDER_NAME.fullmatch(name):
+        raise ValueError(
+            "must be the name of a folder: at most 200 letters, digits and . _ + = -, "
+            f"a letter or digit first; found {name!r}"
+        )
+
+
+def _time(_: object, __: Attribute[str], text: str) -> None:
+    if not _TIME.fullmatch(text) or not re.search("[1-9]", text):
+        raise ValueError(
+            f"must be a time above 0 as HH:MM:SS or days-HH:MM:SS, such as 02:00:00; found {text!r}"
+        )
+
+
+def _share_or_whole(_: object, __: Attribute[float], gpus: float) -> None:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(
+            f"must be a whole number, a share of one GPU between 0 and 1, or 0; found {gpus:g}"
+        )
+
+
+def _none_or_count(_: object, __: Attribute[Any], number: int | None) -> None:
+    if number is not None and number < 0:
+        raise ValueError(f"must be 0 or more, or null for any number of times; found {number}")
+
+
+def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]) -> None:
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) != len(names):
+        raise ValueError(f"must have different names; found {', '.join(names)}")
+
+
+@frozen(kw_only=True)
+class MetricsConfig:
+    """Which iterations are reported."""
+
+    every_iterations: int = field(default=1, validator=ge(1))
+
+
+@frozen(kw_only=True)
+class WandbConfig:
+    """Where W&B shows the run; `disabled` by default."""
+
+    project: str | None = field(default=None, validator=optional(min_len(1)))
+    entity: str | None = field(default=None, validator=optional(min_len(1)))
+    mode: str = field(default="disabled", validator=in_(("online", "offline", "disabled")))
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode != "disabled" and self.project is None:
+            raise ValueError(f"mode {self.mode!r} needs a project; add one, or set mode: disabled")
+
+
+@frozen(kw_only=True)
+class ResourcesConfig:
+    """What one run asks of each of its nodes."""
+
+    gpus: float = field(default=1.0, validator=[ge(0), _share_or_whole])
+    """A whole number, a share of one GPU, such as 0.5, or 0."""
+    nodes: int = field(default=1, validator=ge(1))
+    cpus: int = field(default=2, validator=ge(1))
+    memory_gb: float = field(default=8.0, validator=gt(0))
+    time: str = field(default="24:00:00", validator=_time)
+    """At most so long, as HH:MM:SS or days-HH:MM:SS."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.nodes > 1 and self.gpus != int(self.gpus):
+            raise ValueError(
+                f"gpus: found {self.gpus:g} on each of {self.nodes} nodes; must be a whole number, "
+                "or 0 for one process on each, if there are several nodes"
+            )
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Processes that train the run together on a node: one for each GPU, and at least one."""
+        return max(1, int(self.gpus))
+
+    @property
+    def num_ranks(self) -> int:
+        return self.nodes * self.ranks_per_node
+
+    @property
+    def time_s(self) -> int:
+        match = _TIME.fullmatch(self.time)
+        assert match is not None
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return ((24 * days + hours) * 60 + minutes) * 60 + seconds
+
+
+@frozen(kw_only=True)
+class RetriesConfig:
+    """How often a run is started again by itself after an attempt has ended, by cause.
+
+    None stands for any number of times.
+    """
+
+    preempted: int | None = field(default=None, validator=_none_or_count)
+    time_limit: int | None = field(default=None, validator=_none_or_count)
+    node_failure: int | None = field(default=10, validator=_none_or_count)
+    out_of_memory: int | None = field(default=1, validator=_none_or_count)
+    crashed: int | None = field(default=2, validator=_none_or_count)
+    without_progress: int = field(default=10, validator=ge(1))
+    """Attempts in a row, whatever their causes, that saved no further iteration: then it ends."""
+
+
+@frozen(kw_only=True)
+class RunConfig:
+    """The full description of one run; its paths are absolute."""
+
+    name: str = field(validator=_folder_name)
+    """Also the name of the run's folder."""
+    experiment: str = field(
+        default=Factory(lambda self: self.name, takes_self=True), validator=_folder_name
+    )
+    """The experiment that the run belongs to; a run that stands alone is its own."""
+    seed: int = field(default=0, validator=[ge(0), le(2**63 - 1)])
+    num_iterations: int = field(validator=ge(1))
+    datasets: tuple[DatasetConfig, ...] = field(validator=[min_len(1), _distinct_names])
+    task: TaskConfig
+    architecture: ArchitectureConfig
+    trainer: TrainerConfig
+    init_from: Path | None = None
+    """The run, or one of its checkpoints, whose weights are the first ones of this run."""
+    deterministic: bool = True
+    """Whether torch computes in ways that give the same bits every time, wherever it knows one."""
+    checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
+    metrics: MetricsConfig = field(factory=MetricsConfig)
+    wandb: WandbConfig = field(factory=WandbConfig)
+    resources: ResourcesConfig = field(factory=ResourcesConfig)
+    retries: RetriesConfig = field(factory=RetriesConfig)
+    python_path: tuple[Path, ...] = ()
+    """Folders with the user's own modules."""
+
+    def verify(self) -> tuple[bool, str]:
+        """Whether the run can be of use, and the reason."""
+        can_share, reason = self.trainer.verify_ranks(self.resources.num_ranks)
+        return self.trainer.verify() if can_share else (False, reason)
+
+    @property
+    def identity(self) -> str:
+        """Equal for two runs exactly if what counts is; the same in every process."""
+        text = json.dumps(self.what_counts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def what_counts(self) -> dict[str, Any]:
+        """What determines the weights, as plain data: seed, datasets, task, network, trainer, first
+        weights.
+
+        How long, where, how quickly, and what is recorded do not count.
+        """
+        trainer = to_plain(self.trainer)
+        return {
+            "seed": self.seed,
+            "datasets": to_plain(self.datasets),
+            "task": to_plain(self.task),
+            "architecture": to_plain(self.architecture),
+            "init_from": to_plain(self.init_from),
+            "trainer": {key: trainer[key] for key in trainer if key not in _NO_PART_OF_RESULT},
+        }

@@ -1,0 +1,1 @@
+"""The formats of volumes: how each says what an array is."""

@@ -1,0 +1,132 @@
+"""What the files of an array say, whatever their format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from trainers.datasets.remote_path import VolumePath
+from trainers.errors import DataError
+
+_NM_PER_UNIT = {
+    "picometer": 1e-3,
+    "pm": 1e-3,
+    "angstrom": 0.1,
+    "å": 0.1,
+    "nanometer": 1.0,
+    "nm": 1.0,
+    "micrometer": 1e3,
+    "micron": 1e3,
+    "um": 1e3,
+    "µm": 1e3,  # micro sign
+    "μm": 1e3,  # Greek mu
+    "millimeter": 1e6,
+    "mm": 1e6,
+    "centimeter": 1e7,
+    "cm": 1e7,
+    "meter": 1e9,
+    "m": 1e9,
+}
+
+
+def nm_per(unit: str) -> float | None:
+    """How many nm a unit has; None if it is not a known unit of length."""
+    name = unit.strip().lower().replace("metre", "meter")
+    return _NM_PER_UNIT.get(name if len(name) < 4 else name.removesuffix("s"))
+
+
+def read_json(path: VolumePath) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        DataError: The file cannot be read, or holds something else.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: holds {type(data).__name__}; expected a JSON object")
+    return data
+
+
+SPATIAL_AXES = ("z", "y", "x")
+
+
+@frozen(kw_only=True)
+class Grid:
+    """Where the voxels lie. One entry per dimension, in TensorStore's order."""
+
+    axes: tuple[str, ...]
+    scale: tuple[float, ...] | None
+    """Size of a voxel; None if the files do not say."""
+    translation: tuple[float, ...] | None
+    """Lower corner of the first voxel; None if the files do not say."""
+    units: tuple[str | None, ...]
+    """Of scale and translation; None where the files do not say."""
+
+    @classmethod
+    def from_lists(
+        cls,
+        axes: tuple[str, ...],
+        *,
+        scale: Sequence[float] | None,
+        translation: Sequence[float] | None,
+        units: Sequence[str | None] | str | None,
+    ) -> Grid:
+        """A grid from lists of one value per axis, or of one per spatial axis.
+
+        Args:
+            units: A single one holds for all axes.
+
+        Raises:
+            ValueError: The number of values fits neither.
+        """
+        if units is None or isinstance(units, str):
+            units = [units] * len(axes)
+        return cls(
+            axes=axes,
+            scale=_numbers(scale, axes, 1.0),
+            translation=_numbers(translation, axes, 0.0),
+            units=_per_axis([unit and str(unit) for unit in units], axes, None),
+        )
+
+
+@frozen(kw_only=True)
+class StoredArray:
+    """One array in a container."""
+
+    driver: str
+    """TensorStore's name of the format."""
+    scale_index: int | None = None
+    """Which scale of a precomputed volume."""
+    shape: tuple[int, ...]
+    """One entry per dimension, in TensorStore's order."""
+    dtype: str
+    """Name of the type; not always one that NumPy knows."""
+    grid: Grid
+
+
+def axis_name(name: str) -> str:
+    """The name by which an axis is known here: `Z` is z, and `c^` and `channel` are c."""
+    name = name.lower().removesuffix("^")
+    return "c" if name == "channel" else name
+
+
+def _numbers(
+    values: Sequence[float] | None, axes: Sequence[str], other: float
+) -> tuple[float, ...] | None:
+    return None if values is None else _per_axis([float(each) for each in values], axes, other)
+
+
+def _per_axis(values: Sequence[Any], axes: Sequence[str], other: Any) -> tuple[Any, ...]:
+    if len(values) == len(axes):
+        return tuple(values)
+    spatial = [axis for axis in axes if axis in SPATIAL_AXES]
+    if len(values) != len(spatial):
+        raise ValueError(f"found {list(values)} for the axes {', '.join(axes)}")
+    by_axis = dict(zip(spatial, values, strict=True))
+    return tuple(by_axis.get(axis, other) for axis in axes)

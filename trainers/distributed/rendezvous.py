@@ -1,0 +1,189 @@
+"""How the ranks of one attempt find each other: by a file in the run's folder.
+
+Rank 0 binds a port of its own and writes its address to `rendezvous.json`; the others wait for the
+one of their attempt. Nothing listens but on the loopback interface if all ranks are on one node, or
+else on the one address that the ranks use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
+
+from trainers.distributed.rank_info import RankPlace
+from trainers.errors import ConfigError, RankError
+from trainers.run.atomic_write import Fence, atomic_write
+from trainers.run.run_folder import RunFolder
+
+Address = tuple[str, int]
+
+_POLL_S = 0.05
+_PROBE_S = 5.0
+_LINGER_S = 10 * _POLL_S
+"""So long rank 0 stays when it was asked to stop before all were there, for the others to know."""
+_STOP = "stop"
+_SIOCGIFADDR = 0x8915
+"""The ioctl that tells an interface's IPv4 address."""
+
+
+def meet(
+    folder: RunFolder,
+    attempt: int,
+    place: RankPlace,
+    should_stop: Callable[[], bool],
+    *,
+    timeout: timedelta,
+    fence: Fence,
+) -> TCPStore | None:
+    """Wait until all ranks of the attempt are there; None if one was asked to stop before.
+
+    Returns:
+        The key-value store that all of them are connected to; it lives in rank 0.
+
+    Raises:
+        RankError: Some did not come in time, or left again.
+    """
+    wait = _Wait(timeout.total_seconds(), should_stop)
+    if place.rank == 0:
+        store = _host(folder, attempt, place, timeout, fence)
+    else:
+        address = _await_address(folder, attempt, place, wait)
+        if address is None:
+            return None
+        store = _connect(address, place, timeout)
+    return store if _all_here(store, place, wait) else None
+
+
+class _Wait:
+    """Asked again and again by whoever waits."""
+
+    def __init__(self, timeout_s: float, should_stop: Callable[[], bool]) -> None:
+        self.timeout_s = timeout_s
+        self._ends_at = time.monotonic() + timeout_s
+        self.should_stop = should_stop
+
+    def goes_on(self) -> bool:
+        """Pause, then tell whether there is time left."""
+        time.sleep(_POLL_S)
+        return time.monotonic() < self._ends_at
+
+
+def _host(
+    folder: RunFolder, attempt: int, place: RankPlace, timeout: timedelta, fence: Fence
+) -> TCPStore:
+    family, host = _own_address(place)
+    with socket.create_server((host, 0), family=family) as listening:
+        port = listening.getsockname()[1]
+        store = TCPStore(
+            host,
+            port,
+            place.size,
+            is_master=True,
+            timeout=timeout,
+            wait_for_workers=False,
+            master_listen_fd=listening.fileno(),
+        )
+        listening.detach()  # it is the store's now
+    with atomic_write(folder.rendezvous, fence=fence) as file:
+        file.write(json.dumps({"attempt": attempt, "host": host, "port": port}).encode())
+    return store
+
+
+def _await_address(
+    folder: RunFolder, attempt: int, place: RankPlace, wait: _Wait
+) -> Address | None:
+    """Where rank 0 of this attempt listens; a file that a dead process left is waited out."""
+    while not wait.should_stop():
+        address = _read_address(folder, attempt)
+        if address is not None and _answers(address):
+            return address
+        if not wait.goes_on():
+            where = "did not write" if address is None else f"does not answer at {address} of"
+            raise RankError(
+                f"rank {place.rank} has waited {wait.timeout_s:g} s in vain: rank 0 of attempt "
+                f"{attempt} {where} {folder.rendezvous}. See the log of rank 0; if it runs, name "
+                "an interface that all nodes can reach in GLOO_SOCKET_IFNAME"
+            )
+    return None
+
+
+def _read_address(folder: RunFolder, attempt: int) -> Address | None:
+    try:
+        found = json.loads(folder.rendezvous.read_bytes())
+    except FileNotFoundError:
+        return None
+    return (found["host"], found["port"]) if found["attempt"] == attempt else None
+
+
+def _answers(address: Address) -> bool:
+    try:
+        socket.create_connection(address, timeout=_PROBE_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(address: Address, place: RankPlace, timeout: timedelta) -> TCPStore:
+    try:
+        return TCPStore(*address, place.size, timeout=timeout, wait_for_workers=False)
+    except DistError as error:
+        raise RankError(f"rank {place.rank} cannot reach rank 0 at {address}: {error}") from error
+
+
+def _all_here(store: TCPStore, place: RankPlace, wait: _Wait) -> bool:
+    try:
+        store.set(_key(place.rank), "")
+        while not store.check([_key(rank) for rank in range(place.size)]):
+            if wait.should_stop() or store.check([_STOP]):
+                store.set(_STOP, "")
+                time.sleep(_LINGER_S if place.rank == 0 else 0)
+                return False
+            if not wait.goes_on():
+                missing = [rank for rank in range(place.size) if not store.check([_key(rank)])]
+                raise RankError(
+                    f"rank {place.rank} has waited {wait.timeout_s:g} s in vain for "
+                    f"rank {', '.join(map(str, missing))} of {place.size}; see their logs"
+                )
+    except DistError as error:
+        if wait.should_stop():
+            return False
+        raise RankError(f"rank 0 left before all {place.size} ranks were there") from error
+    return True
+
+
+def _key(rank: int) -> str:
+    return f"here/{rank}"
+
+
+def _own_address(place: RankPlace) -> tuple[socket.AddressFamily, str]:
+    """Where rank 0 listens."""
+    if place.is_on_one_node:
+        return socket.AF_INET, "127.0.0.1"
+    interfaces = os.environ.get("GLOO_SOCKET_IFNAME")
+    if interfaces:
+        return socket.AF_INET, _address_of(interfaces.split(",")[0])
+    found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    family, _, _, _, address = found[0]
+    return family, str(address[0])
+
+
+def _address_of(interface: str) -> str:
+    request = struct.pack("256s", interface.encode()[:15])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFADDR, request)
+        except OSError as error:
+            names = ", ".join(name for _, name in socket.if_nameindex())
+            raise ConfigError(
+                f"GLOO_SOCKET_IFNAME names {interface!r}, which has no IPv4 address here: "
+                f"{error.strerror}; interfaces: {names}"
+            ) from error
+    return socket.inet_ntoa(answer[20:24])

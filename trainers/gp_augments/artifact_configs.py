@@ -1,0 +1,178 @@
+"""Augments that imitate what goes wrong in a microscope: noise, blur, defects and cutouts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, max_len, min_len, optional
+
+from trainers.gp_augments.raw_augment_config import RawAugmentConfig, is_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+_ARGUMENTS = {
+    "gaussian": ("mean", "var"),
+    "speckle": ("mean", "var"),
+    "poisson": (),
+    "salt": ("amount",),
+    "pepper": ("amount",),
+    "s&p": ("amount",),
+}
+
+
+@frozen(kw_only=True)
+class NoiseAugmentConfig(RawAugmentConfig):
+    """Adds noise to raw as `skimage.util.random_noise` does, with its defaults for what is None."""
+
+    mode: str = field(default="gaussian", validator=in_(tuple(_ARGUMENTS)))
+    mean: float | None = None
+    var: float | None = field(default=None, validator=optional(ge(0)))
+    amount: float | None = field(default=None, validator=optional(ge(0)))
+    """Fraction of the voxels that become salt or pepper."""
+    clip: bool = True
+    """Whether to cut the result to 0..1."""
+
+    def __attrs_post_init__(self) -> None:
+        unused = set(self._given()) - set(_ARGUMENTS[self.mode])
+        if unused:
+            raise ValueError(
+                f"{self.mode} noise has no {', '.join(sorted(unused))}; "
+                f"it takes {', '.join(_ARGUMENTS[self.mode]) or 'no argument'}"
+            )
+
+    @property
+    def needs_0_to_1(self) -> bool:
+        return self.clip
+
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        from skimage.util import random_noise
+
+        noisy: npt.NDArray[np.float32] = random_noise(  # type: ignore[no-untyped-call]
+            raw, mode=self.mode, rng=rng, clip=self.clip, **self._given()
+        )
+        return noisy
+
+    def _given(self) -> dict[str, float]:
+        arguments = {"mean": self.mean, "var": self.var, "amount": self.amount}
+        return {name: value for name, value in arguments.items() if value is not None}
+
+
+@frozen(kw_only=True)
+class BlurAugmentConfig(RawAugmentConfig):
+    """Convolves raw with a Gaussian of random width, as an image out of focus has it."""
+
+    sigma: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(ge(0))))
+    """Standard deviation, in voxels."""
+    in_sections: bool = False
+    """Blur along y and x only, each section by itself."""
+
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        from scipy.ndimage import gaussian_filter
+
+        axes = (-2, -1) if self.in_sections else tuple(range(1, raw.ndim))
+        blurred: npt.NDArray[np.float32] = gaussian_filter(
+            raw, rng.uniform(*self.sigma), axes=axes, mode="nearest"
+        )
+        return blurred
+
+
+_PROBABILITY: Any = [ge(0), le(1)]
+
+
+@frozen(kw_only=True)
+class DefectsAugmentConfig(RawAugmentConfig):
+    """Spoils raw, section by section along z, in the ways that serial sections are: each section
+    in one of them or in none. Ground truth stays, so that networks learn to bridge them."""
+
+    missing: float = field(default=0.0, validator=_PROBABILITY)
+    """Probability that a section is lost: all of it is 0."""
+    low_contrast: float = field(default=0.0, validator=_PROBABILITY)
+    """Probability that a section is pale."""
+    contrast_scale: float = field(default=0.1, validator=[ge(0), le(1)])
+    """What is left of the deviation from the mean where it is pale."""
+    shifted: float = field(default=0.0, validator=_PROBABILITY)
+    """Probability that a section lies beside its place."""
+    max_shift: int = field(default=5, validator=ge(1))
+    """In voxels, along y and x; the border is repeated where nothing is left."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.missing + self.low_contrast + self.shifted > 1:
+            raise ValueError(
+                "missing, low_contrast and shifted exclude each other; found probabilities of "
+                f"{self.missing:g}, {self.low_contrast:g} and {self.shifted:g}; must be 1 in all, "
+                "or less"
+            )
+
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        from trainers.gp_augments.raw_values import sections_of
+
+        for section in sections_of(raw):
+            drawn = rng.random()
+            shift = rng.integers(-self.max_shift, self.max_shift, 2, endpoint=True)
+            if drawn < self.missing:
+                section[...] = 0
+            elif drawn < self.missing + self.low_contrast:
+                mean = section.mean()
+                section[...] = (section - mean) * self.contrast_scale + mean
+            elif drawn < self.missing + self.low_contrast + self.shifted:
+                section[...] = _shifted(section, *shift.tolist())
+        return raw
+
+
+def _shifted(section: npt.NDArray[np.float32], dy: int, dx: int) -> npt.NDArray[np.float32]:
+    """`[C, y, x]`, moved towards higher y and x."""
+    import numpy as np
+
+    _, height, width = section.shape
+    rows = np.clip(np.arange(height) - dy, 0, height - 1)
+    columns = np.clip(np.arange(width) - dx, 0, width - 1)
+    return section[:, rows[:, np.newaxis], columns]
+
+
+@frozen(kw_only=True)
+class CutoutAugmentConfig(RawAugmentConfig):
+    """Replaces boxes of raw by its mean, wherever they lie (DeVries and Taylor, 2017).
+
+    Ground truth stays, so that networks learn from what is around.
+    """
+
+    max_boxes: int = field(validator=ge(1))
+    """There are 0 to so many, each number as likely."""
+    size: tuple[int, ...] = field(validator=and_(min_len(2), max_len(3), deep_iterable(gt(0))))
+    """Of a box, in voxels; what does not lie in the block is cut off."""
+    probability: float = field(default=1.0, validator=[ge(0), le(1)])
+    """That there may be any."""
+
+    def change(
+        self, raw: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
+        shape = raw.shape[1:]
+        if len(shape) != len(self.size):
+            from trainers.errors import ConfigError
+
+            raise ConfigError(
+                f"the cutout augment has {len(self.size)} values of size, and the volumes have "
+                f"{len(shape)} axes; give one per axis"
+            )
+        mean = raw.mean()
+        number = int(rng.integers(self.max_boxes, endpoint=True))
+        if rng.random() >= self.probability:
+            number = 0
+        for _ in range(number):
+            centre = rng.integers(shape)
+            box = tuple(
+                slice(max(at - length // 2, 0), max(at - length // 2, 0) + length)
+                for at, length in zip(centre.tolist(), self.size, strict=True)
+            )
+            raw[(slice(None), *box)] = mean
+        return raw

@@ -1,0 +1,53 @@
+"""Import a class by its path, and import many modules quickly."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trainers.errors import ConfigError
+
+_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_import_path(text: str) -> bool:
+    """Whether the text has the form `package.module:Name`."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def load_object(import_path: str) -> Any:
+    """The object that an import path names.
+
+    Raises:
+        ConfigError: The module cannot be imported, or has no such name.
+    """
+    module_name, name = import_path.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f"cannot import {module_name!r} for {import_path!r}: {error}. Put the module beside "
+            "the experiment file, list its folder under `python_path`, or install it."
+        ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        known = ", ".join(sorted(each for each in vars(module) if not each.startswith("_")))
+        raise ConfigError(
+            f"{module_name!r} ({module.__file__}) has no {name!r}; it has {known}"
+        ) from None
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Look for no garbage meanwhile: modules are none. Nor later among what is there at the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

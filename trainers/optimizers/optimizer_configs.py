@@ -1,0 +1,129 @@
+"""Torch's optimizers, as configs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len
+
+from trainers.optimizers.schedule_configs import LinearWarmUpScheduleConfig, ScheduleConfig
+
+if TYPE_CHECKING:
+    import torch
+
+
+@frozen(kw_only=True)
+class OptimizerConfig(ABC):
+    """One of torch's optimizers, with torch's own defaults, and a schedule."""
+
+    schedule: ScheduleConfig = field(
+        default=LinearWarmUpScheduleConfig(iterations=1000, start_factor=0.01)
+    )
+    """Multiplies the trainer's learning rate."""
+    weight_decay: float = field(default=0.0, validator=ge(0))
+
+    @abstractmethod
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
+        """An optimizer at the full learning rate; whoever steps it applies the schedule."""
+
+
+@frozen(kw_only=True)
+class AdaptiveOptimizerConfig(OptimizerConfig):
+    """Scales each parameter's step by running means of its gradient and of the square of it."""
+
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.999), validator=[min_len(2), max_len(2), deep_iterable(and_(ge(0), lt(1)))]
+    )
+    """How much of the two running means is kept in an iteration."""
+    eps: float = field(default=1e-8, validator=gt(0))
+
+
+@frozen(kw_only=True)
+class AdamConfig(AdaptiveOptimizerConfig):
+    """`torch.optim.Adam`."""
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
+        import torch
+
+        return torch.optim.Adam(
+            parameters,
+            lr=learning_rate,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+@frozen(kw_only=True)
+class AdamWConfig(AdaptiveOptimizerConfig):
+    """`torch.optim.AdamW`: Adam whose weight decay is apart from the gradient."""
+
+    weight_decay: float = field(default=0.01, validator=ge(0))
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
+        import torch
+
+        return torch.optim.AdamW(
+            parameters,
+            lr=learning_rate,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+@frozen(kw_only=True)
+class RAdamConfig(AdaptiveOptimizerConfig):
+    """`torch.optim.RAdam`: Adam that takes smaller steps while it knows little."""
+
+    decoupled_weight_decay: bool = False
+    """Weight decay as in AdamW."""
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
+        import torch
+
+        return torch.optim.RAdam(
+            parameters,
+            lr=learning_rate,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            decoupled_weight_decay=self.decoupled_weight_decay,
+        )
+
+
+@frozen(kw_only=True)
+class SGDConfig(OptimizerConfig):
+    """`torch.optim.SGD`."""
+
+    momentum: float = field(default=0.0, validator=[ge(0), lt(1)])
+    nesterov: bool = False
+    """Look ahead along the momentum."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: found true; needs a momentum above 0")
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
+        import torch
+
+        return torch.optim.SGD(
+            parameters,
+            lr=learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )

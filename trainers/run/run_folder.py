@@ -1,0 +1,73 @@
+"""Where everything about one run lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+
+@frozen
+class RunFolder:
+    """The files of one run; no other place joins these names."""
+
+    path: Path = field(converter=Path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def state(self) -> Path:
+        """Status, iteration, attempts by cause: one JSON object, replaced atomically."""
+        return self.path / "state.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened to the run: JSON lines, append only."""
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, one per reported iteration; cut back to the checkpoint at a resume."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """Who trains the run now: a `trainers.run.lease`."""
+        return self.path / "lease.json"
+
+    @property
+    def cancel_request(self) -> Path:
+        """Exists once somebody has asked for the run to end."""
+        return self.path / "cancel"
+
+    @property
+    def rendezvous(self) -> Path:
+        """Where rank 0 of an attempt awaits the other ranks: one JSON object."""
+        return self.path / "rendezvous.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots.zarr"
+
+    @property
+    def wandb(self) -> Path:
+        return self.path / "wandb"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def log(self, attempt: int, rank: int = 0) -> Path:
+        """What one rank of one attempt printed; attempts are counted from 0."""
+        return self.logs / f"attempt-{attempt:03d}.rank-{rank}.log"

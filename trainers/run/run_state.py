@@ -1,0 +1,128 @@
+"""What is known about a run without reading its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+from attrs.validators import in_
+
+from trainers.errors import ConfigError
+from trainers.run.atomic_write import Fence, atomic_write, unfenced
+from trainers.run.run_folder import RunFolder
+
+STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
+CAUSES = (
+    "finished",
+    "preempted",
+    "time_limit",
+    "node_failure",
+    "out_of_memory",
+    "crashed",
+    "cancelled",
+)
+
+
+@frozen(kw_only=True)
+class RunState:
+    """The contents of `state.json`.
+
+    Written by the process that holds the run's lease, and by the launcher while nobody holds it.
+    """
+
+    status: str = field(default="planned", validator=in_(STATUSES))
+    iteration: int = 0
+    """Iterations that are done; more than the newest checkpoint holds while the run is running."""
+    attempts: dict[str, int] = field(factory=dict)
+    """Ended attempts by cause."""
+    reason: str = ""
+    """Why the last attempt ended, for a person to read."""
+    wandb_id: str = ""
+    """The one W&B run of this folder."""
+    num_iterations: int = 0
+    """The goal, as last submitted; 0 for a run that no launcher has submitted."""
+    identity: str = ""
+    """`RunConfig.identity`, as submitted."""
+    pack: str = ""
+    """The pack that has the run to do; a job of an earlier pack leaves it alone."""
+    saved_iteration: int = 0
+    """Of the newest committed checkpoint."""
+    saved_before: int = 0
+    """`saved_iteration` as the last attempt to end has left it."""
+    stalled: int = 0
+    """Ended attempts in a row that left no newer checkpoint behind."""
+    forgiven: dict[str, int] = field(factory=dict)
+    """Those of the attempts that count against no budget any more."""
+
+    def ended(self, *, cause: str, status: str, reason: str = "") -> RunState:
+        """The state after an attempt has ended.
+
+        Args:
+            cause: One of CAUSES.
+        """
+        if cause not in CAUSES:
+            raise ValueError(f"cause is {cause!r}; allowed: {', '.join(CAUSES)}")
+        return attrs.evolve(
+            self,
+            status=status,
+            attempts={**self.attempts, cause: self.attempts.get(cause, 0) + 1},
+            reason=reason,
+            saved_before=self.saved_iteration,
+            stalled=0 if self.saved_iteration > self.saved_before else self.stalled + 1,
+        )
+
+    def forgive(self) -> RunState:
+        """The state with all budgets as new: somebody wants the run to be tried again."""
+        return attrs.evolve(self, forgiven=self.attempts, stalled=0)
+
+    def num_counted(self, cause: str) -> int:
+        """How many attempts count against the budget of a cause."""
+        return self.attempts.get(cause, 0) - self.forgiven.get(cause, 0)
+
+    @property
+    def num_attempts(self) -> int:
+        return sum(self.attempts.values())
+
+
+_KEYS = {each.name for each in attrs.fields(RunState)}
+
+
+def read_state(folder: RunFolder) -> RunState:
+    """The state of a run; the one of a new run when there is none yet.
+
+    Keys of a later version are passed over: the code of a run is as old as its submission.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    try:
+        data = dict(json.loads(folder.state.read_bytes()))
+        return RunState(**{key: data[key] for key in data if key in _KEYS})
+    except FileNotFoundError:
+        return RunState()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{folder.state} is not the state of a run: {error}. Remove it to have the run's "
+            "attempts counted anew; its checkpoints stay good."
+        ) from error
+
+
+def write_state(folder: RunFolder, state: RunState, *, fence: Fence = unfenced) -> None:
+    """Replace the state; a reader sees the old one or the new one."""
+    with atomic_write(folder.state, fence=fence) as file:
+        file.write(json.dumps(attrs.asdict(state), indent=1).encode())
+
+
+def append_event(folder: RunFolder, kind: str, *, fence: Fence = unfenced, **details: Any) -> None:
+    """Add a line to `events.jsonl`, with the wall-clock time in seconds.
+
+    It may come late, as many processes append: one that is stopped after the fence has let it pass
+    adds its line when it goes on.
+    """
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
+    with folder.events.open("ab", buffering=0) as file:
+        fence()
+        file.write(line)

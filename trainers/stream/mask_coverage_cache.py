@@ -1,0 +1,170 @@
+"""Which output blocks of a dataset are covered enough: worked out once, and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from funlib.geometry import Coordinate, Roi
+
+from trainers.datasets.array import Array
+from trainers.datasets.array_info import ArrayInfo
+from trainers.datasets.dataset import Dataset
+from trainers.run.atomic_write import atomic_write
+from trainers.stream.mask_coverage import CoveredBlocks, Mask, find_covered_blocks
+
+
+def fingerprint(info: ArrayInfo) -> str | None:
+    """Of names, sizes and times of all files, as a hash; another one if a chunk was written.
+
+    None for arrays on a server.
+    """
+    if not isinstance(info.path, Path):
+        return None
+    digest = hashlib.sha256(repr(info).encode())
+    for folder, subfolders, names in os.walk(info.path):
+        subfolders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            status = path.stat()
+            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+_logger = logging.getLogger(__name__)
+
+
+class KeptBlocks:
+    """One file, `$XDG_CACHE_HOME/launch-trainers/covered-blocks/KEY.npz`; it may be deleted.
+
+    Args:
+        key: What the blocks depend on; None keeps nothing.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._path = None if key is None else _folder() / f"{key}.npz"
+
+    def read(self) -> CoveredBlocks | None:
+        """What was written, or None: then it is to be worked out."""
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return CoveredBlocks(
+                    shape=tuple(file["shape"].tolist()),
+                    row_ends=file["row_ends"],
+                    runs=file["runs"],
+                    max_count=int(file["max_count"]),
+                )
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            _logger.warning("%s is of no use, and is made anew: %s", self._path, error)
+            return None
+
+    def write(self, blocks: CoveredBlocks) -> None:
+        """Keep them, if that is possible."""
+        if self._path is None:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self._path) as file:
+                np.savez(
+                    file,
+                    shape=blocks.shape,
+                    row_ends=blocks.row_ends,
+                    runs=blocks.runs,
+                    max_count=blocks.max_count,
+                )
+        except OSError as error:
+            _logger.warning("what the mask covers is worked out each time: %s", error)
+
+
+def _folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "launch-trainers" / "covered-blocks"
+
+
+_PLANES_AT_ONCE = 64
+_REPORT_S = 10.0
+_VERSION = 1
+"""Of what is kept on disk."""
+
+
+def covered_blocks(
+    dataset: Dataset, block_shape: npt.NDArray[np.int64], min_masked: float
+) -> CoveredBlocks:
+    """Those of which the mask covers at least a fraction, to the voxel.
+
+    They are counted in the ground truth's extent; where a block is larger, all of that is its part
+    of it. Without a mask all of the ground truth counts as covered.
+
+    Raises:
+        DataError: The mask cannot be read.
+    """
+    gt, mask = dataset.ground_truth, dataset.mask
+    whole = _three(gt.info.shape)
+    shape = _three(block_shape.tolist())
+    window = _three([min(block, length) for block, length in zip(shape, whole, strict=True)])
+    min_count = _min_count(min_masked, math.prod(shape))
+    if mask is None:
+        return CoveredBlocks.of_one(math.prod(window), min_count)  # all are alike
+    kept = KeptBlocks(_key(gt, mask, window, min_count))
+    found = kept.read()
+    if found is None:
+        found = find_covered_blocks(_planes(dataset.name, gt, mask), whole, window, min_count)
+        kept.write(found)
+    return found
+
+
+def _three(shape: Sequence[int]) -> tuple[int, int, int]:
+    z, y, x = (1,) * (3 - len(shape)) + tuple(map(int, shape))
+    return z, y, x
+
+
+def _min_count(min_masked: float, num_voxels: int) -> int:
+    """The smallest count whose fraction is not below `min_masked`, as floats are."""
+    count = max(math.floor(min_masked * num_voxels) - 1, 0)
+    while count / num_voxels < min_masked:
+        count += 1
+    return count
+
+
+def _planes(name: str, gt: Array, mask: Array) -> Iterator[Mask]:
+    """The mask in the ground truth's extent, `[y, x]`, 1 where it is not 0; outside of it 0."""
+    voxel_size = gt.voxel_size
+    whole = gt.roi / voxel_size
+    inside = mask.roi.intersect(gt.roi) / voxel_size
+    num_planes = whole.shape[0] if whole.dims == 3 else 1
+    begun = reported = time.monotonic()
+    for first in range(0, num_planes, _PLANES_AT_ONCE):
+        slab = whole
+        if whole.dims == 3:
+            depth = min(_PLANES_AT_ONCE, num_planes - first)
+            slab = Roi(whole.begin + Coordinate(first, 0, 0), Coordinate(depth, *whole.shape[1:]))
+        covered = np.zeros(slab.shape, np.uint8)
+        part = slab.intersect(inside)
+        if not part.empty:
+            covered[(part - slab.begin).to_slices()] = mask[part * voxel_size] != 0
+        yield from covered.reshape(-1, *covered.shape[-2:])
+        if time.monotonic() - reported > _REPORT_S:
+            reported = time.monotonic()
+            _logger.info(
+                "dataset %r: looked at %.0f %% of the mask in %.0f s; this is kept for later runs",
+                *(name, 100 * (first + len(covered)) / num_planes, reported - begun),
+            )
+
+
+def _key(gt: Array, mask: Array, window: tuple[int, int, int], min_count: int) -> str | None:
+    content = fingerprint(mask.info)
+    if content is None:
+        return None
+    place = tuple((mask.roi.begin - gt.roi.begin) / gt.voxel_size)
+    what = (_VERSION, content, tuple(gt.info.shape), place, window, min_count)
+    return hashlib.sha256(repr(what).encode()).hexdigest()

@@ -1,0 +1,131 @@
+"""The gunpowder node that reads a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gunpowder as gp
+import numpy as np
+import numpy.typing as npt
+from gunpowder import Coordinate, Roi
+
+from trainers.datasets.array import Array
+from trainers.datasets.dataset import Dataset
+from trainers.errors import DataError
+from trainers.gp_augments.thread_safe_node import PureNode
+
+Block = npt.NDArray[Any]
+PendingBlock = Callable[[], Block]
+
+
+class VolumeReader:
+    """Reads raw, ground truth and mask in any region; where there is no data they are 0.
+
+    Every method issues its read at once and returns a function that waits for the block, so that
+    several reads overlap.
+
+    Args:
+        clip_raw: Whether raw outside of the ground truth's extent counts as no data.
+        raw_as_stored: Leave raw in its type if 0 and the largest value of that stand for 0 and 1,
+            instead of turning it into float32.
+    """
+
+    def __init__(self, dataset: Dataset, *, clip_raw: bool, raw_as_stored: bool = False) -> None:
+        self.dataset = dataset
+        self.gt = dataset.ground_truth
+        self._raw_as_stored = raw_as_stored and _uses_all_of_its_type(dataset.raw)
+        self._raw_extent = dataset.raw.roi.intersect(self.gt.roi) if clip_raw else dataset.raw.roi
+
+    def begin_raw(self, roi: Roi) -> PendingBlock:
+        """`[C, z, y, x]`, with a channel axis even if there is but one channel."""
+        return _begin(self.dataset.raw, roi, self._raw_extent, self._convert_raw)
+
+    def begin_gt(self, roi: Roi) -> PendingBlock:
+        """Ids `[z, y, x]` of the type that is stored."""
+        return _begin(self.gt, roi, self.gt.roi, lambda ids: ids)
+
+    def begin_mask(self, roi: Roi) -> PendingBlock:
+        """uint8 `[z, y, x]`, 1 where ground truth is known: in all of its extent without a mask."""
+        mask = self.dataset.mask
+        if mask is not None:
+            extent = mask.roi.intersect(self.gt.roi)
+            return _begin(mask, roi, extent, lambda values: (values != 0).astype(np.uint8))
+        inside = roi.intersect(self.gt.roi)
+        voxel_size = self.gt.voxel_size
+        return lambda: _pad(np.ones(inside.shape / voxel_size, np.uint8), inside, roi, voxel_size)
+
+    def _convert_raw(self, values: Block) -> Block:
+        raw = values if self._raw_as_stored else self._normalize(values)
+        return raw if self.dataset.raw.num_channels is not None else raw[np.newaxis]
+
+    def _normalize(self, values: Block) -> npt.NDArray[np.float32]:
+        info = self.dataset.raw.info
+        raw = values.astype(np.float32)
+        if not np.isfinite(raw).all():
+            raise DataError(
+                f"raw of dataset {self.dataset.name!r} ({info.path}) holds NaN or infinite values; "
+                "write finite ones in their place, or cut that part off"
+            )
+        if info.value_range is not None:
+            low, high = info.value_range
+            raw = ((raw - low) / (high - low)).clip(0, 1)
+        return raw
+
+
+def _uses_all_of_its_type(raw: Array) -> bool:
+    return raw.dtype.kind == "u" and raw.info.value_range == (0, np.iinfo(raw.dtype).max)
+
+
+def _begin(array: Array, roi: Roi, extent: Roi, convert: Callable[[Block], Block]) -> PendingBlock:
+    """Read what lies in both regions, and see the rest of `roi` as 0 after the conversion."""
+    inside = roi.intersect(extent)
+    read = _no_voxels(array) if inside.empty else array.begin_read(inside)
+    return lambda: _pad(convert(read()), inside, roi, array.voxel_size)
+
+
+def _no_voxels(array: Array) -> PendingBlock:
+    channels = () if array.num_channels is None else (array.num_channels,)
+    return lambda: np.empty((*channels, *(0,) * array.roi.dims), array.dtype)
+
+
+def _pad(block: Block, inside: Roi, roi: Roi, voxel_size: Coordinate) -> Block:
+    """A block that covers `roi`, of zeros around `block`, which covers `inside`."""
+    if inside == roi:
+        return block
+    padded = np.zeros((*block.shape[: -roi.dims], *roi.shape / voxel_size), block.dtype)
+    if not inside.empty:
+        padded[..., *((inside - roi.begin) / voxel_size).to_slices()] = block
+    return padded
+
+
+RAW = gp.ArrayKey("RAW")
+GT = gp.ArrayKey("GT")
+MASK = gp.ArrayKey("MASK")
+
+
+class TensorStoreSource(PureNode):
+    """Provides RAW, GT and MASK of one dataset, anywhere; all that is asked for is read at once."""
+
+    def __init__(self, reader: VolumeReader) -> None:
+        self._begin = {RAW: reader.begin_raw, GT: reader.begin_gt, MASK: reader.begin_mask}
+        self._voxel_size = reader.gt.voxel_size
+
+    def setup(self) -> None:
+        everywhere = gp.Roi((None,) * self._voxel_size.dims, (None,) * self._voxel_size.dims)
+        for key in self._begin:
+            self.provides(
+                key,
+                gp.ArraySpec(
+                    roi=everywhere, voxel_size=self._voxel_size, interpolatable=key == RAW
+                ),
+            )
+
+    def provide(self, request: gp.BatchRequest) -> gp.Batch:
+        pending = {key: self._begin[key](spec.roi) for key, spec in request.array_specs.items()}
+        batch = gp.Batch()
+        for key, wait in pending.items():
+            spec = self.spec[key].copy()
+            spec.roi = request[key].roi
+            batch[key] = gp.Array(wait(), spec)
+        return batch

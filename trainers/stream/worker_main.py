@@ -1,0 +1,113 @@
+"""A process that makes samples: `python -m trainers.stream.worker_main SOCKET MEMORY PARENT_PID`.
+
+Over SOCKET, a descriptor, it is sent, pickled: AugmentConfigs that are likely to be needed; the
+StreamSpec, once there is one; and then jobs, (iteration, index). It answers the spec and each job,
+with (pickle of the answer, places of its buffers): the answer is None for the spec, the Sample, or
+an exception; the buffers lie in MEMORY, the descriptor of a `SharedBlock`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from trainers.errors import StreamError, TrainerError
+from trainers.imports import quick_imports
+from trainers.stop_flag import SIGNALS
+from trainers.stream.shared_block import SharedBlock
+
+if TYPE_CHECKING:
+    from trainers.gp_augments.augment_config import AugmentConfig
+
+
+def main() -> None:
+    descriptor, memory, parent = map(int, sys.argv[1:])
+    # Sent to all processes of a job, but the trainer alone decides when its workers end.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    os.set_inheritable(descriptor, False)
+    os.set_inheritable(memory, False)
+    threading.Thread(target=_end_with_parent, args=(descriptor, parent), daemon=True).start()
+    with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
+        _serve(connection, SharedBlock(memory))
+
+
+def _end_with_parent(descriptor: int, parent: int) -> None:
+    """End this process at once, whatever it is doing, when the parent is gone."""
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)
+    while not hang_up.poll(1000) and os.getppid() == parent:
+        pass
+    os._exit(1)
+
+
+def _serve(connection: Connection, block: SharedBlock) -> None:
+    try:
+        with quick_imports():
+            with _without_torch():
+                import gunpowder  # noqa: F401
+            from trainers.stream.sample_maker import SampleMaker
+
+            _import_nodes(connection.recv())
+        maker = SampleMaker(connection.recv())
+        maker.__enter__()
+    except Exception as error:
+        _answer(connection, block, _portable(error))
+        return
+    with maker:
+        _answer(connection, block, None)
+        while True:
+            job = connection.recv()
+            try:
+                _answer(connection, block, maker.sample(*job))
+            except TrainerError as error:
+                _answer(connection, block, _portable(error))
+
+
+def _answer(connection: Connection, block: SharedBlock, answer: Any) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
+    connection.send((pickled, block.put(buffers)))
+
+
+def _import_nodes(augments: tuple[AugmentConfig, ...]) -> None:
+    """Make the augments' nodes in vain; what is wrong with one is told when it is used."""
+    from trainers.stream.volume_source import GT, MASK, RAW
+
+    for augment in augments:
+        with suppress(Exception):
+            augment.node(RAW, GT, MASK)
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Let imports do without it: gunpowder can, and is then faster to start and 180 MB smaller."""
+    absent = sys.modules.setdefault("torch", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["torch"]
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as one that the parent can unpickle, with this process's traceback."""
+    text = traceback.format_exc()
+    if isinstance(error, TrainerError):
+        error.add_note(text)
+        return error
+    return StreamError(f"a data worker cannot start\n{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Losses, each weighted voxel by voxel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+
+class Loss(ABC):
+    """A weighted mean over voxels, so that its size does not depend on how many are masked."""
+
+    def compute(
+        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of logits, a scalar; 0 if every weight is 0. All arrays are `[B, K, *block]`."""
+        weighted = self.of_each(prediction, target) * weight
+        return weighted.sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+    @abstractmethod
+    def of_each(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of each voxel, `[B, K, *block]`, or `[B, 1, *block]` if channels share one."""
+
+
+class BinaryCrossEntropyLoss(Loss):
+    """Cross-entropy of the sigmoid of each channel."""
+
+    def of_each(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return binary_cross_entropy_with_logits(prediction, target, reduction="none")
+
+
+class CrossEntropyLoss(Loss):
+    """Cross-entropy of the softmax over the channels; targets are probabilities.
+
+    With class indices as targets torch's cross-entropy is not deterministic on CUDA.
+    """
+
+    def of_each(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(prediction, target, reduction="none").unsqueeze(1)
+
+
+class TanhMeanSquaredErrorLoss(Loss):
+    """Squared difference between the tanh of the logits and the target."""
+
+    def of_each(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (prediction.tanh() - target).square()

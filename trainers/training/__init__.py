@@ -1,0 +1,1 @@
+"""The training of a run: the loop, the step, saving and restoring."""

@@ -1,0 +1,1 @@
+"""Weights of trained networks: load them, or start a run from them."""

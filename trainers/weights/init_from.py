@@ -1,0 +1,104 @@
+"""Begin a run with the weights of another one, as far as the two go together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.checkpoints.checkpoint_reader import CheckpointReader
+from trainers.checkpoints.layout import folder_name
+from trainers.errors import CheckpointError, ConfigError
+from trainers.weights.weights_report import WeightsReport, listed
+from trainers.weights.weights_source import WeightsSource, find_weights
+
+if TYPE_CHECKING:
+    from trainers.distributed.process_group import ProcessGroup
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup) -> WeightsReport:
+    """Give a network the weights of a checkpoint that have the names and shapes of its own.
+
+    Of a run that averages its weights, the averages are taken. All ranks call this and take the
+    same checkpoint: the first one chooses.
+
+    Args:
+        path: See `find_weights`.
+
+    Raises:
+        ConfigError: It is no run and no checkpoint, or nothing in it fits the network.
+        CheckpointError: There is no whole checkpoint, or it is of another schema version.
+    """
+    source = find_weights(path)
+    checkpoint = _read(source, group)
+    origin = source.checkpoints / folder_name(checkpoint.iteration)
+    weights, averaged = _weights(checkpoint.state, origin)
+    own = _tensors(model.state_dict())
+    shared = [name for name in own if name in weights]
+    matched = [name for name in shared if weights[name].shape == own[name].shape]
+    if not matched:
+        raise ConfigError(
+            f"init_from: nothing in {origin} fits the network of this run. There: "
+            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(own, own))}. Some must have "
+            "the same name and shape: take a run of a similar architecture, or leave init_from out."
+        )
+    model.load_state_dict({name: weights[name] for name in matched}, strict=False)
+    return WeightsReport(
+        path=str(origin),
+        iteration=checkpoint.iteration,
+        averaged=averaged,
+        num_matched=len(matched),
+        num_tensors=len(own),
+        missing=_shown(own, own.keys() - weights.keys()),
+        mismatched=tuple(
+            f"{_with_shape(name, own)}, there {list(weights[name].shape)}"
+            for name in shared
+            if name not in matched
+        ),
+        unexpected=_shown(weights, weights.keys() - own.keys()),
+    )
+
+
+def _read(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
+    reader = CheckpointReader(source.checkpoints, identity=None)
+    if not group.is_first:
+        return reader.load(group.decided_by_first(0))
+    if source.iteration is not None:
+        checkpoint: Checkpoint | None = reader.load(source.iteration)
+    else:
+        checkpoint = reader.newest()
+    if checkpoint is None:
+        raise CheckpointError(
+            f"init_from: {source.checkpoints} has no whole checkpoint; train that run up to its "
+            "first one, or take another"
+        )
+    group.decided_by_first(checkpoint.iteration)
+    return checkpoint
+
+
+def _weights(state: Any, origin: Path) -> tuple[Tensors, bool]:
+    """The weights of a run's state that are worth most, and whether they are averages."""
+    match state:
+        case {"model": {}, "trainer": {"averaged_weights": {**averages}}}:
+            return _tensors(averages), True
+        case {"model": {**weights}}:
+            return _tensors(weights), False
+    raise CheckpointError(f"init_from: {origin} holds no network; take a checkpoint of a run")
+
+
+def _tensors(state: Mapping[Any, Any]) -> Tensors:
+    """A module may keep other things in its state, too."""
+    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def _shown(tensors: Tensors, names: Collection[str]) -> tuple[str, ...]:
+    return tuple(_with_shape(name, tensors) for name in tensors if name in names)
+
+
+def _with_shape(name: str, tensors: Tensors) -> str:
+    return f"{name} {list(tensors[name].shape)}"
