@@ -181,7 +181,7 @@ def _progress() -> Progress:
 
 def _status(arguments: Namespace) -> int:
     from launcher.monitor.status import find_runs, read_statuses
-    from launcher.tables import status_table, summary
+    from launcher.monitor.status_table import status_table, summary
 
     statuses = read_statuses(find_runs(arguments.folder.absolute()))
     data = list(map(attrs.asdict, statuses))

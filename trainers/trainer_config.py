@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import ge, gt, min_len
 
+from trainers.distributed.rank_info import uneven_batch
+
 if TYPE_CHECKING:
     from trainers.stream.worker_pool import WorkerReserve
     from trainers.trainer import Trainer
@@ -54,13 +56,3 @@ class TrainerConfig(ABC):
         if self.batch_size % num_ranks:
             return False, uneven_batch(self.batch_size, num_ranks)
         return True, "the ranks share each batch evenly"
-
-
-def uneven_batch(batch_size: int, num_ranks: int) -> str:
-    """Why so many ranks cannot share a batch, and what they could share."""
-    below = batch_size // num_ranks * num_ranks
-    nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
-    return (
-        f"trainer.batch_size is {batch_size}, which the {num_ranks} ranks of the run (nodes x gpus "
-        f"in resources) cannot share evenly; nearest batch sizes that they can: {nearest}"
-    )

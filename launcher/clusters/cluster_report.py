@@ -13,9 +13,8 @@ from launcher.clusters.cluster_config import ClusterConfig, read_cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_target import SlurmTarget, resolve_target
 from launcher.errors import LauncherError
-from launcher.slurm.parsing import show_seconds
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
-from launcher.tables import short, table
+from launcher.tables import short, show_seconds, table
 from trainers.config.yaml_source import YamlSource
 from trainers.config_faults import show
 

@@ -11,8 +11,9 @@ from launcher.clusters.slurm_cluster_config import SlurmClusterConfig, check_tim
 from launcher.clusters.slurm_nodes import best_partition
 from launcher.errors import LauncherError, there_are
 from launcher.packing.demand import Demand
-from launcher.slurm.parsing import read_seconds, show_seconds
+from launcher.slurm.parsing import read_seconds
 from launcher.slurm.site import SlurmAssociation, SlurmPartition, SlurmQos, SlurmSite
+from launcher.tables import show_seconds
 
 
 class Choices:

@@ -22,8 +22,8 @@ from launcher.clusters.slurm_choices import (
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_nodes import choose_nodes
 from launcher.packing.demand import Demand, NodeShape, PackLimits
-from launcher.slurm.parsing import show_seconds
 from launcher.slurm.site import SlurmSite
+from launcher.tables import show_seconds
 
 _LEAD_S = 120
 """Long enough to checkpoint before the time limit."""

@@ -5,44 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import frozen
 
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.pending_reasons import PendingReason, pending_reason
+from launcher.explain.run_info import RunFacts
 from launcher.monitor.run_warnings import RunRemarks
 from launcher.monitor.status import RunStatus
-from launcher.slurm.jobs import QueuedJob
 from trainers.config.checkpoint_config import CheckpointConfig
-from trainers.config.run_config import ResourcesConfig, RetriesConfig
 from trainers.run.lease import LeaseRecord
-from trainers.run.run_state import RunState
-
-
-@frozen(kw_only=True)
-class RunFacts:
-    """All that the folders and Slurm say about a run."""
-
-    status: RunStatus
-    state: RunState
-    attempts: tuple[Attempt, ...] = ()
-    remarks: RunRemarks = field(factory=RunRemarks)
-    job_events: tuple[dict[str, Any], ...] = ()
-    """Of the pack that has the run, or had it last."""
-    queued: QueuedJob | None = None
-    """The pack's job, if it is in the queue."""
-    retries: RetriesConfig | None = None
-    """As the next ones, None if the config cannot be read."""
-    resources: ResourcesConfig | None = None
-    saving: CheckpointConfig | None = None
-    holder: LeaseRecord | None = None
-    """Who trains the run now."""
-    checkpoints: tuple[str, ...] = ()
-    """Names, oldest first."""
-    damaged: tuple[str, ...] = ()
-    """Names of checkpoints that were set aside."""
-    log: str | None = None
-    """Of the newest attempt."""
-    last_lines: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

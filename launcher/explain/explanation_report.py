@@ -11,8 +11,7 @@ import attrs
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.explanation import Budget, Explanation
 from launcher.monitor.run_warnings import Doubt, RunRemarks, Unsaved
-from launcher.slurm.parsing import show_seconds
-from launcher.tables import short, table
+from launcher.tables import short, show_seconds, table
 
 _NUM_EVENTS = 10
 _NUM_CHECKPOINTS = 3

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.explain.attempt_history import attempt_history
-from launcher.explain.explanation import RunFacts
+from launcher.explain.attempt_history import Attempt, attempt_history
 from launcher.job.pack import read_events
 from launcher.monitor.job_status import JobWatch
 from launcher.monitor.logs import find_logs
-from launcher.monitor.run_warnings import run_remarks
-from launcher.monitor.status import read_statuses
+from launcher.monitor.run_warnings import RunRemarks, run_remarks
+from launcher.monitor.status import RunStatus, read_statuses
+from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
+from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.config_io import read_run_config
-from trainers.config.run_config import RunConfig
+from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.errors import ConfigError
-from trainers.run.lease import live_holder
+from trainers.run.lease import LeaseRecord, live_holder
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, read_state
 
@@ -71,3 +75,30 @@ def _last_lines(log: Path) -> tuple[str, ...]:
         file.seek(max(0, file.tell() - _TAIL_BYTES))
         text = file.read().decode(errors="replace")
     return tuple(line for line in text.splitlines() if line.strip())[-_NUM_LINES:]
+
+
+@frozen(kw_only=True)
+class RunFacts:
+    """All that the folders and Slurm say about a run."""
+
+    status: RunStatus
+    state: RunState
+    attempts: tuple[Attempt, ...] = ()
+    remarks: RunRemarks = field(factory=RunRemarks)
+    job_events: tuple[dict[str, Any], ...] = ()
+    """Of the pack that has the run, or had it last."""
+    queued: QueuedJob | None = None
+    """The pack's job, if it is in the queue."""
+    retries: RetriesConfig | None = None
+    """As the next ones, None if the config cannot be read."""
+    resources: ResourcesConfig | None = None
+    saving: CheckpointConfig | None = None
+    holder: LeaseRecord | None = None
+    """Who trains the run now."""
+    checkpoints: tuple[str, ...] = ()
+    """Names, oldest first."""
+    damaged: tuple[str, ...] = ()
+    """Names of checkpoints that were set aside."""
+    log: str | None = None
+    """Of the newest attempt."""
+    last_lines: tuple[str, ...] = ()

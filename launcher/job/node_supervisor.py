@@ -20,8 +20,7 @@ from launcher.job.pack import Member, Pack
 from launcher.job.record_end import last_words, record_end
 from launcher.job.slots import Slot, Slots
 from launcher.job.stop_request import JobStop
-from launcher.job.unfinished_members import is_of_pack, is_unfinished
-from launcher.monitor.effective_state import CANCELLED
+from launcher.job.unfinished_members import CANCELLED, is_of_pack, is_unfinished
 from trainers import exit_codes
 from trainers.errors import ConfigError
 from trainers.run import lease

@@ -28,7 +28,7 @@ def run_pack(path: str) -> None:
     if pack.slurm:
         from launcher.job.slurm_supervisor import run_slurm_pack
 
-        run_slurm_pack(folder, pack, pack.slurm, stop)
+        run_slurm_pack(folder, pack, pack.slurm, stop, run_pack)
     else:
         _run_locally(folder, pack, stop)
 

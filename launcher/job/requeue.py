@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -23,21 +23,29 @@ from launcher.job.pack import (
 from launcher.job.stop_cause import is_cancelled
 from launcher.job.unfinished_members import settle
 from launcher.slurm import client
+from launcher.slurm.submit import submit_array
 
 logger = logging.getLogger(__name__)
 
 
 def bring_back(
-    folder: PackFolder, terms: SlurmTerms, node: ThisNode, left: Sequence[Member]
+    folder: PackFolder,
+    terms: SlurmTerms,
+    node: ThisNode,
+    left: Sequence[Member],
+    entry_point: Callable[[str], None],
 ) -> bool:
     """Requeue the job; where that is refused, submit the pack as a new one. Whether it comes back.
 
     If it does not, the members that are left are told why: nobody can bring it back, or somebody
     has cancelled it, and requeueing would undo that.
+
+    Args:
+        entry_point: What a new job calls, see `submit_array`.
     """
     try:
         if not _is_cancelled(terms, node):
-            _requeue(folder, terms, node.job)
+            _requeue(folder, terms, node.job, entry_point)
             return True
         status, reason = "cancelled", "its job was cancelled"
     except LauncherError as error:
@@ -48,7 +56,9 @@ def bring_back(
     return False
 
 
-def _requeue(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
+def _requeue(
+    folder: PackFolder, terms: SlurmTerms, job_id: str, entry_point: Callable[[str], None]
+) -> None:
     refusal = "its site does not let jobs be requeued"
     if terms.may_requeue:
         append_pack_event(folder, "requeueing", job=job_id)
@@ -61,7 +71,7 @@ def _requeue(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
     if _is_pending(job_id):  # Slurm has requeued it by itself
         return
     logger.warning("%s: submitted anew, because %s", folder.name, refusal)
-    _resubmit(folder, terms, job_id)
+    _resubmit(folder, terms, job_id, entry_point)
 
 
 def _is_pending(job_id: str) -> bool:
@@ -80,10 +90,10 @@ def _is_cancelled(terms: SlurmTerms, node: ThisNode) -> bool:
     )
 
 
-def _resubmit(folder: PackFolder, terms: SlurmTerms, replaces: str) -> None:
+def _resubmit(
+    folder: PackFolder, terms: SlurmTerms, replaces: str, entry_point: Callable[[str], None]
+) -> None:
     """The new job counts as a later start before it exists: it may begin at once."""
-    from launcher.slurm.submit import submit_array
-
     before = read_job(folder)
     resubmissions = before.resubmissions + 1 if before else 1
     job = SubmittedJob(
@@ -92,6 +102,6 @@ def _resubmit(folder: PackFolder, terms: SlurmTerms, replaces: str) -> None:
     write_job(folder, job)
     for name in filter(client.is_of_job, list(os.environ)):
         del os.environ[name]
-    (job_id,) = submit_array(folder.experiment, [folder], terms.parameters)
+    (job_id,) = submit_array(folder.experiment, [folder], terms.parameters, entry_point)
     write_job(folder, attrs.evolve(job, job_id=job_id))
     append_pack_event(folder, "resubmitted", job=job_id)

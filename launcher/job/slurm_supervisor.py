@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -47,10 +47,19 @@ logger = logging.getLogger(__name__)
 _ENDS_POLL_S = 0.2
 
 
-def run_slurm_pack(folder: PackFolder, pack: Pack, terms: SlurmTerms, flag: StopFlag) -> None:
+def run_slurm_pack(
+    folder: PackFolder,
+    pack: Pack,
+    terms: SlurmTerms,
+    flag: StopFlag,
+    entry_point: Callable[[str], None],
+) -> None:
     """Supervise this node's share of a pack; does not return if the job comes back.
 
-    A process that is no longer the one, since its node counts as lost, ends without a word.
+    A process that is no longer the one, since its node counts as lost, exits silently.
+
+    Args:
+        entry_point: What a new job for the pack would call, see `submit_array`.
     """
     job = read_job(folder)
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
@@ -65,7 +74,7 @@ def run_slurm_pack(folder: PackFolder, pack: Pack, terms: SlurmTerms, flag: Stop
         ) as lease:
             if node.index == 0 and (job is None or job.job_id != node.job):
                 _note_job(folder, job, node)
-            comes_back = _SlurmPack(folder, pack, terms, node, lease, flag).run()
+            comes_back = _SlurmPack(folder, pack, terms, node, lease, flag).run(entry_point)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
         os._exit(0)
@@ -98,7 +107,7 @@ class _SlurmPack:
         self._lease = lease
         self._stop: JobStop = SlurmStop(flag, folder, terms, node, num_nodes=pack.num_nodes)
 
-    def run(self) -> bool:
+    def run(self, entry_point: Callable[[str], None]) -> bool:
         """Whether the job comes back."""
         folder, node = self._folder, self._node
         earlier = list(read_pack_events(folder))
@@ -125,7 +134,7 @@ class _SlurmPack:
         except LeaseLostError:
             supervisor.kill_all()
             raise
-        return self._end()
+        return self._end(entry_point)
 
     def _code_is_the_same(self, led: Iterable[Member]) -> bool:
         if not self._pack.code:
@@ -164,7 +173,7 @@ class _SlurmPack:
             logger.warning("%s", error)
             return []
 
-    def _end(self) -> bool:
+    def _end(self, entry_point: Callable[[str], None]) -> bool:
         """Let the first node decide, when all nodes have come to their end."""
         folder, node = self._folder, self._node
         if node.index:
@@ -173,17 +182,17 @@ class _SlurmPack:
             return self._stop.is_asked()
         self._wait_for_other_nodes()
         self._lease.check()
-        comes_back = self._decide()
+        comes_back = self._decide(entry_point)
         folder.is_over.touch()
         return comes_back
 
-    def _decide(self) -> bool:
+    def _decide(self, entry_point: Callable[[str], None]) -> bool:
         left = unfinished(self._folder, self._pack.members)
         if not left or not self._stop.is_asked():
             append_pack_event(self._folder, "ended", unfinished=len(left))
             return False
         self._folder.is_over.touch()  # requeueing kills the batch script, and soon this process
-        return bring_back(self._folder, self._terms, self._node, left)
+        return bring_back(self._folder, self._terms, self._node, left, entry_point)
 
     def _wait_for_other_nodes(self) -> None:
         """Until they have no more to do; those whose supervisors have died are not waited for."""

@@ -45,3 +45,7 @@ def settle(folder: PackFolder, members: Iterable[Member], *, status: str, reason
         for member in unfinished(folder, members):
             run = folder.experiment.run(member.name)
             write_state(run, attrs.evolve(read_state(run), status=status, reason=reason))
+
+
+CANCELLED = "cancelled before it was started"
+"""Why a run is over that nobody was training."""

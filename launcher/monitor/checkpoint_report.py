@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 
 from launcher.monitor.checkpoints import SavedCheckpoint
-from launcher.slurm.parsing import show_seconds
-from launcher.tables import table
+from launcher.tables import show_seconds, table
 from trainers.run.run_folder import RunFolder
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from launcher.job.unfinished_members import CANCELLED
 from launcher.monitor.job_status import JobOutlook
+from trainers.run.run_state import ENDED
 
-ENDED = ("finished", "failed", "cancelled")
-"""Nothing happens to such a run any more until it is submitted again."""
-
-CANCELLED = "cancelled before it was started"
-"""Why a run is over that nobody was training."""
 _AGAIN = "submit again to carry on"
 _DIED = "its processes ended without a word"
 _NEVER_BEGAN = "its job ended before it began"

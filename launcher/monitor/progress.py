@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from launcher.monitor.status import RunStatus
-from launcher.tables import status_table, summary
+from launcher.monitor.status_table import status_table, summary
 
 LINE_INTERVAL_S = 10.0
 _MOST_TELLING = ("failed", "running", "waiting", "cancelled", "submitted", "finished", "planned")

@@ -10,12 +10,12 @@ from attrs import frozen
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.unfinished_members import UNFINISHED, is_unjudged
-from launcher.monitor.effective_state import ENDED, TrueState, true_state
+from launcher.monitor.effective_state import TrueState, true_state
 from launcher.monitor.job_status import JUST_MADE, NOBODY, JobWatch, PackOutlook, pack_outlooks
 from trainers.errors import ConfigError
 from trainers.run.lease import file_system_time, is_live
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import ENDED, RunState, read_state
 
 
 @frozen(kw_only=True)

@@ -101,11 +101,3 @@ def _numbers(text: str) -> Iterator[str]:
         first, last, step = match[1], match[2] or match[1], match[3] or "1"
         for number in range(int(first), int(last) + 1, int(step)):
             yield str(number).zfill(len(first))
-
-
-def show_seconds(seconds: float) -> str:
-    """The length of time as Slurm writes it: `12:00:00`, `2-00:00:00`."""
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"{f'{days}-' if days else ''}{hours:02}:{minutes:02}:{left:02}"

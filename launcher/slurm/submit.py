@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,16 +14,20 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.job.pack_job import run_pack
 
 
 def submit_array(
-    folder: ExperimentFolder, packs: Sequence[PackFolder], parameters: Mapping[str, Any]
+    folder: ExperimentFolder,
+    packs: Sequence[PackFolder],
+    parameters: Mapping[str, Any],
+    entry_point: Callable[[str], None],
 ) -> list[str]:
     """Submit packs with one call; gives the ids of their jobs, in the order of the packs.
 
     Args:
         parameters: Of submitit's executor, from `job_parameters`.
+        entry_point: What each job calls with the path of its pack, `run_pack`; submitit pickles it
+            by its name.
 
     Raises:
         SubmissionError: Slurm has refused.
@@ -35,7 +39,7 @@ def submit_array(
     setup = [*parameters["setup"], *_batch_lines(folder, listing)]
     executor.update_parameters(**{**parameters, "setup": setup})
     try:
-        jobs = executor.map_array(run_pack, [str(pack.path) for pack in packs])
+        jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         raise SubmissionError(f"Slurm did not take the jobs: {error}") from error
     return [job.job_id for job in jobs]

@@ -15,15 +15,14 @@ from launcher import file_lock
 from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_pack
-from launcher.job.unfinished_members import unfinished
-from launcher.monitor.effective_state import CANCELLED, ENDED
+from launcher.job.unfinished_members import CANCELLED, unfinished
 from launcher.monitor.job_status import JobWatch
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.slurm import client
 from trainers.errors import ConfigError
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import append_event, read_state, write_state
+from trainers.run.run_state import ENDED, append_event, read_state, write_state
 
 _NUM_WRITERS = 16
 """At once: each spends its time waiting for the disk."""

@@ -8,8 +8,7 @@ from typing import Any
 
 from launcher.clusters.slurm_target import SlurmTarget
 from launcher.packing.packing import Packing, Placed, PlannedPack
-from launcher.slurm.parsing import show_seconds
-from launcher.tables import table
+from launcher.tables import show_seconds, table
 
 MAX_ROWS = 20
 """Jobs, or groups of alike ones, that are shown one by one."""

@@ -18,6 +18,7 @@ from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
+from launcher.job.pack_job import run_pack
 from launcher.packing.packing import Packing, PlannedPack, misfits, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
@@ -112,7 +113,7 @@ def _submit(
         chunk = left[0]
         parameters = job_parameters(folder, chunk[0][1], code, choice.target)
         try:
-            job_ids = submit_array(folder, [path for path, _ in chunk], parameters)
+            job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
         except SubmissionError as error:
             take_back(
                 [due[m.demand.name] for rest in left for _, plan in rest for m in plan.members]

@@ -11,12 +11,11 @@ from attrs import frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_job, read_pack
-from launcher.monitor.effective_state import ENDED
 from launcher.slurm import client
 from scripts.storms.unequal_runs import UnequalRuns
 from tests.slurm.workplace import LAUNCH
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import ENDED, RunState, read_state
 
 
 @frozen(kw_only=True)

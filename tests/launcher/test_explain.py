@@ -8,9 +8,10 @@ import pytest
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.explain.attempt_history import Attempt, attempt_history
-from launcher.explain.explanation import Budget, RunFacts, explain
+from launcher.explain.explanation import Budget, explain
 from launcher.explain.explanation_report import explanation_json, explanation_text
 from launcher.explain.pending_reasons import pending_reason
+from launcher.explain.run_info import RunFacts
 from launcher.monitor.run_warnings import Doubt, RunRemarks, Unsaved, run_remarks
 from launcher.monitor.status import RunStatus
 from launcher.slurm.jobs import QueuedJob

@@ -9,8 +9,8 @@ from launcher.slurm.parsing import (
     read_moment,
     read_number,
     read_seconds,
-    show_seconds,
 )
+from launcher.tables import show_seconds
 
 CONFIG = """\
 Configuration data as of 2026-11-25T01:14:39

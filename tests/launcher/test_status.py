@@ -11,8 +11,8 @@ from launcher.job.pack import Member
 from launcher.job.record_end import record_end
 from launcher.job.unfinished_members import unfinished
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.monitor.status_table import status_table, summary
 from launcher.monitor.watch import is_under_way, watch
-from launcher.tables import status_table, summary
 from tests.launcher.fake_slurm import submitted
 from trainers.config.run_config import RetriesConfig
 from trainers.run.lease import Lease

@@ -12,11 +12,10 @@ from typing import Any
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_job, read_pack_events
-from launcher.monitor.effective_state import ENDED
 from tests.launcher.conftest import write_array
 from trainers.run.lease import read_lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import read_state
+from trainers.run.run_state import ENDED, read_state
 
 NETWORK = """\
 import time

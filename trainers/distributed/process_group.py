@@ -7,11 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from trainers.distributed.rank_info import RankPlace
+from trainers.distributed.rank_info import RankPlace, uneven_batch
 from trainers.errors import ConfigError
 from trainers.run.atomic_write import Fence, unfenced
 from trainers.run.run_folder import RunFolder
-from trainers.trainer_config import uneven_batch
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -59,3 +59,13 @@ class RankPlace:
     @property
     def is_on_one_node(self) -> bool:
         return self.size == self.local_size
+
+
+def uneven_batch(batch_size: int, num_ranks: int) -> str:
+    """Why so many ranks cannot share a batch, and what they could share."""
+    below = batch_size // num_ranks * num_ranks
+    nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
+    return (
+        f"trainer.batch_size is {batch_size}, which the {num_ranks} ranks of the run (nodes x gpus "
+        f"in resources) cannot share evenly; nearest batch sizes that they can: {nearest}"
+    )

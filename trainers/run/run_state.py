@@ -126,3 +126,7 @@ def append_event(folder: RunFolder, kind: str, *, fence: Fence = unfenced, **det
     with folder.events.open("ab", buffering=0) as file:
         fence()
         file.write(line)
+
+
+ENDED = ("finished", "failed", "cancelled")
+"""Nothing happens to such a run any more until it is submitted again."""
