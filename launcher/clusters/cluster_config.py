@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from trainers.config.config_io import read_config
+from trainers.config.config_io import config_of
 from trainers.config.yaml_source import YamlSource
 from trainers.config_faults import Fault, config_error, not_one_of
 
@@ -50,8 +50,16 @@ def read_cluster(path: Path) -> ClusterConfig:
     Raises:
         ConfigError: It is not there, not YAML, or has faults; lists all of them by line.
     """
-    source = YamlSource.read(path)
+    return cluster_of(YamlSource.read(path))
+
+
+def cluster_of(source: YamlSource) -> ClusterConfig:
+    """The cluster config that a YAML file holds.
+
+    Raises:
+        ConfigError: It has faults; lists all of them by line.
+    """
     kind = source.data.get("kind") if isinstance(source.data, dict) else None
     if not isinstance(kind, str) or kind not in CLUSTERS:
         raise config_error(source.placed([Fault(("kind",), not_one_of(kind, CLUSTERS))]))
-    return read_config(CLUSTERS[kind], path)
+    return config_of(CLUSTERS[kind], source)

@@ -9,13 +9,12 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from launcher.clusters.cluster_config import ClusterConfig, read_cluster
+from launcher.clusters.cluster_search import Cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_target import SlurmTarget, resolve_target
 from launcher.errors import LauncherError
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 from launcher.tables import short, show_seconds, table
-from trainers.config.yaml_source import YamlSource
 from trainers.config_faults import show
 
 _PREEMPTION = {
@@ -47,28 +46,25 @@ class ClusterReport:
     """Why Slurm's word is missing, or does not go together with the config."""
 
 
-def report_cluster(path: Path, ask_site: Callable[[], SlurmSite]) -> ClusterReport:
+def report_cluster(cluster: Cluster, ask_site: Callable[[], SlurmSite]) -> ClusterReport:
     """All about a cluster that does not depend on the runs.
 
     Args:
         ask_site: Called for a cluster of kind slurm; may raise LauncherError.
-
-    Raises:
-        ConfigError: The config has faults.
     """
-    cluster = read_cluster(path)
+    config = cluster.config
     report = ClusterReport(
-        path=path,
-        kind=cluster.kind,
-        description=cluster.description,
-        values=tuple(_configured(cluster, path)),
+        path=cluster.path,
+        kind=config.kind,
+        description=config.description,
+        values=tuple(_configured(cluster)),
     )
-    if not isinstance(cluster, SlurmClusterConfig):
+    if not isinstance(config, SlurmClusterConfig):
         return report
     try:
         report = attrs.evolve(report, site=ask_site())
         assert report.site is not None
-        target = resolve_target(cluster, report.site, config_source=short(path))
+        target = resolve_target(config, report.site, config_source=short(cluster.path))
     except LauncherError as error:
         return attrs.evolve(report, problem=str(error))
     return attrs.evolve(report, values=tuple(_decided(target)))
@@ -97,9 +93,9 @@ def _plain(_: object, __: object, value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-def _configured(cluster: ClusterConfig, path: Path) -> Iterator[ExplainedValue]:
-    source = YamlSource.read(path)
-    for name, value in attrs.asdict(cluster, recurse=False).items():
+def _configured(cluster: Cluster) -> Iterator[ExplainedValue]:
+    source = cluster.source
+    for name, value in attrs.asdict(cluster.config, recurse=False).items():
         if name not in ("kind", "description"):
             place = str(source.place((name,))) if name in source.data else "default"
             yield ExplainedValue(field=name, value=value, source=place)

@@ -8,9 +8,35 @@ from pathlib import Path
 from attrs import frozen
 
 import cluster_configs
-from launcher.clusters.cluster_config import read_cluster
+from launcher.clusters.cluster_config import ClusterConfig, cluster_of, read_cluster
 from launcher.errors import LauncherError, there_are
+from trainers.config.yaml_source import YamlSource
 from trainers.errors import ConfigError
+
+
+@frozen(kw_only=True)
+class Cluster:
+    """A place to run at, its config read once."""
+
+    name: str
+    """As `--cluster` has it: a name, or the path of a .yaml file."""
+    source: YamlSource
+    config: ClusterConfig
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
+
+
+def open_cluster(name_or_path: str) -> Cluster:
+    """Find a cluster and read its config.
+
+    Raises:
+        LauncherError: There is none of this name; lists those that there are.
+        ConfigError: The config has faults; lists all of them by line.
+    """
+    source = YamlSource.read(find_cluster(name_or_path))
+    return Cluster(name=name_or_path, source=source, config=cluster_of(source))
 
 
 @frozen(kw_only=True)

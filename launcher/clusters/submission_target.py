@@ -1,14 +1,15 @@
-"""From a cluster config, the command line, and what Slurm says, to where the runs go."""
+"""From a cluster config, the options of a submission, and what Slurm says, to where runs go."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
+from typing import Literal
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge, optional
 
-from launcher.clusters.cluster_search import find_cluster
+from launcher.clusters.cluster_search import Cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_target import SlurmTarget, resolve_target
 from launcher.errors import LauncherError
@@ -16,6 +17,34 @@ from launcher.packing.demand import Demand, PackLimits
 from launcher.slurm import client
 from launcher.tables import short
 from trainers.config.run_config import RunConfig
+
+
+@frozen(kw_only=True)
+class SlurmOptions:
+    """What a submission may want otherwise than the cluster config and Slurm itself say."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time: str | None = None
+    """The longest job, `HH:MM:SS`; longer runs are resumed in the next one."""
+    nodes: int | None = field(default=None, validator=optional(ge(1)))
+    """Nodes of one job."""
+    pack: Literal["auto", "none"] | int | None = None
+    """Runs of one job: as many as fit, one, or at most so many; None: as many as fit."""
+
+    def refuse_unless_slurm(self, cluster: Cluster) -> None:
+        """Refuse options that this cluster cannot heed.
+
+        Raises:
+            LauncherError: Some are set, and the cluster is not of kind slurm.
+        """
+        given = [f"--{name}" for name, value in attrs.asdict(self).items() if value is not None]
+        if given and not isinstance(cluster.config, SlurmClusterConfig):
+            raise LauncherError(
+                f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is none; "
+                "leave it out, or see `launch clusters` for others"
+            )
 
 
 @frozen(kw_only=True)
@@ -30,32 +59,36 @@ class SlurmChoice:
     """Of the other partitions, for advice."""
 
 
-def choose(
-    arguments: Namespace, config: SlurmClusterConfig, configs: Sequence[RunConfig]
+def choose_target(
+    cluster: Cluster, configs: Sequence[RunConfig], options: SlurmOptions
 ) -> SlurmChoice:
     """Ask Slurm what there is, and decide.
+
+    Args:
+        cluster: Of kind slurm.
 
     Raises:
         SlurmError: It does not answer.
         DoesNotFitError: No partition has what the runs need.
         LauncherError: A name is not known, or a value is above a limit.
     """
+    assert isinstance(cluster.config, SlurmClusterConfig)
     site = client.ask_site()
     target = resolve_target(
-        config,
+        cluster.config,
         site,
-        config_source=short(find_cluster(arguments.cluster)),
+        config_source=short(cluster.path),
         demands=[demand_of(each) for each in configs],
-        partition=arguments.partition,
-        account=arguments.account,
-        qos=arguments.qos,
-        time=arguments.time,
-        nodes=arguments.nodes,
+        partition=options.partition,
+        account=options.account,
+        qos=options.qos,
+        time=options.time,
+        nodes=options.nodes,
     )
     return SlurmChoice(
-        cluster=arguments.cluster,
+        cluster=cluster.name,
         target=target,
-        limits=_limits(target, _runs_per_pack(arguments.pack)),
+        limits=_limits(target, _runs_per_pack(options.pack)),
         elsewhere=target.elsewhere(site),
     )
 

@@ -31,6 +31,8 @@ class Experiment:
     """Their names differ."""
     source: Path
     """The file that asks for them."""
+    overrides: tuple[str, ...] = ()
+    """Values of the file that were replaced: `key=value` each."""
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -65,7 +67,9 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
             runs.append(_run(sections, point.name))
     if faults:
         raise config_error(faults)
-    return Experiment(name=runs[0].experiment, runs=tuple(runs), source=path)
+    return Experiment(
+        name=runs[0].experiment, runs=tuple(runs), source=path, overrides=tuple(overrides)
+    )
 
 
 class _SectionsReader:

@@ -8,6 +8,9 @@ from attrs import field, frozen
 
 from trainers.run.run_folder import RunFolder
 
+ROOT = Path("experiments")
+"""The folder of experiments, unless another one is named."""
+
 
 @frozen
 class PackFolder:

@@ -13,8 +13,8 @@ import sys
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import SubmittedJob, append_pack_event, read_job, read_pack, read_pack_events
-from launcher.job.record_end import count_finished
 from launcher.job.pack_job import run_pack
+from launcher.job.record_end import count_finished
 from launcher.job.requeue import bring_back
 from launcher.job.unfinished_members import settle, unfinished
 from trainers.run.lease import read_lease

@@ -19,6 +19,15 @@ from trainers.run.run_state import ENDED, RunState, read_state
 
 
 @frozen(kw_only=True)
+class ObservedRun:
+    """A run at one moment, and the record that this was told from."""
+
+    status: RunStatus
+    recorded: RunState
+    """What `state.json` held then; that of a new run if it cannot be read."""
+
+
+@frozen(kw_only=True)
 class RunStatus:
     """One run at one moment."""
 
@@ -45,6 +54,20 @@ class RunStatus:
     """Slurm's word for the job if it is in the queue, such as PENDING."""
     doubt: str | None = None
     """Why it is not known whether the job may still carry the run on."""
+
+
+def status(folder: str | Path) -> list[RunStatus]:
+    """The statuses of the runs below a folder, in the order of their names.
+
+    The same as `launch status FOLDER --json`.
+
+    Args:
+        folder: Of a run, of an experiment, or of experiments.
+
+    Raises:
+        LauncherError: It holds no run.
+    """
+    return read_statuses(find_runs(Path(folder).absolute()))
 
 
 def find_runs(path: Path) -> list[RunFolder]:
@@ -78,6 +101,13 @@ def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
 def read_statuses(
     runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
 ) -> list[RunStatus]:
+    """How each run is now; see `observe`."""
+    return [each.status for each in observe(runs, jobs=jobs, is_locked=is_locked)]
+
+
+def observe(
+    runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
+) -> list[ObservedRun]:
     """How each run is now; one whose state cannot be read counts as failed, with the reason.
 
     Args:
@@ -88,16 +118,26 @@ def read_statuses(
     times = {each: file_system_time(each.path) for each in set(experiments.values())}
     packs: dict[PackFolder, float] = {}
     unfinished = set()
+    over: dict[RunFolder, RunState] = {}
     for run, experiment in experiments.items():
         state = _state_or_none(run)
-        if state and state.pack:
+        if state is None:
+            continue
+        is_over = state.status in ENDED and not is_unjudged(run, state)
+        if is_over:
+            over[run] = state
+        if state.pack:
             pack = experiment.pack(state.pack)
             packs[pack] = times[experiment]
-            if state.status not in ENDED or is_unjudged(run, state):
+            if not is_over:
                 unfinished.add(pack)
-    # Packs before states: whatever a supervisor that is gone has written is then read.
+    # The states of runs that are not over are read again after their packs: whatever a supervisor
+    # that is gone by then has written is not missed.
     outlooks = pack_outlooks(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
-    return [_read_status(run, experiments[run], outlooks, times[experiments[run]]) for run in runs]
+    return [
+        _observe(run, over.get(run), experiments[run], outlooks, times[experiments[run]])
+        for run in runs
+    ]
 
 
 def _state_or_none(run: RunFolder) -> RunState | None:
@@ -107,18 +147,19 @@ def _state_or_none(run: RunFolder) -> RunState | None:
         return None
 
 
-def _read_status(
+def _observe(
     run: RunFolder,
+    over: RunState | None,
     experiment: ExperimentFolder,
     outlooks: Mapping[PackFolder, PackOutlook],
     now: float,
-) -> RunStatus:
+) -> ObservedRun:
     try:
-        state, true, pack = _read_state(run, experiment, outlooks, now)
+        state, true, pack = _read_state(run, over, experiment, outlooks, now)
     except ConfigError as error:
         state, pack = RunState(), NOBODY
         true = TrueState(state="failed", reason=str(error))
-    return RunStatus(
+    status = RunStatus(
         name=run.name,
         experiment=experiment.name,
         folder=str(run.path),
@@ -134,16 +175,22 @@ def _read_status(
         job_state=pack.job.job_state or None,
         doubt=pack.job.words if true.state in UNFINISHED and _is_doubtful(pack) else None,
     )
+    return ObservedRun(status=status, recorded=state)
 
 
 def _read_state(
     run: RunFolder,
+    over: RunState | None,
     experiment: ExperimentFolder,
     outlooks: Mapping[PackFolder, PackOutlook],
     now: float,
 ) -> tuple[RunState, TrueState, PackOutlook]:
-    """What is recorded, what is true, and what is known of the pack that has the run to do."""
-    state = read_state(run)
+    """What is recorded, what is true, and what is known of the pack that has the run to do.
+
+    Args:
+        over: The record of a run that is over; it need not be read again.
+    """
+    state = over or read_state(run)
     while True:
         pack = outlooks.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
         is_open = pack.is_expected and is_unjudged(run, state)

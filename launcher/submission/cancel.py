@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import attrs
 from attrs import frozen
@@ -17,7 +18,7 @@ from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
 from launcher.monitor.job_status import JobWatch
-from launcher.monitor.status import RunStatus, read_statuses
+from launcher.monitor.status import RunStatus, find_runs, read_statuses
 from launcher.slurm import client
 from trainers.errors import ConfigError
 from trainers.run.lease import is_live, read_lease
@@ -35,6 +36,21 @@ class Cancellation:
     name: str
     folder: str
     outcome: str
+
+
+def cancel(*folders: str | Path) -> list[Cancellation]:
+    """Ask runs to end; each that is trained saves a checkpoint first.
+
+    The same as `launch cancel FOLDER …`.
+
+    Args:
+        folders: Of a run, of an experiment, or of experiments.
+
+    Raises:
+        LauncherError: One of them holds no run.
+    """
+    runs = [run for folder in folders for run in find_runs(Path(folder).absolute())]
+    return cancel_runs(list(dict.fromkeys(runs)))
 
 
 def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import attrs
 
 from launcher import file_lock
@@ -12,7 +9,9 @@ from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import attempt_end
 from launcher.job.record_end import record_end
-from launcher.submission.plan import PlannedRun, plan_runs
+from launcher.submission.options import SubmitOptions
+from launcher.submission.plan import PlannedRun
+from launcher.submission.submission import planned
 from launcher.submission.write_runs import write_source, write_submitted
 from trainers import exit_codes
 from trainers.config.run_config import RetriesConfig, RunConfig
@@ -20,35 +19,21 @@ from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.run.run_folder import RunFolder
 
 
-def first_due(
-    experiment: Experiment, overrides: Sequence[str], *, root: Path, dry_run: bool
-) -> PlannedRun | None:
+def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | None:
     """The first run that has something left to do, its folder ready; None if there is none.
-
-    Args:
-        dry_run: Write nothing.
 
     Raises:
         ConfigError: A run exists and trains something else.
     """
-    folder = ExperimentFolder(root.absolute() / experiment.name)
-    if dry_run:
-        return _first_due(folder, experiment, is_locked=False)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with file_lock.hold(folder.lock):
-        run = _first_due(folder, experiment, is_locked=True)
-        if run:
-            write_source(folder, experiment.source, overrides)
+    with planned(experiment, options) as (folder, runs):
+        run = next((run for run in runs if run.is_due), None)
+        if run is None:
+            return None
+        run = attrs.evolve(run, config=_without_workers(run.config))
+        if not options.dry_run:
+            write_source(folder, experiment)
             write_submitted(run, pack="")
         return run
-
-
-def _first_due(
-    folder: ExperimentFolder, experiment: Experiment, *, is_locked: bool
-) -> PlannedRun | None:
-    runs = plan_runs(folder, experiment.runs, is_locked=is_locked)
-    run = next((run for run in runs if run.is_due), None)
-    return run and attrs.evolve(run, config=_without_workers(run.config))
 
 
 def _without_workers(config: RunConfig) -> RunConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
@@ -13,6 +12,7 @@ from launcher.experiment.experiment import Experiment
 from launcher.job.machine import Machine, this_machine
 from launcher.job.pack import Member, Pack, write_pack
 from launcher.submission.local_job import start_locally
+from launcher.submission.options import SubmitOptions
 from launcher.submission.submission import (
     Submission,
     SubmittedPack,
@@ -26,19 +26,9 @@ from trainers.config.run_config import RunConfig
 
 
 def submit_locally(
-    experiment: Experiment,
-    overrides: Sequence[str],
-    cluster: LocalClusterConfig,
-    *,
-    root: Path,
-    dry_run: bool,
+    experiment: Experiment, cluster: LocalClusterConfig, options: SubmitOptions
 ) -> Submission:
     """Start the runs that are due as one job on this machine, and leave the others alone.
-
-    Args:
-        overrides: Those that the experiment was read with.
-        root: The folder of experiments.
-        dry_run: Write and start nothing.
 
     Raises:
         ConfigError: A run exists and trains something else.
@@ -48,11 +38,11 @@ def submit_locally(
     """
     machine = this_machine(gpus=cluster.gpus, cpus=cluster.cpus)
     _check_fit(experiment.runs, machine)
-    with planned(experiment, root=root, dry_run=dry_run) as (folder, runs):
+    with planned(experiment, options) as (folder, runs):
         submission = Submission(folder=folder, machine=machine, runs=runs)
-        if dry_run or not submission.due:
+        if options.dry_run or not submission.due:
             return submission
-        write_source(folder, experiment.source, overrides)
+        write_source(folder, experiment)
         pack = _start(submission, machine, cluster.grace_s)
         return attrs.evolve(submission, packs=(pack,))
 

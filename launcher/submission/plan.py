@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.monitor.status import RunStatus, read_statuses
+from launcher.monitor.status import RunStatus, observe
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
 from trainers.config_diff import differences
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import RunState
 from trainers.weights.weights_source import find_weights
 
 _MAX_CONFLICTS = 5
@@ -28,7 +28,8 @@ class PlannedRun:
     folder: RunFolder
     state: str
     """The true one; planned if the run is new."""
-    iteration: int
+    recorded: RunState = field(factory=RunState)
+    """What its folder says, as it was read with the status; that of a new run if it is new."""
     is_expected: bool = False
     """Whether more becomes of it without a new submission."""
     doubt: str | None = None
@@ -40,7 +41,7 @@ class PlannedRun:
     def is_due(self) -> bool:
         """Whether it is to be submitted: it is not on its way, and has iterations left to do."""
         if self.state == "finished":
-            return self.iteration < self.config.num_iterations
+            return self.recorded.iteration < self.config.num_iterations
         if self.state == "waiting":
             return not self.is_expected
         return self.state not in ("submitted", "running")
@@ -60,13 +61,13 @@ def plan_runs(
     """
     wanted = [(config, folder.run(config.name)) for config in configs]
     existing = [run for _, run in wanted if run.path.exists()]
-    statuses = {status.name: status for status in read_statuses(existing, is_locked=is_locked)}
+    observed = {each.status.name: each for each in observe(existing, is_locked=is_locked)}
     conflicts: list[str] = []
     sources: dict[Path, None] = {}
     planned = []
     for config, run in wanted:
-        status = statuses.get(config.name)
-        state = read_state(run) if status else RunState()
+        seen = observed.get(config.name)
+        status, state = (seen.status, seen.recorded) if seen else (None, RunState())
         if status and state.identity != config.identity:
             conflicts += _conflict(config, run)
         if config.init_from and not state.saved_iteration:
@@ -76,7 +77,7 @@ def plan_runs(
                 config=config,
                 folder=run,
                 state=status.state if status else "planned",
-                iteration=status.iteration if status else 0,
+                recorded=state,
                 is_expected=status is not None and status.is_expected,
                 doubt=status.doubt if status else None,
                 held_job=_held_job(status) if status else None,

@@ -6,7 +6,6 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -22,6 +21,7 @@ from launcher.job.pack_job import run_pack
 from launcher.packing.packing import Packing, PlannedPack, misfits, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
+from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import (
     Submission,
@@ -33,47 +33,41 @@ from launcher.submission.submission import (
 )
 from launcher.submission.write_runs import write_source
 
-_SAY_EVERY_S = 2.0
+_REPORT_EVERY_S = 2.0
 
 
 def submit_to_slurm(
     experiment: Experiment,
-    overrides: Sequence[str],
     choice: SlurmChoice,
-    *,
-    root: Path,
-    dry_run: bool,
-    say: Callable[[str], None],
+    options: SubmitOptions,
+    report: Callable[[str], None],
 ) -> Submission:
     """Pack the runs that are due into jobs, submit these, and leave the other runs alone.
 
     Args:
-        overrides: Those that the experiment was read with.
-        root: The folder of experiments.
-        dry_run: Write and submit nothing.
-        say: Told how far it is.
+        report: Called with a line whenever some part is done.
 
     Raises:
         ConfigError: A run exists and trains something else.
         DoesNotFitError: A run asks for more than the cluster has; names every such run.
         SubmissionError: Slurm took none of the jobs; the runs are as they were.
     """
-    with planned(experiment, root=root, dry_run=dry_run) as (folder, runs):
+    with planned(experiment, options) as (folder, runs):
         submission = Submission(folder=folder, runs=runs, target=choice.target)
         if not submission.due:
             return submission
         packing = _pack(submission.due, choice)
         submission = attrs.evolve(submission, packing=packing)
-        if dry_run:
+        if options.dry_run:
             return submission
-        say(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
-        write_source(folder, experiment.source, overrides)
-        submission = _submit(submission, packing, choice, say)
-    drop_held_jobs(submission.due, say)
+        report(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
+        write_source(folder, experiment)
+        submission = _submit(submission, packing, choice, report)
+    drop_held_jobs(submission.due, report)
     return submission
 
 
-def drop_held_jobs(runs: Sequence[PlannedRun], say: Callable[[str], None]) -> None:
+def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) -> None:
     """Take earlier jobs of runs out of the queue where Slurm keeps them back."""
     held = sorted({run.held_job for run in runs if run.held_job})
     if not held:
@@ -81,7 +75,9 @@ def drop_held_jobs(runs: Sequence[PlannedRun], say: Callable[[str], None]) -> No
     try:
         client.cancel(held, only_waiting=True)
     except SlurmError as error:
-        say(f"still in the queue, on hold, and to no purpose: {', '.join(held)}: {error}")
+        report(
+            f"could not cancel held jobs that have nothing left to do: {', '.join(held)}: {error}"
+        )
 
 
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
@@ -93,7 +89,7 @@ def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
 
 
 def _submit(
-    submission: Submission, packing: Packing, choice: SlurmChoice, say: Callable[[str], None]
+    submission: Submission, packing: Packing, choice: SlurmChoice, report: Callable[[str], None]
 ) -> Submission:
     folder = submission.folder
     due = {run.config.name: run for run in submission.due}
@@ -104,11 +100,11 @@ def _submit(
         _write_pack(path, plan, due, code, choice)
         members += [(_with_snapshot(due[each.demand.name], code), path) for each in plan.members]
     write_all_submitted(members)
-    say(f"wrote {len(members)} run folders")
+    report(f"wrote {len(members)} run folders")
     submitted: list[SubmittedPack] = []
     left = list(_chunks(packs, choice.target))
     num_calls = 0
-    said_at_s = time.monotonic()
+    reported_at_s = time.monotonic()
     while left:
         chunk = left[0]
         parameters = job_parameters(folder, chunk[0][1], code, choice.target)
@@ -129,9 +125,9 @@ def _submit(
             names = tuple(each.demand.name for each in plan.members)
             submitted.append(SubmittedPack(folder=path, job_id=job_id, runs=names))
         left.pop(0)
-        if not left or time.monotonic() > said_at_s + _SAY_EVERY_S:
-            said_at_s = time.monotonic()
-            say(f"submitted {len(submitted)} of {len(packs)} jobs")
+        if not left or time.monotonic() > reported_at_s + _REPORT_EVERY_S:
+            reported_at_s = time.monotonic()
+            report(f"submitted {len(submitted)} of {len(packs)} jobs")
     return attrs.evolve(submission, packs=tuple(submitted), num_calls=num_calls)
 
 

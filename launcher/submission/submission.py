@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import attrs
 from attrs import field, frozen
@@ -17,6 +16,7 @@ from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.machine import Machine
 from launcher.packing.packing import Packing
+from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.write_runs import write_submitted
 from trainers.run.run_state import read_state, write_state
@@ -61,19 +61,17 @@ class Submission:
 
 @contextmanager
 def planned(
-    experiment: Experiment, *, root: Path, dry_run: bool
+    experiment: Experiment, options: SubmitOptions
 ) -> Iterator[tuple[ExperimentFolder, tuple[PlannedRun, ...]]]:
     """The folder and the runs of an experiment, for the body to decide about.
 
-    Args:
-        root: The folder of experiments.
-        dry_run: Write nothing; the states may change meanwhile.
+    With `dry_run` nothing is locked, and the states may change meanwhile.
 
     Raises:
         ConfigError: A run exists and trains something else.
     """
-    folder = ExperimentFolder(root.absolute() / experiment.name)
-    if dry_run:
+    folder = ExperimentFolder(options.root.absolute() / experiment.name)
+    if options.dry_run:
         yield folder, plan_runs(folder, experiment.runs)
         return
     folder.path.mkdir(parents=True, exist_ok=True)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
+from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.submission.plan import PlannedRun
 from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
 from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, append_event, read_state, write_state
+from trainers.run.run_state import RunState, append_event, write_state
 
 
-def write_source(folder: ExperimentFolder, source: Path, overrides: Sequence[str]) -> None:
+def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
     """Keep a copy of the experiment file, headed by where it lay and what was added to it.
 
     The copy itself is left as it is.
     """
+    source, overrides = experiment.source, experiment.overrides
     if source.absolute() == folder.source and not overrides:
         return
     lines = [f"# submitted from {source.absolute()}", *(f"# with {each}" for each in overrides)]
@@ -39,7 +39,7 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
     older job that still has the run in its queue must not see the one without the other.
     """
     folder = run.folder
-    before = read_state(folder)
+    before = run.recorded
     if before.status == "running":  # its supervisor died with it, and could not count the attempt
         before = _count_lost(folder, before)
     state = _submitted(before, run.config, pack)

@@ -12,7 +12,14 @@ from trainers.config.yaml_text import dump_yaml
 from trainers.config_faults import MalformedError, config_error
 from trainers.run.atomic_write import atomic_write
 
-__all__ = ["from_plain", "read_config", "read_run_config", "to_plain", "write_run_config"]
+__all__ = [
+    "config_of",
+    "from_plain",
+    "read_config",
+    "read_run_config",
+    "to_plain",
+    "write_run_config",
+]
 
 T = TypeVar("T")
 
@@ -23,10 +30,18 @@ def read_config(cls: type[T], path: Path) -> T:
     Raises:
         ConfigError: The file is not there, not YAML, or has faults; lists all of them by line.
     """
-    source = YamlSource.read(path)
+    return config_of(cls, YamlSource.read(path))
+
+
+def config_of(cls: type[T], source: YamlSource) -> T:
+    """The config that a YAML file holds, once it is read as YAML.
+
+    Raises:
+        ConfigError: It has faults; lists all of them by line.
+    """
     faults = list(source.faults)
     try:
-        config = from_plain(cls, source.data, folder=path.parent)
+        config = from_plain(cls, source.data, folder=source.path.parent)
     except MalformedError as error:
         faults += error.faults
     if faults:

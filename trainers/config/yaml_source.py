@@ -21,7 +21,8 @@ class YamlSource:
     data: Any
     faults: tuple[Fault, ...]
     """What must not stand in the file, found while reading it."""
-    _file: str
+    path: Path
+    """As messages call it."""
     _lines: Mapping[Key, int]
     _replaced: tuple[tuple[Key, Place], ...] = ()
     """Keys and places of the values that do not come from where they stand, newest first."""
@@ -43,7 +44,7 @@ class YamlSource:
             raise ConfigError(
                 f"{path}:{error.line}: not YAML, at column {error.column}: {error.problem}"
             ) from error
-        return cls(yaml.data, yaml.faults, str(path), yaml.lines)
+        return cls(yaml.data, yaml.faults, path, yaml.lines)
 
     def place(self, key: Key) -> Place:
         """Where a value comes from; if it is missing, where the nearest one around it does.
@@ -56,7 +57,7 @@ class YamlSource:
                 return place
         while key not in self._lines:
             key = key[:-1]
-        return Place(self._file, self._lines[key])
+        return Place(str(self.path), self._lines[key])
 
     def placed(self, faults: Iterable[Fault]) -> set[PlacedFault]:
         return {PlacedFault(self.place(fault.key), str(fault)) for fault in faults}

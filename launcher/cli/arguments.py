@@ -6,9 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.errors import LauncherError
-
-ROOT = Path("experiments")
+from launcher.experiment.experiment_folder import ROOT
 
 _RESUBMITTABLE = ("failed", "waiting", "cancelled")
 
@@ -149,21 +147,6 @@ def _add_slurm_options(submit: argparse.ArgumentParser) -> None:
         metavar="auto|none|N",
         help="runs of one job: as many as fit, one, or at most N [auto]",
     )
-
-
-def refuse_slurm_options(arguments: argparse.Namespace, cluster: str) -> None:
-    """Refuse what only Slurm can heed.
-
-    Raises:
-        LauncherError: Such an option is given.
-    """
-    names = ("partition", "account", "qos", "time", "nodes", "pack")
-    given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
-    if given:
-        raise LauncherError(
-            f"{', '.join(given)}: only for clusters of kind slurm, and {cluster} is none; leave it "
-            "out, or see `launch clusters` for others"
-        )
 
 
 def _count(text: str) -> int:

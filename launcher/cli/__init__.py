@@ -1,0 +1,5 @@
+"""The command `launch`: its arguments, its commands, and what they print. Nothing else prints."""
+
+from launcher.cli.command_line import main
+
+__all__ = ["main"]

@@ -1,0 +1,130 @@
+"""The commands that look: status, logs, explain, checkpoints, profile, clusters."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+import attrs
+
+from launcher import exit_codes
+from launcher.cli.printing import print_json, print_progress, print_result
+from launcher.experiment.experiment_folder import ROOT
+
+if TYPE_CHECKING:
+    from trainers.run.run_folder import RunFolder
+
+
+def status(arguments: Namespace) -> int:
+    from launcher.monitor.status import status as read_status
+    from launcher.monitor.status_table import status_table, summary
+
+    statuses = read_status(arguments.folder)
+    data = list(map(attrs.asdict, statuses))
+    return print_result(arguments, data, f"{status_table(statuses)}\n{summary(statuses)}")
+
+
+def logs(arguments: Namespace) -> int:
+    from launcher.monitor.find_run import find_run
+    from launcher.monitor.logs import choose_log, log_json, read_log
+
+    run = find_run(arguments.run, ROOT)
+    if arguments.follow and _follow(run, arguments):
+        return exit_codes.OK
+    log = choose_log(run, attempt=arguments.attempt, rank=arguments.rank)
+    if arguments.json:
+        print_json(log_json(run, log))
+    else:
+        print_progress(_log_header(log.path))
+        print(read_log(log), end="")
+    return exit_codes.OK
+
+
+def _follow(run: RunFolder, arguments: Namespace) -> bool:
+    """Print a log as it grows; return whether there was something to show."""
+    from launcher.monitor.logs import RunLog, follow
+    from launcher.monitor.watch import end_of
+
+    shown = False
+    for part in follow(run, attempt=arguments.attempt, rank=arguments.rank, is_over=end_of(run)):
+        shown = True
+        if isinstance(part, RunLog):
+            print_progress(_log_header(part.path))
+        else:
+            print(part, end="", flush=True)
+    return shown
+
+
+def _log_header(path: object) -> str:
+    from launcher.tables import short
+
+    return f"==> {short(str(path))} <=="
+
+
+def explain(arguments: Namespace) -> int:
+    from launcher.explain.explanation import explain as explain_run
+    from launcher.explain.explanation_report import explanation_json, explanation_text
+    from launcher.explain.run_info import gather
+    from launcher.monitor.find_run import find_run
+
+    found = explain_run(gather(find_run(arguments.run, ROOT)))
+    return print_result(arguments, explanation_json(found), explanation_text(found, time.time()))
+
+
+def checkpoints(arguments: Namespace) -> int:
+    from launcher.monitor.checkpoint_report import (
+        ReadingProgress,
+        checkpoints_json,
+        checkpoints_text,
+    )
+    from launcher.monitor.checkpoints import find_checkpoints, judging_metric
+    from launcher.monitor.find_run import find_run
+    from trainers.run.lease import file_system_time
+
+    run, verify = find_run(arguments.run, ROOT), arguments.verify
+    progress = ReadingProgress(print_progress, time.monotonic)
+    found = find_checkpoints(run, verify=verify, tell=progress)
+    metric, now = judging_metric(run), file_system_time(run.path)
+    data = checkpoints_json(run, found, verified=verify)
+    text = checkpoints_text(found, metric=metric, verified=verify, now=now)
+    print_result(arguments, data, text)
+    is_any_invalid = any(each.state == "not valid" for each in found)
+    return exit_codes.NOT_VALID if is_any_invalid else exit_codes.OK
+
+
+def profile(arguments: Namespace) -> int:
+    from launcher.experiment.experiment import read_experiment
+    from launcher.monitor.stream_profile import profile as profile_run
+    from launcher.monitor.stream_profile import profile_text
+
+    run = read_experiment(arguments.file, arguments.overrides).runs[0]
+    print_progress(f"run {run.name}: {arguments.iterations} iterations")
+    found = profile_run(run, arguments.iterations)
+    print(file=sys.stderr)
+    return print_result(arguments, found, profile_text(found))
+
+
+def clusters(arguments: Namespace) -> int:
+    from launcher.clusters.cluster_search import find_clusters
+    from launcher.tables import short, table
+
+    if arguments.name is not None:
+        return _explain_cluster(arguments)
+    found = find_clusters()
+    header = ("CLUSTER", "WHAT IT IS", "FROM")
+    rows = [(each.name, each.description, short(each.path)) for each in found]
+    return print_result(arguments, list(map(attrs.asdict, found)), table(header, rows))
+
+
+def _explain_cluster(arguments: Namespace) -> int:
+    from launcher.clusters.cluster_report import report_cluster, report_json, report_text
+    from launcher.clusters.cluster_search import open_cluster
+    from launcher.slurm.client import ask_site
+
+    report = report_cluster(open_cluster(arguments.name), ask_site)
+    print_result(arguments, report_json(report), report_text(report))
+    if report.problem is None:
+        return exit_codes.OK
+    return exit_codes.UNUSABLE if report.site else exit_codes.REFUSED

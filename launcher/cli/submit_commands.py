@@ -1,0 +1,153 @@
+"""The commands that change runs: submit, resubmit, cancel."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from launcher import exit_codes
+from launcher.cli.printing import print_json, print_progress, print_result
+
+if TYPE_CHECKING:
+    from launcher.clusters.cluster_search import Cluster
+    from launcher.experiment.experiment import Experiment
+    from launcher.monitor.progress import Progress
+    from launcher.monitor.status import RunStatus
+    from launcher.submission.options import SubmitOptions
+    from launcher.submission.submission import Submission
+    from trainers.run.run_folder import RunFolder
+
+
+def submit(arguments: Namespace) -> int:
+    from launcher.clusters.cluster_search import open_cluster
+    from launcher.experiment.experiment import read_experiment
+    from launcher.submission.plan import refuse_invalid
+
+    cluster = open_cluster(arguments.cluster)
+    options = _options(arguments)
+    options.slurm.refuse_unless_slurm(cluster)
+    experiment = read_experiment(arguments.file, arguments.overrides)
+    if not arguments.allow_invalid:
+        refuse_invalid(experiment.runs)
+    return _submit_to(cluster, experiment, options, arguments)
+
+
+def resubmit(arguments: Namespace) -> int:
+    from launcher.clusters.cluster_search import open_cluster
+    from launcher.submission.resubmission import choose_again
+
+    folder, states = arguments.folder.absolute(), arguments.state
+    again = choose_again(folder, states, cluster=arguments.cluster)
+    if again is None:
+        print_progress(f"nothing to do: no run is {' or '.join(states)}")
+        if arguments.json:
+            print_json({"runs": []})
+        return exit_codes.NOTHING_TO_DO
+    cluster = open_cluster(again.cluster)
+    options = attrs.evolve(_options(arguments), root=again.folder.path.parent)
+    options.slurm.refuse_unless_slurm(cluster)
+    return _submit_to(cluster, again.experiment, options, arguments)
+
+
+def cancel(arguments: Namespace) -> int:
+    from launcher.submission.cancel import cancel as cancel_runs
+    from launcher.tables import table
+
+    outcomes = cancel_runs(*arguments.folders)
+    rows = [(each.name, each.outcome) for each in outcomes]
+    data = list(map(attrs.asdict, outcomes))
+    return print_result(arguments, data, table(("RUN", "OUTCOME"), rows))
+
+
+def _options(arguments: Namespace) -> SubmitOptions:
+    """What the command line says, without argparse."""
+    from launcher.clusters.submission_target import SlurmOptions
+    from launcher.submission.options import SubmitOptions
+
+    slurm = {each.name: getattr(arguments, each.name) for each in attrs.fields(SlurmOptions)}
+    given = {"root": arguments.root} if "root" in arguments else {}
+    return SubmitOptions(dry_run=arguments.dry_run, slurm=SlurmOptions(**slurm), **given)
+
+
+def _submit_to(
+    cluster: Cluster, experiment: Experiment, options: SubmitOptions, arguments: Namespace
+) -> int:
+    from launcher.clusters.cluster_config import DebugClusterConfig
+    from launcher.submission.submit import submit_experiment
+
+    if isinstance(cluster.config, DebugClusterConfig):
+        return _submit_here(experiment, options, arguments)
+    submission = submit_experiment(experiment, cluster, options, print_progress)
+    return _report(submission, arguments)
+
+
+def _report(submission: Submission, arguments: Namespace) -> int:
+    from launcher.submission.submission_report import report_json, report_text
+
+    report = report_json(submission)
+    if not arguments.json:
+        print(report_text(submission), flush=True)
+    code = exit_codes.OK if submission.due else exit_codes.NOTHING_TO_DO
+    if submission.refusal:
+        print_progress(f"the other jobs were refused: {submission.refusal}")
+        code = exit_codes.PARTLY_SUBMITTED
+    elif arguments.wait and not arguments.dry_run:
+        statuses = _wait([run.folder for run in submission.runs], silent=arguments.json)
+        report["statuses"] = [attrs.asdict(status) for status in statuses]
+        if any(status.state != "finished" for status in statuses):
+            code = exit_codes.RUN_FAILED
+    if arguments.json:
+        print_json(report)
+    return code
+
+
+def _submit_here(experiment: Experiment, options: SubmitOptions, arguments: Namespace) -> int:
+    from launcher.monitor.status import read_statuses
+    from launcher.submission.debug_run import first_due, run_here
+    from launcher.tables import short
+    from trainers.exit_codes import FINISHED, STOPPED
+
+    run = first_due(experiment, options)
+    if run is None:
+        print_progress("nothing to do: all runs are already finished, queued or running")
+        return exit_codes.NOTHING_TO_DO
+    others = [config.name for config in experiment.runs if config.name != run.config.name]
+    output = sys.stderr if arguments.json else sys.stdout
+    where = short(run.folder.path)
+    print(f"run {run.config.name} in this process, data workers too: {where}", file=output)
+    if others:
+        print(f"not run: {', '.join(others)}", file=output)
+    output.flush()
+    if options.dry_run:
+        return exit_codes.OK
+    exit_status = run_here(run.folder)
+    if arguments.json:
+        print_json([attrs.asdict(status) for status in read_statuses([run.folder])])
+    codes = {FINISHED: exit_codes.OK, STOPPED: exit_codes.INTERRUPTED}
+    return codes.get(exit_status, exit_codes.RUN_FAILED)
+
+
+def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
+    from launcher.monitor.watch import watch
+
+    progress = _progress()
+    statuses: list[RunStatus] = []
+    for statuses in watch(runs):
+        if not silent:
+            print(progress.text(statuses, time.monotonic()), end="", flush=True)
+    return statuses
+
+
+def _progress() -> Progress:
+    from launcher.monitor.progress import LineProgress, ScreenProgress
+
+    if not sys.stdout.isatty():
+        return LineProgress()
+    columns, lines = shutil.get_terminal_size()
+    return ScreenProgress(columns=columns, lines=lines)

@@ -1,0 +1,87 @@
+"""Submit an experiment to the cluster that it is for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from launcher.clusters.cluster_config import DebugClusterConfig, LocalClusterConfig
+from launcher.clusters.cluster_search import Cluster, open_cluster
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.errors import LauncherError
+from launcher.experiment.experiment import Experiment, read_experiment
+from launcher.submission.options import SubmitOptions
+from launcher.submission.plan import refuse_invalid
+from launcher.submission.submission import Submission
+
+_logger = logging.getLogger(__name__)
+
+
+def submit(
+    experiment: str | Path | Experiment,
+    cluster: str | Path,
+    overrides: Sequence[str] = (),
+    options: SubmitOptions | None = None,
+) -> Submission:
+    """Start the runs of an experiment, or resume those that are not finished; return at once.
+
+    The same as `launch submit EXPERIMENT --cluster CLUSTER key=value …`. Progress is logged.
+
+    Args:
+        experiment: The YAML file, or what `read_experiment` made of one.
+        cluster: A name of `launch clusters`, or the path of a .yaml file. Not one of kind debug:
+            that trains in the foreground and is left to the command.
+        overrides: Such as `trainer.batch_size=4`; only with a file.
+
+    Raises:
+        ConfigError: A file has faults, a run can be of no use, or it exists and trains something
+            else.
+        DoesNotFitError: A run asks for more than the cluster has.
+        SubmissionError, SlurmError: Nothing was started; the runs are as they were.
+        LauncherError: The cluster is not known or cannot take the options.
+    """
+    options = options or SubmitOptions()
+    opened = open_cluster(str(cluster))
+    options.slurm.refuse_unless_slurm(opened)
+    if not isinstance(experiment, Experiment):
+        experiment = read_experiment(Path(experiment), overrides)
+    elif overrides:
+        raise LauncherError(
+            f"found overrides for an experiment that is already read: {', '.join(overrides)}; "
+            "pass them to read_experiment"
+        )
+    refuse_invalid(experiment.runs)
+    return submit_experiment(experiment, opened, options, _logger.info)
+
+
+def submit_experiment(
+    experiment: Experiment,
+    cluster: Cluster,
+    options: SubmitOptions,
+    report: Callable[[str], None],
+) -> Submission:
+    """Submit the runs that are due.
+
+    Args:
+        report: Called with a line whenever some part is done.
+
+    Raises:
+        LauncherError: As from `submit`.
+    """
+    match cluster.config:
+        case LocalClusterConfig() as config:
+            from launcher.submission.local_submission import submit_locally
+
+            return submit_locally(experiment, config, options)
+        case SlurmClusterConfig():
+            from launcher.clusters.submission_target import choose_target
+            from launcher.submission.slurm_submission import submit_to_slurm
+
+            choice = choose_target(cluster, experiment.runs, options.slurm)
+            return submit_to_slurm(experiment, choice, options, report)
+        case DebugClusterConfig():
+            raise LauncherError(
+                f"cluster {cluster.name} trains in the foreground; use the command: "
+                f"launch submit {experiment.source} --cluster {cluster.name}"
+            )
