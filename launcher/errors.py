@@ -36,7 +36,7 @@ class SlurmError(LauncherError):
         return f"`{self.command}`: {self.said}"
 
 
-def there_are(word: str, known: Iterable[str]) -> str:
+def suggestions(word: str, known: Iterable[str]) -> str:
     """The part of a message that says what to take instead of a word."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)

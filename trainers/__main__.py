@@ -1,4 +1,4 @@
-"""`python -m trainers RUN_FOLDER`: start a run, or carry it on from where it was stopped."""
+"""`python -m trainers RUN_FOLDER`: start a run, or resume it from where it was stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attrs import frozen
 from trainers import exit_codes
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
-from trainers.distributed.rank_info import RankPlace
+from trainers.distributed.rank_info import RankInfo
 from trainers.errors import (
     CheckpointError,
     ConfigError,
@@ -26,12 +26,12 @@ from trainers.errors import (
     LeaseHeldError,
     LeaseLostError,
 )
-from trainers.imports import quick_imports
-from trainers.run.atomic_write import Fence, sweep, unfenced
+from trainers.imports import pause_gc_during_import
+from trainers.run.atomic_write import sweep
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import append_event, read_state, write_state
-from trainers.stop_flag import StopFlag, stop_with_supervisor
+from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, early_start
 
 logger = logging.getLogger("trainers")
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder(arguments.run_folder.absolute())
     stop = StopFlag()
     stop.listen()
-    stop_with_supervisor()
+    set_pdeathsig()
     # OpenMP's idle threads would spin on the cores that the data workers need. Read as torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(
@@ -60,17 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         number = arguments.attempt
         if number is None:
             number = read_state(folder).num_attempts
-        place = RankPlace.from_environment()
-        if place.size > 1:
+        rank_info = RankInfo.from_environment()
+        if rank_info.world_size > 1:
             # DDP advises against find_unused_parameters, which it needs: `DistributedGroup`.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        attempt = _Attempt(folder, config, place, number, stop, times)
-        if place.rank > 0:  # the first one holds the run for all of them
-            return attempt.outcome(unfenced)[0]
+        attempt = _Attempt(folder, config, rank_info, number, stop, times)
+        if rank_info.rank > 0:  # the first one holds the run for all of them
+            return attempt.outcome()[0]
         owner = arguments.owner or uuid4().hex
         with Lease.take(folder.lease, owner=owner, attempt=number, on_loss=_leave) as lease:
             sweep(folder.path, lease.check)
-            return attempt.of_first_rank(lease.check)
+            return attrs.evolve(attempt, folder=folder.fenced(lease.check)).of_rank_zero()
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
@@ -94,35 +94,33 @@ class _Attempt:
 
     folder: RunFolder
     config: RunConfig
-    place: RankPlace
+    rank_info: RankInfo
     number: int
     stop: StopFlag
     times: StartTimes
 
-    def of_first_rank(self, fence: Fence) -> int:
+    def of_rank_zero(self) -> int:
         """From restoring to the end; the caller holds the run's lease. The exit code."""
-        _set_status(self.folder, fence, "running")
-        append_event(self.folder, "attempt", fence=fence, pid=os.getpid())
-        exit_code, status, reason = self.outcome(fence)
+        _set_status(self.folder, "running")
+        append_event(self.folder, "attempt", pid=os.getpid())
+        exit_code, status, reason = self.outcome()
         try:
-            _set_status(self.folder, fence, status, reason)
+            _set_status(self.folder, status, reason)
         except OSError as error:
             logger.error("%s cannot tell that the run is %s: %s", self.folder.path, status, error)
         return exit_code
 
-    def outcome(self, fence: Fence) -> tuple[int, str, str]:
+    def outcome(self) -> tuple[int, str, str]:
         """Train; the exit code, the status that the run is in, and the reason for it."""
         config, stop = self.config, self.stop
         sys.path += [str(path) for path in config.python_path]
         self.times.end("config and lease")
         try:
-            with early_start(self.folder, config, self.place, self.times, fence) as early:
-                with quick_imports():
-                    from trainers.training.training_run import carry_on
+            with early_start(self.folder, config, self.rank_info, self.times) as early:
+                with pause_gc_during_import():
+                    from trainers.training.training_run import train_run
 
-                finished = carry_on(
-                    self.folder, config, early, stop, attempt=self.number, fence=fence
-                )
+                finished = train_run(self.folder, config, early, stop, attempt=self.number)
         except Exception as error:
             logger.exception("the run has failed")
             return _exit_code(error), "failed", f"{type(error).__name__}: {error}"
@@ -130,7 +128,7 @@ class _Attempt:
             logger.info("finished after %d iterations", config.num_iterations)
             return exit_codes.FINISHED, "finished", ""
         reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
-        logger.info("%s; start it again to carry on", reason)
+        logger.info("%s; start it again to resume", reason)
         return exit_codes.STOPPED, "waiting", reason
 
 
@@ -144,10 +142,10 @@ def _exit_code(error: Exception) -> int:
     return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
 
 
-def _set_status(folder: RunFolder, fence: Fence, status: str, reason: str = "") -> None:
+def _set_status(folder: RunFolder, status: str, reason: str = "") -> None:
     state = attrs.evolve(read_state(folder), status=status, reason=reason)
-    write_state(folder, state, fence=fence)
-    append_event(folder, status, fence=fence, reason=reason)
+    write_state(folder, state)
+    append_event(folder, status, reason=reason)
 
 
 if __name__ == "__main__":

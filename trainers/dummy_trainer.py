@@ -53,7 +53,7 @@ class DummyTrainer(Trainer):
         device: torch.device,
     ) -> Iterator[TrainingIterationStats]:
         model.to(device).train()
-        replica = self.process_group.replicate(model)
+        replica = self.context.ranks.wrap_ddp(model)
         for _ in range(num_iterations):
             started = time.perf_counter()
             raw = self._noise((model.in_channels, *model.input_shape))
@@ -65,7 +65,7 @@ class DummyTrainer(Trainer):
             self.iteration += 1
             yield TrainingIterationStats(
                 iteration=self.iteration - 1,
-                loss=self.process_group.mean(loss.item()),
+                loss=self.context.ranks.all_reduce_mean(loss.item()),
                 time=time.perf_counter() - started,
                 learning_rate=self.learning_rate,
             )
@@ -73,8 +73,10 @@ class DummyTrainer(Trainer):
     def _noise(self, shape: tuple[int, ...]) -> torch.Tensor:
         """This rank's part of a batch; sample = f(seed, iteration, index)."""
         samples = [
-            torch.randn(shape, generator=generator_of_sample(self.seed, self.iteration, index))
-            for index in self.process_group.part_of(self.batch_size)
+            torch.randn(
+                shape, generator=generator_of_sample(self.context.seed, self.iteration, index)
+            )
+            for index in self.context.ranks.local_slice(self.batch_size)
         ]
         batch = torch.stack(samples)
         return batch.flip(-1) if self._mirror_augment else batch

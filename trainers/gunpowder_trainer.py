@@ -88,7 +88,9 @@ class GunpowderTrainer(Trainer):
         self._datasets = {dataset.name: dataset for dataset in datasets}
         self._task = task
         self._snapshot_container = snapshot_container
-        self._step = TrainingStep(self._config, model, task.loss, self.process_group, self.seed)
+        self._step = TrainingStep(
+            self._config, model, task.loss, self.context.ranks, self.context.seed
+        )
         reading = self._reading()
         for dataset in datasets:
             dataset.read_with(reading)
@@ -100,22 +102,22 @@ class GunpowderTrainer(Trainer):
             augments=tuple(self._config.augments),
             min_masked=self._config.min_masked,
             clip_raw=self._config.clip_raw,
-            seed=self.seed,
+            seed=self.context.seed,
             batch_size=self.batch_size,
         )
 
     def __enter__(self) -> Self:
         if self._config.snapshot_interval and self._snapshot_container:
             self._snapshots = self._resources.enter_context(
-                closing(SnapshotWriter(self._snapshot_container, fence=self.fence))
+                closing(SnapshotWriter(self._snapshot_container, fence=self.context.fence))
             )
         self._stream = self._resources.enter_context(
             SampleStream(
                 self._spec,
-                self._config.num_data_workers(self.process_group.local_size),
+                self._config.num_data_workers(self.context.ranks.local_size),
                 self.iteration,
-                self.process_group.part_of(self.batch_size),
-                self.worker_reserve,
+                self.context.ranks.local_slice(self.batch_size),
+                self.context.workers,
             )
         )
         return self
@@ -167,7 +169,7 @@ class GunpowderTrainer(Trainer):
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
-            queue = self._stream.take_figures() if self._stream else None
+            queue = self._stream.pop_stats() if self._stream else None
             if result.first_sample:
                 self._take_snapshot(iteration, samples[0], batch, model, result.first_sample)
             yield TrainingIterationStats(
@@ -193,11 +195,11 @@ class GunpowderTrainer(Trainer):
         config = self._config
         num_processes = (
             1
-            if config.makes_samples_in_threads
-            else max(1, config.num_data_workers(self.process_group.local_size))
+            if config.thread_safe
+            else max(1, config.num_data_workers(self.context.ranks.local_size))
         )
         return Reading(
-            cache_bytes=config.reading.cache_bytes(self.memory_bytes) // num_processes,
+            cache_bytes=config.reading.cache_bytes(self.context.memory_bytes) // num_processes,
             timeout_s=config.reading.timeout_s,
         )
 
@@ -214,7 +216,9 @@ class GunpowderTrainer(Trainer):
             _stacked_raw(samples),
             gt,
             target,
-            self._task.predictor.create_weight(gt, target, target_mask, self.process_group.total),
+            self._task.predictor.create_weight(
+                gt, target, target_mask, self.context.ranks.all_reduce_sum
+            ),
             np.stack([sample.mask for sample in samples]),
         )
 

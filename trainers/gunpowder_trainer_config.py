@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, in_, le, lt, optional
 
 from trainers.datasets.dataset_config import ReadingConfig
-from trainers.gp_augments.augment_config import AugmentConfig, are_fit_for_threads
+from trainers.gp_augments.augment_config import AugmentConfig, are_thread_safe
 from trainers.gp_augments.intensity_configs import IntensityScaleShiftAugmentConfig
 from trainers.gp_augments.raw_augment_config import RawAugmentConfig
 from trainers.optimizers.optimizer_configs import OptimizerConfig, RAdamConfig
@@ -16,7 +16,7 @@ from trainers.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from trainers.gunpowder_trainer import GunpowderTrainer
-    from trainers.stream.worker_pool import WorkerReserve
+    from trainers.stream.worker_pool import WorkerPool
 
 
 @frozen(kw_only=True)
@@ -74,8 +74,8 @@ class GunpowderTrainerConfig(TrainerConfig):
         return 1 if self.exact_across_ranks else self.batch_size
 
     @property
-    def makes_samples_in_threads(self) -> bool:
-        return are_fit_for_threads(self.augments)
+    def thread_safe(self) -> bool:
+        return are_thread_safe(self.augments)
 
     @property
     def trainer_type(self) -> type[GunpowderTrainer]:
@@ -90,12 +90,12 @@ class GunpowderTrainerConfig(TrainerConfig):
         """A rank's part of the node's data fetchers, at least one if there are any."""
         return min(self.num_data_fetchers, max(1, self.num_data_fetchers // num_local_ranks))
 
-    def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
-        from trainers.stream.worker_pool import WorkerReserve
+    def worker_pool(self, num_local_ranks: int) -> WorkerPool:
+        from trainers.stream.worker_pool import WorkerPool
 
-        if self.makes_samples_in_threads:
-            return WorkerReserve()
-        return WorkerReserve(self.num_data_workers(num_local_ranks), self.augments)
+        if self.thread_safe:
+            return WorkerPool()
+        return WorkerPool(self.num_data_workers(num_local_ranks), self.augments)
 
     def verify(self) -> tuple[bool, str]:
         low, high = 0.0, 1.0

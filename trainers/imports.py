@@ -43,7 +43,7 @@ def load_object(import_path: str) -> Any:
 
 
 @contextmanager
-def quick_imports() -> Iterator[None]:
+def pause_gc_during_import() -> Iterator[None]:
     """Look for no garbage meanwhile: modules are none. Nor later among what is there at the end."""
     gc.disable()
     try:

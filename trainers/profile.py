@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import gunpowder as gp
-import torch
 
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
@@ -29,11 +28,10 @@ from trainers.distributed.process_group import ALONE
 from trainers.errors import ConfigError, TrainerError
 from trainers.gunpowder_trainer import GunpowderTrainer
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
-from trainers.run.atomic_write import unfenced
 from trainers.run.run_folder import RunFolder
-from trainers.stream.sample_maker import SampleMaker
-from trainers.training.determinism import be_deterministic
-from trainers.training.disable_dynamo import spare_compiler
+from trainers.stream.sample_worker import SampleWorker
+from trainers.training.determinism import set_determinism
+from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.training_run import num_threads
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -97,11 +95,11 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
     """
     if not isinstance(config.trainer, GunpowderTrainerConfig):
         raise ConfigError("only trainers of the kind gunpowder have a data stream to look at")
-    with _parts(config) as (parts, device):
-        stats = _train(parts, device, num_iterations)
+    with _parts(config) as parts:
+        stats = _train(parts, num_iterations)
         nodes, sample_s = _make_samples(parts.trainer, num_iterations)
     return {
-        "device": str(device),
+        "device": str(parts.device),
         "cores": len(os.sched_getaffinity(0)),
         "num_workers": config.trainer.num_data_workers(1),
         "batch_size": config.trainer.batch_size,
@@ -116,29 +114,23 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _parts(config: RunConfig) -> Iterator[tuple[RunParts, torch.device]]:
-    be_deterministic(config.deterministic, num_threads(config, ALONE))
-    spare_compiler()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _parts(config: RunConfig) -> Iterator[RunParts]:
+    set_determinism(config.deterministic, num_threads(config, ALONE))
+    disable_dynamo()
     assert isinstance(config.trainer, GunpowderTrainerConfig)
     with (
-        config.trainer.worker_reserve(1) as reserve,
+        config.trainer.worker_pool(1) as reserve,
         tempfile.TemporaryDirectory(prefix="launch-profile-") as folder,
     ):
         run = RunFolder(Path(folder))
-        yield (
-            build_parts(config, run, ALONE, device, reserve, unfenced, is_restored=False),
-            device,
-        )
+        yield build_parts(config, run, ALONE, reserve, is_restored=False)
 
 
-def _train(
-    parts: RunParts, device: torch.device, num_iterations: int
-) -> list[TrainingIterationStats]:
+def _train(parts: RunParts, num_iterations: int) -> list[TrainingIterationStats]:
     stats = []
     with parts.trainer as trainer:
         for each in trainer.iterate(
-            _WARM_UP + num_iterations, parts.model, parts.optimizer, device
+            _WARM_UP + num_iterations, parts.model, parts.optimizer, parts.device
         ):
             stats.append(each)
             _say(f"iteration {len(stats)} of {_WARM_UP + num_iterations}")
@@ -149,7 +141,7 @@ def _make_samples(trainer: Any, num_samples: int) -> tuple[dict[str, float], flo
     """Seconds for each node of a sample, made by one thread, and for all of it."""
     assert isinstance(trainer, GunpowderTrainer)
     times = NodeTimes()
-    with SampleMaker(trainer.stream_spec) as maker:
+    with SampleWorker(trainer.stream_spec) as maker:
         for number in range(_WARM_UP):
             maker.sample(number, 0)
         begun = time.perf_counter()

@@ -39,7 +39,7 @@ _VARIABLE = "LAUNCH_SUPERVISOR_PID"
 _PR_SET_PDEATHSIG = 1
 
 
-def stop_with_supervisor() -> None:
+def set_pdeathsig() -> None:
     """Have this process be sent SIGTERM when its supervisor dies, in whatever way, or has died.
 
     Only a process that LAUNCH_SUPERVISOR_PID is set for has a supervisor: its parent.

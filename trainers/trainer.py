@@ -8,9 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from attrs import field, frozen
+
 from trainers.distributed.process_group import ALONE, ProcessGroup
 from trainers.run.atomic_write import Fence, unfenced
-from trainers.stream.worker_pool import WorkerReserve
+from trainers.run.run_folder import RunFolder
+from trainers.stream.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +22,27 @@ if TYPE_CHECKING:
     from trainers.datasets.dataset import Dataset
     from trainers.tasks.task import Task
     from trainers.training_iteration_stats import TrainingIterationStats
+
+
+@frozen(kw_only=True)
+class TrainingContext:
+    """What surrounds a training: given to a trainer once, before anything else."""
+
+    seed: int = 0
+    """The run's; what is drawn in an iteration depends on this and on the iteration alone."""
+    ranks: ProcessGroup = ALONE
+    """The ranks that share each batch."""
+    folder: RunFolder | None = None
+    """Of the run; None outside of one, where nobody else may write."""
+    memory_bytes: int | None = None
+    """What this rank may use; None: not known."""
+    workers: WorkerPool = field(factory=WorkerPool)
+    """Where processes that make samples come from."""
+
+    @property
+    def fence(self) -> Fence:
+        """To be asked before a file of the run is made final."""
+        return self.folder.fence if self.folder else unfenced
 
 
 class Trainer(ABC):
@@ -37,20 +61,8 @@ class Trainer(ABC):
     learning_rate: float
     """The highest learning rate; the optimizer's schedule scales it down."""
 
-    seed: int = 0
-    """The run's seed; what is drawn in an iteration depends on this and on the iteration alone."""
-
-    process_group: ProcessGroup = ALONE
-    """The ranks that share each batch."""
-
-    fence: Fence = staticmethod(unfenced)
-    """To be asked before a file of the run is made final, see `temporaries`."""
-
-    memory_bytes: int | None = None
-    """What this rank may use; None: not known."""
-
-    worker_reserve: WorkerReserve = WorkerReserve()
-    """Where processes that make samples come from."""
+    context: TrainingContext = TrainingContext()
+    """Set it before `build_batch_provider`."""
 
     @abstractmethod
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ from attrs.validators import ge, gt, min_len
 from trainers.distributed.rank_info import uneven_batch
 
 if TYPE_CHECKING:
-    from trainers.stream.worker_pool import WorkerReserve
+    from trainers.stream.worker_pool import WorkerPool
     from trainers.trainer import Trainer
 
 
@@ -38,14 +38,14 @@ class TrainerConfig(ABC):
     @abstractmethod
     def build(self) -> Trainer: ...
 
-    def worker_reserve(self, num_local_ranks: int) -> WorkerReserve:
+    def worker_pool(self, num_local_ranks: int) -> WorkerPool:
         """The processes that each of so many ranks on a node is going to need.
 
         They are started before anything else, as they take long to be ready.
         """
-        from trainers.stream.worker_pool import WorkerReserve
+        from trainers.stream.worker_pool import WorkerPool
 
-        return WorkerReserve()
+        return WorkerPool()
 
     @abstractmethod
     def verify(self) -> tuple[bool, str]:

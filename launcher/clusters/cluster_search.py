@@ -9,7 +9,7 @@ from attrs import frozen
 
 import cluster_configs
 from launcher.clusters.cluster_config import ClusterConfig, cluster_of, read_cluster
-from launcher.errors import LauncherError, there_are
+from launcher.errors import LauncherError, suggestions
 from trainers.config.yaml_source import YamlSource
 from trainers.errors import ConfigError
 
@@ -60,7 +60,7 @@ def find_cluster(name_or_path: str) -> Path:
     paths = _paths()
     if name_or_path not in paths:
         raise LauncherError(
-            f"no cluster {name_or_path!r}; {there_are(name_or_path, paths)}. Add "
+            f"no cluster {name_or_path!r}; {suggestions(name_or_path, paths)}. Add "
             f"cluster_configs/{name_or_path}.yaml, or give the path of a .yaml file."
         )
     return paths[name_or_path]

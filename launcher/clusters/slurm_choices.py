@@ -9,7 +9,7 @@ from attrs import frozen
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig, check_time
 from launcher.clusters.slurm_nodes import best_partition
-from launcher.errors import LauncherError, there_are
+from launcher.errors import LauncherError, suggestions
 from launcher.packing.demand import Demand
 from launcher.slurm.parsing import read_seconds
 from launcher.slurm.site import SlurmAssociation, SlurmPartition, SlurmQos, SlurmSite
@@ -79,7 +79,7 @@ def choose_partition(
     found = site.partition(name)
     if found is None:
         names = [each.name for each in site.partitions]
-        raise choose.complaint("partition", f"found {name!r}; {there_are(name, names)}")
+        raise choose.complaint("partition", f"found {name!r}; {suggestions(name, names)}")
     return found
 
 
@@ -87,7 +87,7 @@ def choose_account(choose: Choices, given: str | None, site: SlurmSite) -> str |
     account: str | None = choose("account", given, None, "Slurm: the user's default account")
     known = list(dict.fromkeys(each.account for each in site.associations))
     if account is not None and known and account.lower() not in known:
-        raise choose.complaint("account", f"found {account!r}; {there_are(account, known)}")
+        raise choose.complaint("account", f"found {account!r}; {suggestions(account, known)}")
     return account
 
 
@@ -97,7 +97,7 @@ def choose_qos(
     qos: str | None = choose("qos", given, None, "Slurm: the account's default QOS")
     known = list(association.qos if association else ()) or [each.name for each in site.qoses]
     if qos is not None and known and qos.lower() not in known:
-        raise choose.complaint("qos", f"found {qos!r}; {there_are(qos, known)}")
+        raise choose.complaint("qos", f"found {qos!r}; {suggestions(qos, known)}")
     return qos
 
 

@@ -9,7 +9,7 @@ import attrs
 from attrs import frozen
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from launcher.errors import DoesNotFitError, LauncherError, there_are
+from launcher.errors import DoesNotFitError, LauncherError, suggestions
 from launcher.packing.demand import Demand, NodeShape
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 
@@ -43,7 +43,7 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
     if not needs_gpus:
         names = [each.name for each in site.partitions]
         raise LauncherError(
-            f"Slurm has no default partition; add --partition, {there_are('', names)}"
+            f"Slurm has no default partition; add --partition, {suggestions('', names)}"
         )
     with_gpus = [each for each in site.open_partitions if _has_gpus(each)]
     if not with_gpus:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
+import attrs
 from attrs import field, frozen
 
+from trainers.run.atomic_write import Fence, unfenced
 from trainers.run.run_folder import RunFolder
 
 ROOT = Path("experiments")
@@ -17,6 +20,12 @@ class PackFolder:
     """The files of one pack: the runs of one job."""
 
     path: Path = field(converter=Path)
+    fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
+    """Asked before anything is written about a run; of the supervisor that holds the lease."""
+
+    def fenced(self, fence: Fence) -> Self:
+        """The same folder, for the supervisor that holds its lease."""
+        return attrs.evolve(self, fence=fence)
 
     @property
     def name(self) -> str:

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.pending_reasons import PendingReason, pending_reason
-from launcher.explain.run_info import RunFacts
-from launcher.monitor.run_warnings import RunRemarks
+from launcher.explain.run_info import RunInfo
+from launcher.monitor.run_warnings import RunWarnings
 from launcher.monitor.status import RunStatus
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.run.lease import LeaseRecord
@@ -27,7 +27,7 @@ class Budget:
 
 
 @frozen(kw_only=True)
-class QueuePlace:
+class QueuePosition:
     """A job that waits or runs."""
 
     job: str
@@ -48,7 +48,7 @@ class Explanation:
     why: str
     advice: tuple[str, ...]
     """What to do, the first one first; empty if nothing needs to be done."""
-    place: QueuePlace | None
+    place: QueuePosition | None
     attempts: tuple[Attempt, ...]
     budgets: tuple[Budget, ...]
     """Since the last submission."""
@@ -58,14 +58,14 @@ class Explanation:
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
-    remarks: RunRemarks
+    remarks: RunWarnings
     job_events: tuple[dict[str, Any], ...]
     log: str | None
     last_lines: tuple[str, ...]
     """Of the log, if the run has failed."""
 
 
-def explain(facts: RunFacts) -> Explanation:
+def explain(facts: RunInfo) -> Explanation:
     """Decide what to tell; asks nobody."""
     status, state = facts.status, facts.state
     place = _place(facts)
@@ -88,12 +88,12 @@ def explain(facts: RunFacts) -> Explanation:
     )
 
 
-def _place(facts: RunFacts) -> QueuePlace | None:
+def _place(facts: RunInfo) -> QueuePosition | None:
     queued, job_id = facts.queued, facts.status.job_id
     if queued is None or job_id is None:
         return None
     waits = queued.state == "PENDING"
-    return QueuePlace(
+    return QueuePosition(
         job=job_id,
         state=queued.state,
         nodes=queued.nodes,
@@ -103,7 +103,7 @@ def _place(facts: RunFacts) -> QueuePlace | None:
     )
 
 
-def _budgets(facts: RunFacts) -> tuple[Budget, ...]:
+def _budgets(facts: RunInfo) -> tuple[Budget, ...]:
     if facts.retries is None:
         return ()
     allowed = attrs.asdict(facts.retries)
@@ -119,7 +119,7 @@ def _budgets(facts: RunFacts) -> tuple[Budget, ...]:
     return (*by_cause, stalled)
 
 
-def _why(facts: RunFacts, place: QueuePlace | None) -> str:
+def _why(facts: RunInfo, place: QueuePosition | None) -> str:
     status = facts.status
     if status.state == "running":
         return _who_trains(facts)
@@ -137,14 +137,14 @@ def _why(facts: RunFacts, place: QueuePlace | None) -> str:
     return why or {"cancelled": "somebody asked for it to end"}.get(status.state, "")
 
 
-def _who_trains(facts: RunFacts) -> str:
+def _who_trains(facts: RunInfo) -> str:
     if facts.holder is None:
         return "its processes are starting or ending"
     where = f"process {facts.holder.pid} on {facts.holder.host}"
     return f"{where} trains it, in attempt {facts.holder.attempt}"
 
 
-def _advice(facts: RunFacts, place: QueuePlace | None) -> list[str]:
+def _advice(facts: RunInfo, place: QueuePosition | None) -> list[str]:
     status = facts.status
     again = f"launch resubmit {status.folder} --state {status.state}"
     if status.doubt:
@@ -163,7 +163,7 @@ def _advice(facts: RunFacts, place: QueuePlace | None) -> list[str]:
     return []
 
 
-def _cure(facts: RunFacts) -> list[str]:
+def _cure(facts: RunInfo) -> list[str]:
     """What may keep the run from failing again."""
     last = next((each for each in reversed(facts.attempts) if each.cause), None)
     retries = facts.retries
@@ -205,7 +205,7 @@ def _than(saving: CheckpointConfig | None) -> str:
     )
 
 
-def _more_memory(facts: RunFacts, reason: str) -> str:
+def _more_memory(facts: RunInfo, reason: str) -> str:
     if "CUDA" in reason or "OutOfMemoryError" in reason:
         return (
             "the memory of its GPU was too small: a whole GPU if it has a share of one "

@@ -10,7 +10,7 @@ import attrs
 
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.explanation import Budget, Explanation
-from launcher.monitor.run_warnings import Doubt, RunRemarks, Unsaved
+from launcher.monitor.run_warnings import Doubt, RunWarnings, Unsaved
 from launcher.tables import short, show_seconds, table
 
 _NUM_EVENTS = 10
@@ -122,7 +122,7 @@ def _saved(found: Explanation) -> str:
     return f"{counted}; {found.lost_iterations} iterations lost at stops"
 
 
-def _remark_lines(remarks: RunRemarks) -> Iterator[str]:
+def _remark_lines(remarks: RunWarnings) -> Iterator[str]:
     if remarks.first_weights:
         yield from _labelled("first weights", remarks.first_weights.text)
     if remarks.doubts:

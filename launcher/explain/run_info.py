@@ -12,7 +12,7 @@ from launcher.explain.attempt_history import Attempt, attempt_history
 from launcher.job.pack import read_events
 from launcher.monitor.job_status import JobWatch
 from launcher.monitor.logs import find_logs
-from launcher.monitor.run_warnings import RunRemarks, run_remarks
+from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
@@ -28,7 +28,7 @@ _NUM_LINES = 20
 _TAIL_BYTES = 16384
 
 
-def gather(run: RunFolder) -> RunFacts:
+def gather(run: RunFolder) -> RunInfo:
     """All about one run; what cannot be read is left out."""
     jobs = JobWatch()
     (status,) = read_statuses([run], jobs=jobs)
@@ -37,11 +37,11 @@ def gather(run: RunFolder) -> RunFacts:
     names = sorted(path.name for path in run.checkpoints.glob("*"))
     events = list(read_events(run.events))
     logs = [log for log in find_logs(run) if log.rank == 0]
-    return RunFacts(
+    return RunInfo(
         status=status,
         state=_state(run),
         attempts=tuple(attempt_history(events)),
-        remarks=run_remarks(events),
+        remarks=run_warnings(events),
         job_events=tuple(read_events(pack.events)) if pack else (),
         queued=jobs.view().jobs.get(status.job_id or "") if status.job_state else None,
         retries=config.retries if config else None,
@@ -78,13 +78,13 @@ def _last_lines(log: Path) -> tuple[str, ...]:
 
 
 @frozen(kw_only=True)
-class RunFacts:
+class RunInfo:
     """All that the folders and Slurm say about a run."""
 
     status: RunStatus
     state: RunState
     attempts: tuple[Attempt, ...] = ()
-    remarks: RunRemarks = field(factory=RunRemarks)
+    remarks: RunWarnings = field(factory=RunWarnings)
     job_events: tuple[dict[str, Any], ...] = ()
     """Of the pack that has the run, or had it last."""
     queued: QueuedJob | None = None

@@ -15,7 +15,7 @@ from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import SubmittedJob, append_pack_event, read_job, read_pack, read_pack_events
 from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished
-from launcher.job.requeue import bring_back
+from launcher.job.requeue import requeue_pack
 from launcher.job.unfinished_members import settle, unfinished
 from trainers.run.lease import read_lease
 from trainers.stop_flag import SIGNALS
@@ -42,7 +42,7 @@ def main() -> int:
         reason = f"given up: its job ended {in_vain} times before it began; see {log}"
         settle(folder, pack.members, status="failed", reason=reason)
     elif left := unfinished(folder, pack.members):
-        bring_back(folder, pack.slurm, node, left, run_pack)
+        requeue_pack(folder, pack.slurm, node, left, run_pack)
     return status
 
 

@@ -65,7 +65,7 @@ class NodeSupervisor:
 
     A member's failure is its own: it is started again while its budgets last. A run is left alone
     once a later pack has it to do. What this writes about runs it writes under the experiment's
-    lock, and only while `fence` does not raise.
+    lock, and only while the folder's fence does not raise.
     """
 
     def __init__(
@@ -76,7 +76,6 @@ class NodeSupervisor:
         *,
         node: ThisNode,
         stop: JobStop,
-        fence: Callable[[], None] = lambda: None,
         command: Command = trainer_command,
     ) -> None:
         self._folder = folder
@@ -84,7 +83,6 @@ class NodeSupervisor:
         self._pack = pack
         self._node = node
         self._stop = stop
-        self._fence = fence
         self._starter = MemberStarter(folder, slots, node, command)
         self._memory = OutOfMemoryCounter()
         own = [member for member in pack.members if node.index in member.nodes]
@@ -163,7 +161,7 @@ class NodeSupervisor:
             return self._pack.slurm is not None and running.times_held < MAX_HELD
         stop = self._stop.request() if self._stop.is_asked() else None
         with file_lock.hold(self._experiment.lock):
-            self._fence()
+            self._folder.fence()
             if not self._has_to_do(folder, is_of_pack):
                 return False
             end = attempt_end(
@@ -186,7 +184,7 @@ class NodeSupervisor:
             if slot or is_cancelled:
                 self._queue.remove(waiting)
                 with file_lock.hold(self._experiment.lock):
-                    self._fence()
+                    self._folder.fence()
                     self._settle(waiting, folder, slot)
 
     def _settle(self, waiting: _Waiting, folder: RunFolder, slot: Slot | None) -> None:

@@ -28,7 +28,7 @@ from launcher.slurm.submit import submit_array
 logger = logging.getLogger(__name__)
 
 
-def bring_back(
+def requeue_pack(
     folder: PackFolder,
     terms: SlurmTerms,
     node: ThisNode,

@@ -28,7 +28,7 @@ from launcher.job.pack import (
     write_job,
 )
 from launcher.job.record_end import count_finished, record_end
-from launcher.job.requeue import bring_back
+from launcher.job.requeue import requeue_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
@@ -122,12 +122,11 @@ class _SlurmPack:
         machine = self._pack.machine or allocated_machine(os.environ)
         name = f"{node.job}-{node.name}"
         supervisor = NodeSupervisor(
-            folder,
+            folder.fenced(self._lease.check),
             self._pack,
             Slots(machine, slots_folder(name)),
             node=node,
             stop=self._stop,
-            fence=self._lease.check,
         )
         try:
             supervisor.run()
@@ -192,7 +191,7 @@ class _SlurmPack:
             append_pack_event(self._folder, "ended", unfinished=len(left))
             return False
         self._folder.is_over.touch()  # requeueing kills the batch script, and soon this process
-        return bring_back(self._folder, self._terms, self._node, left, entry_point)
+        return requeue_pack(self._folder, self._terms, self._node, left, entry_point)
 
     def _wait_for_other_nodes(self) -> None:
         """Until they have no more to do; those whose supervisors have died are not waited for."""

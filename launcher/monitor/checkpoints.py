@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from launcher.job.pack import read_events
-from launcher.monitor.run_warnings import run_remarks
+from launcher.monitor.run_warnings import run_warnings
 from trainers.checkpoints.layout import DAMAGED_PREFIX, iterations_in
 from trainers.checkpoints.verification import inspect, verify
 from trainers.config.config_io import read_run_config
@@ -104,7 +104,7 @@ class _Look:
         self._folder = run.checkpoints
         self._count = count
         self._run = _of_run(run)
-        self._reasons = run_remarks(read_events(run.events)).damaged
+        self._reasons = run_warnings(read_events(run.events)).damaged
         self._holder = live_holder(run.lease)
 
     def at(self, name: str) -> SavedCheckpoint | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from launcher.job.unfinished_members import CANCELLED
-from launcher.monitor.job_status import JobOutlook
+from launcher.monitor.job_status import JobStatus
 from trainers.run.run_state import ENDED
 
 _AGAIN = "submit again to carry on"
@@ -14,7 +14,7 @@ _NEVER_BEGAN = "its job ended before it began"
 
 
 @frozen(kw_only=True)
-class TrueState:
+class EffectiveState:
     """The state of a run, and what may be said about it beside the reason that is recorded."""
 
     state: str
@@ -22,15 +22,15 @@ class TrueState:
     reason: str
 
 
-def true_state(
+def effective_state(
     recorded: str,
     reason: str,
     *,
     trained: bool,
     supervised: bool,
-    job: JobOutlook,
+    job: JobStatus,
     cancel_requested: bool,
-) -> TrueState:
+) -> EffectiveState:
     """Judge a run.
 
     Args:
@@ -42,22 +42,22 @@ def true_state(
         cancel_requested: Somebody has asked for the run to end.
     """
     if recorded in ENDED:
-        return TrueState(state=recorded, reason=reason)
+        return EffectiveState(state=recorded, reason=reason)
     if trained or (supervised and recorded == "running"):
-        return TrueState(state="running", reason="")
+        return EffectiveState(state="running", reason="")
     if cancel_requested:
-        return TrueState(state="cancelled", reason=CANCELLED)
+        return EffectiveState(state="cancelled", reason=CANCELLED)
     if supervised or recorded == "planned":
-        return TrueState(state=recorded, reason=reason)
+        return EffectiveState(state=recorded, reason=reason)
     told = {"running": _DIED, "waiting": reason, "submitted": ""}[recorded]
     if job.is_expected:
         state = "submitted" if recorded == "submitted" else "waiting"
-        return TrueState(state=state, reason=_joined(told, job.words))
+        return EffectiveState(state=state, reason=_joined(told, job.words))
     if job.phase in ("gone", "held"):
         told = _joined(told, job.words)
     elif recorded == "submitted":
         told = _NEVER_BEGAN
-    return TrueState(state="waiting", reason=_advised(told))
+    return EffectiveState(state="waiting", reason=_advised(told))
 
 
 def _joined(*parts: str) -> str:

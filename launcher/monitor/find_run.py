@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.errors import LauncherError, there_are
+from launcher.errors import LauncherError, suggestions
 from launcher.monitor.status import find_runs
 from trainers.run.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ def find_run(text: str, root: Path) -> RunFolder:
     named = {run: f"{run.path.parent.parent.name}/{run.name}" for run in runs}
     found = [run for run, name in named.items() if text in (run.name, name)]
     if not found:
-        what = there_are(text, dict.fromkeys(run.name for run in runs))
+        what = suggestions(text, dict.fromkeys(run.name for run in runs))
         raise LauncherError(f"no run {text!r} in {root}; {what}. Or give the folder of a run.")
     if len(found) > 1:
         several = ", ".join(named[run] for run in found)
@@ -43,5 +43,5 @@ def _runs_below(path: Path) -> list[RunFolder]:
 def _only(text: str, runs: list[RunFolder]) -> RunFolder:
     if len(runs) == 1:
         return runs[0]
-    known = there_are("", [run.name for run in runs])
+    known = suggestions("", [run.name for run in runs])
     raise LauncherError(f"{text} holds {len(runs)} runs; give the folder of one; {known}")

@@ -11,7 +11,7 @@ from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack import SubmittedJob, read_job, read_pack
 from launcher.slurm import client
-from launcher.slurm.queue_cache import QueueView, queue_view
+from launcher.slurm.queue_cache import QueueSnapshot, queue_snapshot
 from trainers.run.lease import is_live
 
 SETTLING_S = 5.0
@@ -23,7 +23,7 @@ SUBMITTING_S = 60.0
 
 
 @frozen(kw_only=True)
-class JobOutlook:
+class JobStatus:
     """What is to be expected of a job."""
 
     phase: str
@@ -41,12 +41,12 @@ class JobOutlook:
         return self.phase in ("queued", "unknown")
 
 
-NO_JOB = JobOutlook(phase="none")
-IN_SUBMISSION = JobOutlook(phase="unknown", words="its job is being submitted")
-NEVER_SUBMITTED = JobOutlook(phase="gone", words="its submission was interrupted")
+NO_JOB = JobStatus(phase="none")
+IN_SUBMISSION = JobStatus(phase="unknown", words="its job is being submitted")
+NEVER_SUBMITTED = JobStatus(phase="gone", words="its submission was interrupted")
 
 
-def job_outlook(job: SubmittedJob, view: QueueView, *, last_word: str = "") -> JobOutlook:
+def job_status(job: SubmittedJob, view: QueueSnapshot, *, last_word: str = "") -> JobStatus:
     """Judge a job by a view that is older than what is known of its submission.
 
     Args:
@@ -59,17 +59,17 @@ def job_outlook(job: SubmittedJob, view: QueueView, *, last_word: str = "") -> J
     queued = view.jobs.get(job.job_id)
     if view.error is not None:
         words = f"whether {name} is in the queue is not known, as Slurm does not answer"
-        return JobOutlook(phase="unknown", job_id=job.job_id, words=f"{words}: {view.error}")
+        return JobStatus(phase="unknown", job_id=job.job_id, words=f"{words}: {view.error}")
     if queued:
         words = _in_queue(name, queued.state, queued.reason)
         is_held = queued.state == "PENDING" and (queued.reason or "").endswith(_HELD)
         phase = "held" if is_held else "queued"
-        return JobOutlook(phase=phase, job_id=job.job_id, job_state=queued.state, words=words)
+        return JobStatus(phase=phase, job_id=job.job_id, job_state=queued.state, words=words)
     if view.time < job.submitted + SETTLING_S:
         words = f"{name} was submitted a moment ago"
-        return JobOutlook(phase="unknown", job_id=job.job_id, words=words)
+        return JobStatus(phase="unknown", job_id=job.job_id, words=words)
     how = f" ({last_word})" if last_word else ""
-    return JobOutlook(phase="gone", job_id=job.job_id, words=f"{name} has left the queue{how}")
+    return JobStatus(phase="gone", job_id=job.job_id, words=f"{name} has left the queue{how}")
 
 
 def _in_queue(name: str, state: str, reason: str | None) -> str:
@@ -90,9 +90,9 @@ class JobWatch:
         self._max_age_s = max_age_s
         self._last_words: dict[str, str] = {}
 
-    def view(self) -> QueueView:
+    def view(self) -> QueueSnapshot:
         """The queue; every terminal of the user is shown the same for a few seconds."""
-        return queue_view(self._max_age_s)
+        return queue_snapshot(self._max_age_s)
 
     def last_words(self, job_ids: Iterable[str]) -> dict[str, str]:
         """In which states jobs have left the queue, by id; empty words where nobody says.
@@ -115,12 +115,12 @@ def _recorded(job_ids: Iterable[str]) -> dict[str, str]:
 
 
 @frozen(kw_only=True)
-class PackOutlook:
+class PackStatus:
     """A pack at one moment."""
 
     is_supervised: bool = False
     """Whether its supervisor lives."""
-    job: JobOutlook = NO_JOB
+    job: JobStatus = NO_JOB
 
     @property
     def is_expected(self) -> bool:
@@ -128,17 +128,17 @@ class PackOutlook:
         return self.is_supervised or self.job.is_expected
 
 
-NOBODY = PackOutlook()
-JUST_MADE = PackOutlook(job=IN_SUBMISSION)
+NOBODY = PackStatus()
+JUST_MADE = PackStatus(job=IN_SUBMISSION)
 
 
-def pack_outlooks(
+def pack_statuses(
     packs: Mapping[PackFolder, float],
     unfinished: Iterable[PackFolder],
     jobs: JobWatch,
     *,
     is_locked: bool,
-) -> dict[PackFolder, PackOutlook]:
+) -> dict[PackFolder, PackStatus]:
     """Look at packs; Slurm is asked only if one of the unfinished ones has a job of it.
 
     The view of the queue is taken first, then the job of each pack is read: a job that is not in
@@ -154,24 +154,24 @@ def pack_outlooks(
     view = jobs.view() if asks else None
     supervised = {pack: is_live(pack.lease, now=now) for pack, now in packs.items()}
     found = {pack: read_job(pack) for pack in packs}
-    outlooks = {
-        pack: PackOutlook(
+    statuses = {
+        pack: PackStatus(
             is_supervised=supervised[pack],
             job=_job(pack, job, view if pack in unfinished else None, is_locked=is_locked),
         )
         for pack, job in found.items()
     }
-    return outlooks | _with_last_words(outlooks, found, view, jobs)
+    return statuses | _with_last_words(statuses, found, view, jobs)
 
 
 def _job(
-    pack: PackFolder, job: SubmittedJob | None, view: QueueView | None, *, is_locked: bool
-) -> JobOutlook:
+    pack: PackFolder, job: SubmittedJob | None, view: QueueSnapshot | None, *, is_locked: bool
+) -> JobStatus:
     """Of a pack that is over, only the name."""
     if job and view:
-        return job_outlook(job, view)
+        return job_status(job, view)
     if job:
-        return JobOutlook(phase="none", job_id=job.job_id)
+        return JobStatus(phase="none", job_id=job.job_id)
     if not pack.manifest.exists() or read_pack(pack).slurm is None:
         return NO_JOB
     is_submitting = not is_locked and file_lock.is_held(pack.experiment.lock)
@@ -179,24 +179,24 @@ def _job(
 
 
 def _with_last_words(
-    outlooks: Mapping[PackFolder, PackOutlook],
+    statuses: Mapping[PackFolder, PackStatus],
     found: Mapping[PackFolder, SubmittedJob | None],
-    view: QueueView | None,
+    view: QueueSnapshot | None,
     jobs: JobWatch,
-) -> dict[PackFolder, PackOutlook]:
+) -> dict[PackFolder, PackStatus]:
     """Those of packs whose jobs are gone, with what accounting says about these."""
     gone = {
         pack: job
         for pack, job in found.items()
-        if job and job.job_id and outlooks[pack].job.phase == "gone"
+        if job and job.job_id and statuses[pack].job.phase == "gone"
     }
     if not gone or view is None:
         return {}
     words = jobs.last_words(job.job_id for job in gone.values())
     return {
-        pack: PackOutlook(
-            is_supervised=outlooks[pack].is_supervised,
-            job=job_outlook(job, view, last_word=words[job.job_id]),
+        pack: PackStatus(
+            is_supervised=statuses[pack].is_supervised,
+            job=job_status(job, view, last_word=words[job.job_id]),
         )
         for pack, job in gone.items()
     }

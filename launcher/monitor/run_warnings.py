@@ -36,7 +36,7 @@ class Doubt:
 
 
 @frozen(kw_only=True)
-class RunRemarks:
+class RunWarnings:
     """What there is to remark on."""
 
     damaged: Mapping[str, str] = field(factory=dict)
@@ -47,7 +47,7 @@ class RunRemarks:
     first_weights: WeightsReport | None = None
 
 
-def run_remarks(events: Iterable[Mapping[str, Any]]) -> RunRemarks:
+def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
     """What the events have to say.
 
     Args:
@@ -70,7 +70,7 @@ def run_remarks(events: Iterable[Mapping[str, Any]]) -> RunRemarks:
             doubts[reason] = Doubt(reason=reason, time=event.get("time", 0.0), count=count)
         elif kind == "initialized":
             first_weights = WeightsReport.from_event(event)
-    return RunRemarks(
+    return RunWarnings(
         damaged=damaged,
         failed_saves=failed,
         skipped_saves=skipped,

@@ -10,8 +10,8 @@ from attrs import frozen
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.unfinished_members import UNFINISHED, is_unjudged
-from launcher.monitor.effective_state import TrueState, true_state
-from launcher.monitor.job_status import JUST_MADE, NOBODY, JobWatch, PackOutlook, pack_outlooks
+from launcher.monitor.effective_state import EffectiveState, effective_state
+from launcher.monitor.job_status import JUST_MADE, NOBODY, JobWatch, PackStatus, pack_statuses
 from trainers.errors import ConfigError
 from trainers.run.lease import file_system_time, is_live
 from trainers.run.run_folder import RunFolder
@@ -133,9 +133,9 @@ def observe(
                 unfinished.add(pack)
     # The states of runs that are not over are read again after their packs: whatever a supervisor
     # that is gone by then has written is not missed.
-    outlooks = pack_outlooks(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
+    statuses = pack_statuses(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
     return [
-        _observe(run, over.get(run), experiments[run], outlooks, times[experiments[run]])
+        _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]])
         for run in runs
     ]
 
@@ -151,14 +151,14 @@ def _observe(
     run: RunFolder,
     over: RunState | None,
     experiment: ExperimentFolder,
-    outlooks: Mapping[PackFolder, PackOutlook],
+    statuses: Mapping[PackFolder, PackStatus],
     now: float,
 ) -> ObservedRun:
     try:
-        state, true, pack = _read_state(run, over, experiment, outlooks, now)
+        state, true, pack = _read_state(run, over, experiment, statuses, now)
     except ConfigError as error:
         state, pack = RunState(), NOBODY
-        true = TrueState(state="failed", reason=str(error))
+        true = EffectiveState(state="failed", reason=str(error))
     status = RunStatus(
         name=run.name,
         experiment=experiment.name,
@@ -182,9 +182,9 @@ def _read_state(
     run: RunFolder,
     over: RunState | None,
     experiment: ExperimentFolder,
-    outlooks: Mapping[PackFolder, PackOutlook],
+    statuses: Mapping[PackFolder, PackStatus],
     now: float,
-) -> tuple[RunState, TrueState, PackOutlook]:
+) -> tuple[RunState, EffectiveState, PackStatus]:
     """What is recorded, what is true, and what is known of the pack that has the run to do.
 
     Args:
@@ -192,9 +192,9 @@ def _read_state(
     """
     state = over or read_state(run)
     while True:
-        pack = outlooks.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
+        pack = statuses.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
         is_open = pack.is_expected and is_unjudged(run, state)
-        true = true_state(
+        true = effective_state(
             "running" if is_open else state.status,
             state.reason,
             trained=is_live(run.lease, now=now),
@@ -209,11 +209,11 @@ def _read_state(
             return state, true, pack
 
 
-def _is_doubtful(pack: PackOutlook) -> bool:
+def _is_doubtful(pack: PackStatus) -> bool:
     return pack.job.phase == "unknown" and not pack.is_supervised
 
 
-def _is_expected(run: RunFolder, state: RunState, true: TrueState, pack: PackOutlook) -> bool:
+def _is_expected(run: RunFolder, state: RunState, true: EffectiveState, pack: PackStatus) -> bool:
     """Also if the trainer has told of the end of an attempt that its supervisor is yet to judge."""
     if true.state in ENDED:
         return pack.is_supervised and run.log(state.num_attempts).exists()

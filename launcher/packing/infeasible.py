@@ -23,7 +23,7 @@ class _Reason:
         return f"{self.key} is {self.asked:g} and {self.place} has {self.present:g}"
 
 
-def misfits(
+def infeasible(
     demands: Sequence[Demand],
     limits: PackLimits,
     *,

@@ -9,7 +9,7 @@ from attrs import frozen
 from launcher.errors import DoesNotFitError
 from launcher.packing.bound import lower_bound
 from launcher.packing.demand import GB, Demand, NodeShape, PackLimits, Size, size_of, size_of_node
-from launcher.packing.infeasible import misfits
+from launcher.packing.infeasible import infeasible
 from launcher.packing.jobs import Job, joined, taking_turns
 from launcher.packing.search import best_groups
 
@@ -20,7 +20,7 @@ __all__ = [
     "Packing",
     "Placed",
     "PlannedPack",
-    "misfits",
+    "infeasible",
     "pack",
 ]
 
@@ -76,7 +76,7 @@ def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
     Raises:
         DoesNotFitError: Some runs fit into no job, or the jobs would be too many.
     """
-    if faults := misfits(demands, limits):
+    if faults := infeasible(demands, limits):
         raise DoesNotFitError("\n".join(faults))
     if not demands:
         return _packing((), limits.shape, 0)

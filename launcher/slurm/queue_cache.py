@@ -21,7 +21,7 @@ from trainers.run.atomic_write import atomic_write
 
 
 @frozen(kw_only=True)
-class QueueView:
+class QueueSnapshot:
     """The user's jobs at one moment, or why they are not known."""
 
     jobs: dict[str, QueuedJob] = field(factory=dict)
@@ -32,7 +32,7 @@ class QueueView:
     """What Slurm said instead; the jobs may be anything then."""
 
 
-def queue_view(max_age_s: float = 5.0) -> QueueView:
+def queue_snapshot(max_age_s: float = 5.0) -> QueueSnapshot:
     """The queue as one process of the user on this machine has seen it; does not raise.
 
     Processes that ask at the same time wait for the one that asks Slurm.
@@ -53,11 +53,11 @@ def queue_view(max_age_s: float = 5.0) -> QueueView:
         return _ask()
 
 
-def _ask() -> QueueView:
+def _ask() -> QueueSnapshot:
     try:
-        return QueueView(jobs=client.queued_jobs(), time=time.time())
+        return QueueSnapshot(jobs=client.queued_jobs(), time=time.time())
     except SlurmError as error:
-        return QueueView(time=time.time(), error=str(error))
+        return QueueSnapshot(time=time.time(), error=str(error))
 
 
 def _cache_file() -> Path:
@@ -68,11 +68,11 @@ def _cache_file() -> Path:
     return Path(home) / "launch" / f"queue-{key.hexdigest()[:16]}.json"
 
 
-def _read(path: Path) -> QueueView | None:
+def _read(path: Path) -> QueueSnapshot | None:
     try:
         data = json.loads(path.read_bytes())
         jobs = {job_id: _job(job) for job_id, job in data.pop("jobs").items()}
-        return QueueView(jobs=jobs, **data)
+        return QueueSnapshot(jobs=jobs, **data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # of another version, or none yet
 
@@ -81,6 +81,6 @@ def _job(data: dict[str, Any]) -> QueuedJob:
     return QueuedJob(**{**data, "nodes": tuple(data["nodes"])})
 
 
-def _write(path: Path, view: QueueView) -> None:
+def _write(path: Path, view: QueueSnapshot) -> None:
     with atomic_write(path) as file:
         file.write(json.dumps(attrs.asdict(view)).encode())

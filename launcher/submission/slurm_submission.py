@@ -18,7 +18,7 @@ from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.job.pack_job import run_pack
-from launcher.packing.packing import Packing, PlannedPack, misfits, pack
+from launcher.packing.packing import Packing, PlannedPack, infeasible, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
 from launcher.submission.options import SubmitOptions
@@ -82,7 +82,7 @@ def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) ->
 
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
     demands = [demand_of(run.config) for run in due]
-    reasons = misfits(demands, choice.limits, elsewhere=choice.elsewhere)
+    reasons = infeasible(demands, choice.limits, elsewhere=choice.elsewhere)
     if reasons:
         raise DoesNotFitError("\n".join(reasons))
     return pack(demands, choice.limits)

@@ -52,7 +52,7 @@ class _Save:
     began: float = field(factory=time.perf_counter)
 
 
-class BackgroundSaver:
+class AsyncCheckpointer:
     """Copies a state at once, and writes the copy from a thread of its own: one at a time.
 
     Not for several threads. What is not a `CheckpointError` and goes wrong while writing is raised

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainers.checkpoints.aligned_memory import aligned_memory
 from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.manifest import Manifest
-from trainers.checkpoints.safetensors_header import TensorPlace, parse_header
+from trainers.checkpoints.safetensors_header import TensorSpan, parse_header
 from trainers.checkpoints.state_decoder import check_skeleton, decode
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ class Checkpoint:
     """A run as it was after `iteration` iterations. All of it has been checked."""
 
     def __init__(
-        self, manifest: Manifest, places: Mapping[str, tuple[mmap.mmap, TensorPlace]]
+        self, manifest: Manifest, spans: Mapping[str, tuple[mmap.mmap, TensorSpan]]
     ) -> None:
         """Use `read_checkpoint`."""
         self.manifest = manifest
-        self._places = places
+        self._spans = spans
         self._state: Any = None
 
     @property
@@ -45,13 +45,13 @@ class Checkpoint:
 
     def release(self) -> None:
         """Give the memory back, as far as nobody else holds a tensor; the state is gone."""
-        self._places, self._state = {}, None
+        self._spans, self._state = {}, None
 
     def _tensor(self, name: str) -> torch.Tensor:
         from trainers.checkpoints.safetensors_torch import as_bytes, tensor_at
 
-        memory, place = self._places[name]
-        return tensor_at(as_bytes(memory), place)
+        memory, span = self._spans[name]
+        return tensor_at(as_bytes(memory), span)
 
 
 def read_checkpoint(
@@ -70,15 +70,15 @@ def read_checkpoint(
         CheckpointError: It is of another run or schema version, or may not be read.
     """
     with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
-        places: dict[str, tuple[mmap.mmap, TensorPlace]] = {}
+        spans: dict[str, tuple[mmap.mmap, TensorSpan]] = {}
         for file in files.data:
             memory, parsed = _read(file)
-            places.update({name: (memory, place) for name, place in parsed.items()})
-        check_skeleton(files.manifest.state, places)
-        return Checkpoint(files.manifest, places)
+            spans.update({name: (memory, span) for name, span in parsed.items()})
+        check_skeleton(files.manifest.state, spans)
+        return Checkpoint(files.manifest, spans)
 
 
-def _read(file: DataFile) -> tuple[mmap.mmap, dict[str, TensorPlace]]:
+def _read(file: DataFile) -> tuple[mmap.mmap, dict[str, TensorSpan]]:
     memory = aligned_memory(file.record.num_bytes)
     view = memoryview(memory)
     file.check(lambda start, end: view[start:end])

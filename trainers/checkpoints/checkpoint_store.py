@@ -24,7 +24,14 @@ from trainers.checkpoints.retention import (
 from trainers.checkpoints.staging import StagedState
 from trainers.checkpoints.verification import inspect, verify
 from trainers.errors import CheckpointError, DamagedCheckpointError
-from trainers.run.atomic_write import Fence, make_final, move_away, sweep, sync_folder, unfenced
+from trainers.run.atomic_write import (
+    Fence,
+    make_final,
+    sweep,
+    sync_folder,
+    temporary_beside,
+    unfenced,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -169,7 +176,7 @@ class CheckpointStore(CheckpointReader):
         asides = (path.with_name(f"{DAMAGED_PREFIX}{path.name}-{n}") for n in itertools.count())
         aside = next(each for each in asides if not each.exists())
         try:
-            moved = move_away(path, self._fence)
+            moved = self._move_away(path)
             make_final(moved, aside, self._fence)
             moved.parent.rmdir()
         except OSError as refusal:
@@ -219,10 +226,22 @@ class CheckpointStore(CheckpointReader):
                 self._metrics[iteration] = {}
         return self._metrics[iteration].get(keep_best.metric)
 
+    def _move_away(self, path: Path) -> Path:
+        """Move a checkpoint into a temporary folder of its own; return its path there.
+
+        Raises:
+            OSError: That failed; an empty temporary folder may be left.
+        """
+        self._fence()
+        aside = temporary_beside(path)
+        aside.mkdir()
+        make_final(path, aside / path.name, self._fence)
+        return aside / path.name
+
     def _delete(self, path: Path) -> None:
         """Delete a checkpoint; if that fails half way, what is left no longer has its name."""
         try:
-            moved = move_away(path, self._fence)
+            moved = self._move_away(path)
             shutil.rmtree(moved)
             moved.parent.rmdir()
         except OSError as error:

@@ -41,7 +41,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 @frozen
-class TensorPlace:
+class TensorSpan:
     """Where a tensor lies in a file, contiguous and in the order of its axes."""
 
     dtype: str
@@ -61,7 +61,7 @@ class TensorPlace:
 
 def build_header(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]],
-) -> tuple[bytes, dict[str, TensorPlace]]:
+) -> tuple[bytes, dict[str, TensorSpan]]:
     """What a file with these tensors begins with, and where it has each of them.
 
     The result depends on the tensors alone and not on their order. Larger elements come first, so
@@ -71,22 +71,22 @@ def build_header(
         tensors: Dtype and shape by name.
     """
     entries: dict[str, Any] = {RESERVED_NAME: {"format": "pt"}}
-    places = {}
+    spans = {}
     at = 0
     for name in sorted(tensors, key=lambda name: (-ITEM_BYTES[tensors[name][0]], name)):
-        place = places[name] = TensorPlace(*tensors[name], at)
-        at = place.end
+        span = spans[name] = TensorSpan(*tensors[name], at)
+        at = span.end
         entries[name] = {
-            "dtype": place.dtype,
-            "shape": list(place.shape),
-            "data_offsets": [place.start, place.end],
+            "dtype": span.dtype,
+            "shape": list(span.shape),
+            "data_offsets": [span.start, span.end],
         }
     text = json.dumps(entries, ensure_ascii=False).encode()
     text += b" " * (-(_LENGTH.size + len(text)) % PAGE_BYTES)
     header = _LENGTH.pack(len(text)) + text
     return header, {
-        name: TensorPlace(place.dtype, place.shape, len(header) + place.start)
-        for name, place in places.items()
+        name: TensorSpan(span.dtype, span.shape, len(header) + span.start)
+        for name, span in spans.items()
     }
 
 
@@ -107,7 +107,7 @@ def header_size(beginning: memoryview) -> int:
     return size
 
 
-def parse_header(header: memoryview, num_bytes: int) -> dict[str, TensorPlace]:
+def parse_header(header: memoryview, num_bytes: int) -> dict[str, TensorSpan]:
     """The inverse of `build_header`: what it returns, if the file is one that it might begin.
 
     The tensors must fill the rest of the file, without gaps, and none may overlap another.
@@ -126,7 +126,7 @@ def parse_header(header: memoryview, num_bytes: int) -> dict[str, TensorPlace]:
         raise ValueError(f"not a readable safetensors file: {error}") from error
 
 
-def _parse(header: memoryview, data_start: int, num_bytes: int) -> dict[str, TensorPlace]:
+def _parse(header: memoryview, data_start: int, num_bytes: int) -> dict[str, TensorSpan]:
     if data_start > len(header):
         raise ValueError(f"its header has {data_start:,} bytes, the file {num_bytes:,}")
     entries = json.loads(
@@ -135,18 +135,18 @@ def _parse(header: memoryview, data_start: int, num_bytes: int) -> dict[str, Ten
     if not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
     entries.pop(RESERVED_NAME, None)
-    places = {name: _place(name, entry, data_start) for name, entry in entries.items()}
+    spans = {name: _place(name, entry, data_start) for name, entry in entries.items()}
     at = data_start
-    for name, place in sorted(places.items(), key=lambda item: (item[1].start, item[1].end)):
-        if place.start != at:
-            raise ValueError(f"{name} lies at {place.start:,}, and not at {at:,}")
-        at = place.end
+    for name, span in sorted(spans.items(), key=lambda item: (item[1].start, item[1].end)):
+        if span.start != at:
+            raise ValueError(f"{name} lies at {span.start:,}, and not at {at:,}")
+        at = span.end
     if at != num_bytes:
         raise ValueError(f"its tensors end at {at:,}, the file at {num_bytes:,}")
-    return places
+    return spans
 
 
-def _place(name: str, entry: Any, data_start: int) -> TensorPlace:
+def _place(name: str, entry: Any, data_start: int) -> TensorSpan:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end], **rest} if (
             not rest
@@ -155,10 +155,10 @@ def _place(name: str, entry: Any, data_start: int) -> TensorPlace:
             and math.prod(max(1, each) for each in shape) < 2**63 // ITEM_BYTES[dtype]
             and (data_start + start) % ITEM_BYTES[dtype] == 0
         ):
-            place = TensorPlace(dtype, tuple(shape), data_start + start)
-            if place.end == data_start + end:
-                return place
-    raise ValueError(f"{str(entry)[:120]} is no place for the tensor {name[:120]!r}")
+            span = TensorSpan(dtype, tuple(shape), data_start + start)
+            if span.end == data_start + end:
+                return span
+    raise ValueError(f"{str(entry)[:120]} is no span for the tensor {name[:120]!r}")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import mmap
 
 import torch
 
-from trainers.checkpoints.safetensors_header import TensorPlace
+from trainers.checkpoints.safetensors_header import TensorSpan
 
 DTYPES = {
     "F64": torch.float64,
@@ -34,6 +34,6 @@ def as_bytes(memory: mmap.mmap) -> torch.Tensor:
     return torch.frombuffer(memory, dtype=torch.uint8)
 
 
-def tensor_at(content: torch.Tensor, place: TensorPlace) -> torch.Tensor:
+def tensor_at(content: torch.Tensor, span: TensorSpan) -> torch.Tensor:
     """A tensor as a view of the bytes of the file that it lies in."""
-    return content[place.start : place.end].view(DTYPES[place.dtype]).view(place.shape)
+    return content[span.start : span.end].view(DTYPES[span.dtype]).view(span.shape)

@@ -16,7 +16,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from torch.nn.parallel import DistributedDataParallel
 
 from trainers.distributed.process_group import ProcessGroup
-from trainers.distributed.rank_info import RankPlace
+from trainers.distributed.rank_info import RankInfo
 from trainers.errors import RankError
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class DistributedGroup(ProcessGroup):
             of a rank that has ended fails at once.
     """
 
-    def __init__(self, place: RankPlace, store: TCPStore, timeout: timedelta) -> None:
-        super().__init__(place)
+    def __init__(self, rank_info: RankInfo, store: TCPStore, timeout: timedelta) -> None:
+        super().__init__(rank_info)
         self._store = store
         self._timeout = timeout
-        if place.is_on_one_node:
+        if rank_info.is_on_one_node:
             for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(name, "lo")
 
@@ -50,7 +50,7 @@ class DistributedGroup(ProcessGroup):
             "nccl" if has_gpu else "gloo",
             store=PrefixStore("gradients", self._store),
             rank=self.rank,
-            world_size=self.size,
+            world_size=self.world_size,
             timeout=self._timeout,
         )
         # of its own: what is agreed on must not queue behind gradients, nor need a GPU
@@ -68,41 +68,41 @@ class DistributedGroup(ProcessGroup):
         elif isinstance(exc_value, Exception):
             self._blame(exc_value)
 
-    def agree(self, stop: bool) -> bool:
+    def any_rank(self, stop: bool) -> bool:
         votes = torch.tensor(int(stop))
         self._reduce(votes, self._control, distributed.ReduceOp.MAX)
         return bool(votes)
 
-    def total(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def all_reduce_sum(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         totals = torch.from_numpy(values.copy())
         self._reduce(totals, self._control)
         result: npt.NDArray[Any] = totals.numpy()
         return result
 
-    def mean(self, value: float) -> float:
+    def all_reduce_mean(self, value: float) -> float:
         total = torch.tensor(value, dtype=torch.float64)
         self._reduce(total, self._control)
-        return total.item() / self.size
+        return total.item() / self.world_size
 
-    def decided_by_first(self, value: int) -> int:
-        decision = torch.tensor(value if self.is_first else 0)
+    def broadcast_from_rank0(self, value: int) -> int:
+        decision = torch.tensor(value if self.is_rank_zero else 0)
         self._reduce(decision, self._control)
         return int(decision)
 
-    def wait_for_all(self) -> None:
-        self.agree(False)
+    def barrier(self) -> None:
+        self.any_rank(False)
 
-    def replicate(self, model: Model) -> torch.nn.Module:
+    def wrap_ddp(self, model: Model) -> torch.nn.Module:
         # After its first iteration DDP re-orders its buckets, and with them the sums inside of a
         # reduction: a resumed run would round otherwise. Not if parameters may be unused, though.
         return DistributedDataParallel(model, find_unused_parameters=True)
 
-    def without_reduction(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
+    def no_sync(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
         assert isinstance(replica, DistributedDataParallel)
         synced: AbstractContextManager[None] = replica.no_sync()
         return synced
 
-    def add_pairwise(self, vector: torch.Tensor) -> None:
+    def tree_all_reduce_(self, vector: torch.Tensor) -> None:
         for pair in self._pairs:
             self._reduce(vector, pair)
 
@@ -113,8 +113,8 @@ class DistributedGroup(ProcessGroup):
         Of two terms every reduction makes the same sum, whichever way it goes.
         """
         own = []
-        for distance in (1 << level for level in range(self.size.bit_length() - 1)):
-            for first in (rank for rank in range(self.size) if not rank & distance):
+        for distance in (1 << level for level in range(self.world_size.bit_length() - 1)):
+            for first in (rank for rank in range(self.world_size) if not rank & distance):
                 pair = [first, first | distance]
                 group = distributed.new_group(pair, timeout=self._timeout)  # all ranks must call it
                 if self.rank in pair:

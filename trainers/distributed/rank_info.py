@@ -12,31 +12,31 @@ from trainers.errors import ConfigError
 
 _VARIABLES = {
     "rank": "RANK",
-    "size": "WORLD_SIZE",
+    "world_size": "WORLD_SIZE",
     "local_rank": "LOCAL_RANK",
     "local_size": "LOCAL_WORLD_SIZE",
 }
 
 
 @frozen(kw_only=True)
-class RankPlace:
-    """The place of one rank: of a run that is trained by one process unless told otherwise."""
+class RankInfo:
+    """Rank and world size of this process; one rank alone unless told otherwise."""
 
     rank: int = field(default=0, validator=ge(0))
-    size: int = field(default=1, validator=ge(1))
+    world_size: int = field(default=1, validator=ge(1))
     """Ranks of the run."""
     local_rank: int = field(default=0, validator=ge(0))
     local_size: int = field(default=1, validator=ge(1))
     """Ranks of the run on this node."""
 
     def __attrs_post_init__(self) -> None:
-        if self.rank >= self.size or self.local_rank >= self.local_size:
+        if self.rank >= self.world_size or self.local_rank >= self.local_size:
             raise ValueError("a rank must be smaller than the number of ranks")
-        if self.local_size > self.size:
+        if self.local_size > self.world_size:
             raise ValueError("a node has more ranks than there are")
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> RankPlace:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> RankInfo:
         """As torchrun's variables tell; one rank if there are none.
 
         Raises:
@@ -58,7 +58,7 @@ class RankPlace:
 
     @property
     def is_on_one_node(self) -> bool:
-        return self.size == self.local_size
+        return self.world_size == self.local_size
 
 
 def uneven_batch(batch_size: int, num_ranks: int) -> str:

@@ -18,9 +18,9 @@ from datetime import timedelta
 
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
-from trainers.distributed.rank_info import RankPlace
+from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
-from trainers.run.atomic_write import Fence, atomic_write
+from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
 
 Address = tuple[str, int]
@@ -37,11 +37,10 @@ _SIOCGIFADDR = 0x8915
 def meet(
     folder: RunFolder,
     attempt: int,
-    place: RankPlace,
+    rank_info: RankInfo,
     should_stop: Callable[[], bool],
     *,
     timeout: timedelta,
-    fence: Fence,
 ) -> TCPStore | None:
     """Wait until all ranks of the attempt are there; None if one was asked to stop before.
 
@@ -52,14 +51,14 @@ def meet(
         RankError: Some did not come in time, or left again.
     """
     wait = _Wait(timeout.total_seconds(), should_stop)
-    if place.rank == 0:
-        store = _host(folder, attempt, place, timeout, fence)
+    if rank_info.rank == 0:
+        store = _host(folder, attempt, rank_info, timeout)
     else:
-        address = _await_address(folder, attempt, place, wait)
+        address = _await_address(folder, attempt, rank_info, wait)
         if address is None:
             return None
-        store = _connect(address, place, timeout)
-    return store if _all_here(store, place, wait) else None
+        store = _connect(address, rank_info, timeout)
+    return store if _all_here(store, rank_info, wait) else None
 
 
 class _Wait:
@@ -76,29 +75,27 @@ class _Wait:
         return time.monotonic() < self._ends_at
 
 
-def _host(
-    folder: RunFolder, attempt: int, place: RankPlace, timeout: timedelta, fence: Fence
-) -> TCPStore:
-    family, host = _own_address(place)
+def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
+    family, host = _own_address(rank_info)
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
         store = TCPStore(
             host,
             port,
-            place.size,
+            rank_info.world_size,
             is_master=True,
             timeout=timeout,
             wait_for_workers=False,
             master_listen_fd=listening.fileno(),
         )
         listening.detach()  # it is the store's now
-    with atomic_write(folder.rendezvous, fence=fence) as file:
+    with atomic_write(folder.rendezvous, fence=folder.fence) as file:
         file.write(json.dumps({"attempt": attempt, "host": host, "port": port}).encode())
     return store
 
 
 def _await_address(
-    folder: RunFolder, attempt: int, place: RankPlace, wait: _Wait
+    folder: RunFolder, attempt: int, rank_info: RankInfo, wait: _Wait
 ) -> Address | None:
     """Where rank 0 of this attempt listens; a file that a dead process left is waited out."""
     while not wait.should_stop():
@@ -108,7 +105,7 @@ def _await_address(
         if not wait.goes_on():
             where = "did not write" if address is None else f"does not answer at {address} of"
             raise RankError(
-                f"rank {place.rank} has waited {wait.timeout_s:g} s in vain: rank 0 of attempt "
+                f"rank {rank_info.rank} has waited {wait.timeout_s:g} s in vain: rank 0 of attempt "
                 f"{attempt} {where} {folder.rendezvous}. See the log of rank 0; if it runs, name "
                 "an interface that all nodes can reach in GLOO_SOCKET_IFNAME"
             )
@@ -131,31 +128,37 @@ def _answers(address: Address) -> bool:
     return True
 
 
-def _connect(address: Address, place: RankPlace, timeout: timedelta) -> TCPStore:
+def _connect(address: Address, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
     try:
-        return TCPStore(*address, place.size, timeout=timeout, wait_for_workers=False)
+        return TCPStore(*address, rank_info.world_size, timeout=timeout, wait_for_workers=False)
     except DistError as error:
-        raise RankError(f"rank {place.rank} cannot reach rank 0 at {address}: {error}") from error
+        raise RankError(
+            f"rank {rank_info.rank} cannot reach rank 0 at {address}: {error}"
+        ) from error
 
 
-def _all_here(store: TCPStore, place: RankPlace, wait: _Wait) -> bool:
+def _all_here(store: TCPStore, rank_info: RankInfo, wait: _Wait) -> bool:
     try:
-        store.set(_key(place.rank), "")
-        while not store.check([_key(rank) for rank in range(place.size)]):
+        store.set(_key(rank_info.rank), "")
+        while not store.check([_key(rank) for rank in range(rank_info.world_size)]):
             if wait.should_stop() or store.check([_STOP]):
                 store.set(_STOP, "")
-                time.sleep(_LINGER_S if place.rank == 0 else 0)
+                time.sleep(_LINGER_S if rank_info.rank == 0 else 0)
                 return False
             if not wait.goes_on():
-                missing = [rank for rank in range(place.size) if not store.check([_key(rank)])]
+                missing = [
+                    rank for rank in range(rank_info.world_size) if not store.check([_key(rank)])
+                ]
                 raise RankError(
-                    f"rank {place.rank} has waited {wait.timeout_s:g} s in vain for "
-                    f"rank {', '.join(map(str, missing))} of {place.size}; see their logs"
+                    f"rank {rank_info.rank} has waited {wait.timeout_s:g} s in vain for "
+                    f"rank {', '.join(map(str, missing))} of {rank_info.world_size}; see their logs"
                 )
     except DistError as error:
         if wait.should_stop():
             return False
-        raise RankError(f"rank 0 left before all {place.size} ranks were there") from error
+        raise RankError(
+            f"rank 0 left before all {rank_info.world_size} ranks were there"
+        ) from error
     return True
 
 
@@ -163,9 +166,9 @@ def _key(rank: int) -> str:
     return f"here/{rank}"
 
 
-def _own_address(place: RankPlace) -> tuple[socket.AddressFamily, str]:
+def _own_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
     """Where rank 0 listens."""
-    if place.is_on_one_node:
+    if rank_info.is_on_one_node:
         return socket.AF_INET, "127.0.0.1"
     interfaces = os.environ.get("GLOO_SOCKET_IFNAME")
     if interfaces:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class AugmentConfig(ABC):
     """How samples are changed at random. Subclass it to bring an augment of your own."""
 
-    makes_pure_node: ClassVar[bool] = False
-    """Whether `node` gives a `PureNode`. If all augments do, samples are made in threads of the
-    trainer; otherwise in processes of their own, which take longer to start and more memory."""
+    thread_safe: ClassVar[bool] = False
+    """Whether `node` gives a `ThreadSafeNode`. If all augments do, the workers are threads of the
+    trainer; otherwise processes of their own, which take longer to start and more memory."""
 
     @abstractmethod
     def node(
@@ -39,6 +39,6 @@ class AugmentConfig(ABC):
         return ()
 
 
-def are_fit_for_threads(augments: Iterable[AugmentConfig]) -> bool:
-    """Whether samples with all of these can be made in several threads of one process."""
-    return all(augment.makes_pure_node for augment in augments)
+def are_thread_safe(augments: Iterable[AugmentConfig]) -> bool:
+    """Whether workers that apply all of these can be threads of one process."""
+    return all(augment.thread_safe for augment in augments)

@@ -29,10 +29,10 @@ class CustomAugmentConfig(AugmentConfig):
     arguments: dict[str, Any] = field(factory=dict)
     """Handed to the class by name."""
     in_threads: bool = False
-    """Whether its node is a `PureNode`, so that samples can be made in threads."""
+    """Whether its node is a `ThreadSafeNode`, so that samples can be made in threads."""
 
     @property
-    def makes_pure_node(self) -> bool:  # type: ignore[override]
+    def thread_safe(self) -> bool:  # type: ignore[override]
         return self.in_threads
 
     def load(self) -> AugmentConfig:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from trainers.errors import DataError
 from trainers.gp_augments.raw_values import to_unit_range
-from trainers.gp_augments.thread_safe_node import PureNode
+from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 
 Raw = npt.NDArray[np.float32]
 
 
-class RawAugment(PureNode, gp.BatchFilter):  # type: ignore[misc]
+class RawAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
     """Replaces raw by `change(raw, rng)`, where the generator belongs to the request.
 
     `change` may work in place.

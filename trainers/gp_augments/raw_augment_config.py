@@ -26,7 +26,7 @@ def is_interval(_: object, __: Attribute[Any], value: tuple[float, ...]) -> None
 class RawAugmentConfig(AugmentConfig):
     """Changes raw, and leaves ground truth and mask as they are."""
 
-    makes_pure_node = True
+    thread_safe = True
 
     @property
     def needs_0_to_1(self) -> bool:

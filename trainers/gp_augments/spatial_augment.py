@@ -15,11 +15,11 @@ from trainers.gp_augments.deformation import (
 )
 from trainers.gp_augments.orientation import Orientation
 from trainers.gp_augments.spatial_configs import ElasticAugmentConfig
-from trainers.gp_augments.thread_safe_node import PureNode
+from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 from trainers.gp_augments.warp import warp
 
 
-class SpatialAugment(PureNode, gp.BatchFilter):  # type: ignore[misc]
+class SpatialAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
     """Changes all arrays of a request alike, and asks upstream for what that needs, no more.
 
     All arrays have the same voxel size. With `elastic`, what is interpolated becomes float32, and

@@ -22,7 +22,7 @@ class SimpleAugmentConfig(AugmentConfig):
     Right before an elastic augment it costs nothing: both are one node then.
     """
 
-    makes_pure_node = True
+    thread_safe = True
 
     def node(
         self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
@@ -39,7 +39,7 @@ class ElasticAugmentConfig(AugmentConfig):
     The rotation is one of the physical space, so it is right for anisotropic voxels too.
     """
 
-    makes_pure_node = True
+    thread_safe = True
 
     control_point_spacing: tuple[int, ...] = field(
         validator=and_(min_len(2), max_len(3), deep_iterable(ge(1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gunpowder as gp
 
 
-class PureNode(gp.BatchProvider):  # type: ignore[misc]
+class ThreadSafeNode(gp.BatchProvider):  # type: ignore[misc]
     """A node that leaves the process's random generators alone, and draws from its own.
 
     Put it before the class of gunpowder that your node is of. What the node gives must depend on

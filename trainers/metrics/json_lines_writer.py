@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trainers.metrics.metric_writer import MetricWriter
-from trainers.run.atomic_write import Fence, atomic_write, unfenced
+from trainers.run.atomic_write import atomic_write
+from trainers.run.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,16 @@ class JsonLinesWriter(MetricWriter):
     which may be by another thread.
 
     Args:
-        start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
-        fence: See `temporaries`. It is not asked later on: an attempt begins a new file, and the
+        folder: Of the run. Its fence is not asked later on: an attempt begins a new file, and the
             one that it has taken over from goes on appending to the old one, which has no name.
+        start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
     """
 
-    def __init__(self, path: Path, *, start_iteration: int, fence: Fence = unfenced) -> None:
-        self._last_iteration = _cut_back(path, start_iteration, fence)
-        self._path = path
-        self._file = path.open("ab", buffering=0)
-        fence()  # or it may be the file of the next attempt that was opened
+    def __init__(self, folder: RunFolder, *, start_iteration: int) -> None:
+        self._last_iteration = _cut_back(folder, start_iteration)
+        self._path = folder.metrics
+        self._file = self._path.open("ab", buffering=0)
+        folder.fence()  # or it may be the file of the next attempt that was opened
         self._lock = threading.Lock()
         self._waiting = bytearray()
         self._is_cut_off = False
@@ -93,14 +94,15 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 )
 
 
-def _cut_back(path: Path, start_iteration: int, fence: Fence) -> int:
+def _cut_back(folder: RunFolder, start_iteration: int) -> int:
     """Leave the rows before `start_iteration`; the result is the iteration of the last of them.
 
     A kill can tear the last line. Lines that are damaged in any other way are dropped aloud.
     """
     last, strays, damaged = -1, 0, 0
+    path = folder.metrics
     path.touch()
-    with path.open("rb") as old, atomic_write(path, fence=fence) as new:
+    with path.open("rb") as old, atomic_write(path, fence=folder.fence) as new:
         for line in old:
             row = _parse(line)
             if row is None or row["iteration"] <= last:

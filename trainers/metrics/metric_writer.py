@@ -41,6 +41,24 @@ class NullWriter(MetricWriter):
         pass
 
 
+class ThinningWriter(MetricWriter):
+    """Passes on the rows of every so many iterations, the first one among them."""
+
+    def __init__(self, writer: MetricWriter, *, every: int) -> None:
+        self._writer = writer
+        self._every = every
+
+    def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        if iteration % self._every == 0:
+            self._writer.write(iteration, scalars)
+
+    def sync(self) -> None:
+        self._writer.sync()
+
+    def close(self, *, finished: bool, preempted: bool) -> None:
+        self._writer.close(finished=finished, preempted=preempted)
+
+
 class MultiWriter(MetricWriter):
     """Passes everything on to several writers, in order."""
 

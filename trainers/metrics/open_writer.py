@@ -14,8 +14,7 @@ import attrs
 from trainers.config.converter import to_plain
 from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
-from trainers.metrics.metric_writer import MetricWriter, MultiWriter
-from trainers.run.atomic_write import Fence, unfenced
+from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import read_state, write_state
 
@@ -32,27 +31,26 @@ def kill_service() -> None:
 
 
 def open_metric_writer(
-    config: RunConfig, folder: RunFolder, *, start_iteration: int, fence: Fence = unfenced
+    config: RunConfig, folder: RunFolder, *, start_iteration: int
 ) -> MetricWriter:
     """The writer of an attempt that begins at `start_iteration`: metrics.jsonl, and W&B if wanted.
 
     Nothing that W&B does, or fails to do, reaches the caller, who does not wait for it either.
     """
-    lines = JsonLinesWriter(folder.metrics, start_iteration=start_iteration, fence=fence)
-    if config.wandb.mode == "disabled":
-        return lines
-    return MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration, fence)])
+    lines = JsonLinesWriter(folder, start_iteration=start_iteration)
+    writer: MetricWriter = lines
+    if config.wandb.mode != "disabled":
+        writer = MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration)])
+    return ThinningWriter(writer, every=config.metrics.every_iterations)
 
 
-def _open_wandb(
-    config: RunConfig, folder: RunFolder, last_iteration: int, fence: Fence
-) -> MetricWriter:
+def _open_wandb(config: RunConfig, folder: RunFolder, last_iteration: int) -> MetricWriter:
     # W&B sends its error reports and usage figures out of an offline run too.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     state = read_state(folder)
     if not state.wandb_id:
         state = attrs.evolve(state, wandb_id=secrets.token_hex(4))
-        write_state(folder, state, fence=fence)
+        write_state(folder, state)
 
     def open_writer() -> Opened:
         from trainers.metrics.wandb_writer import WandbWriter

@@ -43,19 +43,6 @@ def make_final(temporary: Path, path: Path, fence: Fence) -> None:
         raise
 
 
-def move_away(path: Path, fence: Fence) -> Path:
-    """Move a file or folder into a temporary folder of its own; gives its path there.
-
-    Raises:
-        OSError: That failed; an empty temporary folder may be left.
-    """
-    fence()
-    aside = temporary_beside(path)
-    aside.mkdir()
-    make_final(path, aside / path.name, fence)
-    return aside / path.name
-
-
 def sweep(folder: Path, fence: Fence) -> None:
     """Remove all that is temporary in a folder; what cannot be removed costs a warning."""
     fence()
@@ -83,7 +70,7 @@ def atomic_write(path: Path, *, fence: Fence = unfenced) -> Iterator[BinaryIO]:
     The file and its folder are flushed to disk, so that a rename survives a power failure too.
 
     Args:
-        fence: See `temporaries`.
+        fence: Asked before the file is made, and before it gets its name.
     """
     fence()
     temporary = temporary_beside(path)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
+import attrs
 from attrs import field, frozen
+
+from trainers.run.atomic_write import Fence, unfenced
 
 
 @frozen
@@ -12,6 +16,12 @@ class RunFolder:
     """The files of one run; no other place joins these names."""
 
     path: Path = field(converter=Path)
+    fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
+    """Asked before a file of the run is made final; whoever holds the run's lease has one."""
+
+    def fenced(self, fence: Fence) -> Self:
+        """The same folder, for the process that holds the run's lease."""
+        return attrs.evolve(self, fence=fence)
 
     @property
     def name(self) -> str:

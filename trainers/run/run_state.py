@@ -11,7 +11,7 @@ from attrs import field, frozen
 from attrs.validators import in_
 
 from trainers.errors import ConfigError
-from trainers.run.atomic_write import Fence, atomic_write, unfenced
+from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
 
 STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
@@ -110,13 +110,13 @@ def read_state(folder: RunFolder) -> RunState:
         ) from error
 
 
-def write_state(folder: RunFolder, state: RunState, *, fence: Fence = unfenced) -> None:
+def write_state(folder: RunFolder, state: RunState) -> None:
     """Replace the state; a reader sees the old one or the new one."""
-    with atomic_write(folder.state, fence=fence) as file:
+    with atomic_write(folder.state, fence=folder.fence) as file:
         file.write(json.dumps(attrs.asdict(state), indent=1).encode())
 
 
-def append_event(folder: RunFolder, kind: str, *, fence: Fence = unfenced, **details: Any) -> None:
+def append_event(folder: RunFolder, kind: str, **details: Any) -> None:
     """Add a line to `events.jsonl`, with the wall-clock time in seconds.
 
     It may come late, as many processes append: one that is stopped after the fence has let it pass
@@ -124,7 +124,7 @@ def append_event(folder: RunFolder, kind: str, *, fence: Fence = unfenced, **det
     """
     line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
     with folder.events.open("ab", buffering=0) as file:
-        fence()
+        folder.fence()
         file.write(line)
 
 

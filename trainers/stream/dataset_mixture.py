@@ -28,7 +28,7 @@ class Origin:
     location: RandomLocation
 
 
-class Origins:
+class DatasetMixture:
     """All datasets of a stream; threads may share it, and all wait for the first one to open them.
 
     Raises:

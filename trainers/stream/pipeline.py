@@ -15,7 +15,7 @@ from trainers.gp_augments.augment_config import AugmentConfig
 from trainers.gp_augments.raw_augment import RawAugment
 from trainers.gp_augments.spatial_augment import SpatialAugment
 from trainers.gp_augments.spatial_configs import ElasticAugmentConfig, SimpleAugmentConfig
-from trainers.gp_augments.thread_safe_node import PureNode
+from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 from trainers.stream.volume_source import GT, MASK, RAW, TensorStoreSource, VolumeReader
 
 _IMPURE = {
@@ -31,7 +31,7 @@ _IMPURE = {
 }
 
 
-def refuse_impure(node: gp.BatchProvider) -> None:
+def refuse_stateful(node: gp.BatchProvider) -> None:
     """Check a node before it becomes part of the stream.
 
     Raises:
@@ -82,11 +82,11 @@ def _node(augment: AugmentConfig, units_per_nm: int) -> gp.BatchFilter:
         raise ConfigError(
             f"{augment!r} makes {node!r}; `node` must return one gunpowder.BatchFilter"
         )
-    if augment.makes_pure_node and not isinstance(node, PureNode):
+    if augment.thread_safe and not isinstance(node, ThreadSafeNode):
         raise ConfigError(
-            f"{augment!r} makes a {type(node).__name__}, which is no PureNode and not fit for "
-            "threads; derive it from trainers.gp_augments.thread_safe_node.PureNode, or leave out "
-            "`in_threads`"
+            f"{augment!r} makes a {type(node).__name__}, which is no ThreadSafeNode and cannot run "
+            "in threads; derive it from trainers.gp_augments.thread_safe_node.ThreadSafeNode, or "
+            "leave out `in_threads`"
         )
-    refuse_impure(node)
+    refuse_stateful(node)
     return node

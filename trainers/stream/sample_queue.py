@@ -20,7 +20,7 @@ from trainers.stream.sample import Sample
 _M_ARENA_MAX = -8
 
 
-def use_one_heap() -> None:
+def limit_malloc_arenas() -> None:
     """Have glibc's new threads share a heap.
 
     With one for each, decoded chunks that stay in the cache lie scattered among what samples have
@@ -33,7 +33,7 @@ def use_one_heap() -> None:
 
 
 @define
-class QueueFigures:
+class QueueStats:
     """Counted over the samples that were asked for since the last look."""
 
     num_asked: int = 0
@@ -110,12 +110,12 @@ class SampleQueue:
             threading.Thread(target=self._work, args=(maker,), name="samples", daemon=True)
             for maker in makers
         ]
-        self._figures = QueueFigures()
+        self._figures = QueueStats()
 
     def __enter__(self) -> Self:
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        use_one_heap()
+        limit_malloc_arenas()
         for thread in self._threads:
             thread.start()
         return self
@@ -158,9 +158,9 @@ class SampleQueue:
         """Samples that are made, and wait to be asked for."""
         return len(self._answers)
 
-    def take_figures(self) -> QueueFigures:
+    def pop_stats(self) -> QueueStats:
         """How the samples since the last call came."""
-        taken, self._figures = self._figures, QueueFigures()
+        taken, self._figures = self._figures, QueueStats()
         return taken
 
     def _work(self, new_maker: AbstractContextManager[Maker]) -> None:

@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from types import TracebackType
 from typing import Self
 
-from trainers.imports import quick_imports
-from trainers.stream.dataset_mixture import Origins
+from trainers.imports import pause_gc_during_import
+from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.sample import Sample
-from trainers.stream.sample_queue import Maker, QueueFigures, SampleQueue
+from trainers.stream.sample_queue import Maker, QueueStats, SampleQueue
 from trainers.stream.stream_spec import StreamSpec
-from trainers.stream.worker_pool import WorkerReserve, worker_processes
+from trainers.stream.worker_pool import WorkerPool, worker_processes
 
 
 class SampleStream:
@@ -38,13 +38,13 @@ class SampleStream:
         num_workers: int,
         start_iteration: int,
         indices: range | None = None,
-        reserve: WorkerReserve | None = None,
+        reserve: WorkerPool | None = None,
     ) -> None:
         self._spec = spec
         self._num_workers = num_workers
         self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
-        self._reserve = reserve or WorkerReserve()
+        self._reserve = reserve or WorkerPool()
         self._resources = ExitStack()
         self._maker: Maker
 
@@ -77,18 +77,18 @@ class SampleStream:
         self._iteration += 1
         return samples
 
-    def take_figures(self) -> QueueFigures | None:
+    def pop_stats(self) -> QueueStats | None:
         """How the samples since the last call came; None if they are made when asked for."""
-        return self._maker.take_figures() if isinstance(self._maker, SampleQueue) else None
+        return self._maker.pop_stats() if isinstance(self._maker, SampleQueue) else None
 
     @contextmanager
     def _new_maker(self) -> Iterator[Maker]:
         spec, number = self._spec, self._num_workers
         if number == 0:
-            with _sample_maker(spec, Origins(spec)) as maker:
+            with _sample_maker(spec, DatasetMixture(spec)) as maker:
                 yield maker
-        elif spec.is_pure:
-            origins = Origins(spec)
+        elif spec.thread_safe:
+            origins = DatasetMixture(spec)
             with self._queue([_sample_maker(spec, origins) for _ in range(number)]) as queue:
                 yield queue
         else:
@@ -107,9 +107,9 @@ class SampleStream:
 
 
 @contextmanager
-def _sample_maker(spec: StreamSpec, origins: Origins) -> Iterator[Maker]:
-    with quick_imports():
-        from trainers.stream.sample_maker import SampleMaker  # gunpowder takes a second
+def _sample_maker(spec: StreamSpec, origins: DatasetMixture) -> Iterator[Maker]:
+    with pause_gc_during_import():
+        from trainers.stream.sample_worker import SampleWorker  # gunpowder takes a second
 
-    with SampleMaker(spec, origins) as maker:
+    with SampleWorker(spec, origins) as maker:
         yield maker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from trainers.datasets.dataset import Dataset
-from trainers.gp_augments.augment_config import AugmentConfig, are_fit_for_threads
+from trainers.gp_augments.augment_config import AugmentConfig, are_thread_safe
 from trainers.tasks.predictor import Predictor
 
 
@@ -30,6 +30,6 @@ class StreamSpec:
     """Samples of an iteration; they do not depend on it otherwise."""
 
     @property
-    def is_pure(self) -> bool:
+    def thread_safe(self) -> bool:
         """Whether samples can be made in several threads of one process."""
-        return are_fit_for_threads(self.augments)
+        return are_thread_safe(self.augments)

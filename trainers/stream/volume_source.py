@@ -13,7 +13,7 @@ from gunpowder import Coordinate, Roi
 from trainers.datasets.array import Array
 from trainers.datasets.dataset import Dataset
 from trainers.errors import DataError
-from trainers.gp_augments.thread_safe_node import PureNode
+from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 
 Block = npt.NDArray[Any]
 PendingBlock = Callable[[], Block]
@@ -104,7 +104,7 @@ GT = gp.ArrayKey("GT")
 MASK = gp.ArrayKey("MASK")
 
 
-class TensorStoreSource(PureNode):
+class TensorStoreSource(ThreadSafeNode):
     """Provides RAW, GT and MASK of one dataset, anywhere; all that is asked for is read at once."""
 
     def __init__(self, reader: VolumeReader) -> None:

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import StreamError, TrainerError
-from trainers.imports import quick_imports
+from trainers.imports import pause_gc_during_import
 from trainers.stop_flag import SIGNALS
 from trainers.stream.shared_block import SharedBlock
 
@@ -53,13 +53,13 @@ def _end_with_parent(descriptor: int, parent: int) -> None:
 
 def _serve(connection: Connection, block: SharedBlock) -> None:
     try:
-        with quick_imports():
+        with pause_gc_during_import():
             with _without_torch():
                 import gunpowder  # noqa: F401
-            from trainers.stream.sample_maker import SampleMaker
+            from trainers.stream.sample_worker import SampleWorker
 
             _import_nodes(connection.recv())
-        maker = SampleMaker(connection.recv())
+        maker = SampleWorker(connection.recv())
         maker.__enter__()
     except Exception as error:
         _answer(connection, block, _portable(error))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
 
 
-class WorkerReserve:
+class WorkerPool:
     """Workers that import what they need while the trainer does the same.
 
     Use it in a `with` block; at its end those that nobody has taken are gone.
@@ -60,7 +60,7 @@ class WorkerReserve:
 
 @contextmanager
 def worker_processes(
-    spec: StreamSpec, num_workers: int, reserve: WorkerReserve
+    spec: StreamSpec, num_workers: int, reserve: WorkerPool
 ) -> Iterator[list[WorkerProcess]]:
     """As many as are asked for, each told of the spec; none is left afterwards.
 

@@ -63,7 +63,7 @@ class WorkerProcess:
         self._send(pickled_spec)
 
     def sample(self, iteration: int, index: int) -> Sample:
-        """As `SampleMaker.sample`, with errors that hold the traceback of the process.
+        """As `SampleWorker.sample`, with errors that hold the traceback of the process.
 
         Raises:
             StreamError: Besides, the process cannot start, or has died.

@@ -56,7 +56,7 @@ _OF_TORCH = r"(?is).*\bdeterminis"
 _OPERATION = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
-def be_deterministic(deterministic: bool, num_threads: int) -> None:
+def set_determinism(deterministic: bool, num_threads: int) -> None:
     """The same bits every time, on the same kind of device and with the same number of threads.
 
     Call it before anything is computed. Where torch knows no such way it takes another one, and
@@ -75,7 +75,7 @@ def be_deterministic(deterministic: bool, num_threads: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def doubts(
+def nondeterminism_warnings(
     *,
     deterministic: bool,
     exact_across_ranks: bool,

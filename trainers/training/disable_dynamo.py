@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 
-def spare_compiler() -> None:
+def disable_dynamo() -> None:
     """Let optimizers not load `torch._dynamo` only to tell it that it is to leave them alone.
 
     Whoever compiles a network still can. Call it before there is an optimizer; where torch has been

@@ -22,7 +22,7 @@ It multiplies the loss by a factor, before it goes back, and gives what it has b
 """
 
 
-class Accumulation(ABC):
+class GradientAccumulation(ABC):
     """Finds the gradients of a batch that is shared out to ranks and taken in micro-batches."""
 
     gradient_divisor: int = 1
@@ -40,22 +40,22 @@ class Accumulation(ABC):
         """
 
 
-class RunningSum(Accumulation):
+class SequentialAccumulation(GradientAccumulation):
     """One micro-batch after the other on each rank, then the mean over the ranks.
 
     How sums are rounded depends on the number of ranks.
     """
 
     def __init__(self, model: Model, group: ProcessGroup) -> None:
-        self.gradient_divisor = group.size
+        self.gradient_divisor = group.world_size
         self._group = group
-        self._replica = group.replicate(model)
+        self._replica = group.wrap_ddp(model)
 
     def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> float:
-        mean = self._group.mean(sum(weights))
+        mean = self._group.all_reduce_mean(sum(weights))
         losses = []
         for position, weight in enumerate(weights):
             is_last = position == len(weights) - 1
-            with nullcontext() if is_last else self._group.without_reduction(self._replica):
+            with nullcontext() if is_last else self._group.no_sync(self._replica):
                 losses.append(backward(self._replica, position, weight / mean if mean else 1.0))
-        return self._group.mean(sum(torch.stack(losses).tolist()))
+        return self._group.all_reduce_mean(sum(torch.stack(losses).tolist()))

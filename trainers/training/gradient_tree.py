@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.distributed.process_group import ProcessGroup
-from trainers.training.gradient_accumulation import Accumulation, Backward
+from trainers.training.gradient_accumulation import Backward, GradientAccumulation
 from trainers.training.random_state import RandomState
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class BufferChanges:
             buffer.copy_(start + rounded.to(start.dtype))
 
 
-class FixedTree(Accumulation):
+class TreeAccumulation(GradientAccumulation):
     """Micro-batches are the leaves of a tree of sums; each rank has a sub-tree.
 
     Every leaf starts from random states and buffers that are the same on any rank. Gradients and
@@ -110,7 +110,7 @@ class FixedTree(Accumulation):
         self._group = group
         self._num_leaves = num_leaves
         self._seed = seed
-        self._own = group.part_of(num_leaves)
+        self._own = group.local_slice(num_leaves)
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._buffers = BufferChanges(model)
         self._spare: list[FlatTensors] = []
@@ -130,8 +130,8 @@ class FixedTree(Accumulation):
         with torch.no_grad():
             self._buffers.begin()
         total = fold(self._own, leaf, self._add)
-        self._group.add_pairwise(total.vector)
-        told = self._group.total(
+        self._group.tree_all_reduce_(total.vector)
+        told = self._group.all_reduce_sum(
             np.concatenate([self._among_all(torch.stack(losses).tolist()), used])
         )
         self._apply(total, told[self._num_leaves :] > 0)
@@ -139,7 +139,7 @@ class FixedTree(Accumulation):
 
     def _shares(self, weights: Sequence[float]) -> list[float]:
         """The part of the weights of the batch that each leaf has."""
-        all_weights = self._group.total(self._among_all(weights)).tolist()
+        all_weights = self._group.all_reduce_sum(self._among_all(weights)).tolist()
         total = tree_sum(all_weights)
         return [weight / total if total else 1.0 for weight in all_weights]
 

@@ -13,7 +13,6 @@ import attrs
 
 from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
-from trainers.run.atomic_write import Fence
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import append_event, read_state, write_state
 from trainers.training.startup import EarlyStart
@@ -29,12 +28,9 @@ STATE_INTERVAL_S = 2.0
 class RunProgress:
     """Keeps state.json, events.jsonl and the log abreast of an attempt; any thread may call it."""
 
-    def __init__(
-        self, folder: RunFolder, num_iterations: int, early: EarlyStart, fence: Fence
-    ) -> None:
+    def __init__(self, folder: RunFolder, num_iterations: int, early: EarlyStart) -> None:
         self._folder = folder
         self._num_iterations = num_iterations
-        self._fence = fence
         self._lock = threading.Lock()
         self._told_at = time.monotonic()
         self._iteration = 0
@@ -73,14 +69,14 @@ class RunProgress:
         logger.info("%s", found.text)
         self.event("initialized", **attrs.asdict(found))
 
-    def doubt(self, reason: str) -> None:
-        """The attempt will not go on bit for bit as if there had been no stop."""
-        logger.warning("this run is not exact: %s", reason)
+    def not_reproducible(self, reason: str) -> None:
+        """Record that the attempt will not be bit for bit as if there had been no stop."""
+        logger.warning("this run is not reproducible bit for bit: %s", reason)
         self.event("inexact", reason=reason)
 
     def event(self, kind: str, **details: Any) -> None:
         with self._in_spite_of_the_disk():
-            append_event(self._folder, kind, fence=self._fence, **details)
+            append_event(self._folder, kind, **details)
 
     def report(self, stats: TrainingIterationStats) -> None:
         """An iteration is done; told now and then, and of the first one how long its start took."""
@@ -125,7 +121,7 @@ class RunProgress:
         with self._lock, self._in_spite_of_the_disk():
             self._iteration = max(self._iteration, iteration)
             state = attrs.evolve(read_state(self._folder), iteration=self._iteration, **changes)
-            write_state(self._folder, state, fence=self._fence)
+            write_state(self._folder, state)
 
     @contextmanager
     def _in_spite_of_the_disk(self) -> Iterator[None]:

@@ -13,9 +13,8 @@ from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_store import CheckpointStore
 from trainers.checkpoints.layout import DAMAGED_PREFIX
 from trainers.config.run_config import RunConfig
-from trainers.distributed.rank_info import RankPlace
+from trainers.distributed.rank_info import RankInfo
 from trainers.errors import CheckpointError
-from trainers.run.atomic_write import Fence
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import append_event, read_state
 
@@ -32,14 +31,9 @@ class Restoration:
 
     All ranks take the one that the first of them has read, and that rank alone changes anything on
     disk. The others read ahead what they expect it to be.
-
-    Args:
-        fence: See `temporaries`; of the first rank.
     """
 
-    def __init__(
-        self, folder: RunFolder, config: RunConfig, place: RankPlace, fence: Fence
-    ) -> None:
+    def __init__(self, folder: RunFolder, config: RunConfig, rank_info: RankInfo) -> None:
         self.seconds = 0.0
         """How long the thread has taken to read and verify."""
         self.store: CheckpointStore | None = None
@@ -47,8 +41,7 @@ class Restoration:
         self._run = folder
         self._folder = folder.checkpoints
         self._config = config
-        self._is_first = place.rank == 0
-        self._fence = fence
+        self._is_rank_zero = rank_info.rank == 0
         self._newest: Checkpoint | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read, name="restoration", daemon=True)
@@ -63,12 +56,12 @@ class Restoration:
         """
         self.wait()
         newest, self._newest = self._newest, None
-        if self._is_first:
+        if self._is_rank_zero:
             if self._error:
                 raise self._error
-            group.decided_by_first(newest.iteration if newest else _NO_CHECKPOINT)
+            group.broadcast_from_rank0(newest.iteration if newest else _NO_CHECKPOINT)
             return newest
-        iteration = group.decided_by_first(_NO_CHECKPOINT)
+        iteration = group.broadcast_from_rank0(_NO_CHECKPOINT)
         if iteration == _NO_CHECKPOINT:
             return None
         if newest and newest.iteration == iteration:
@@ -82,17 +75,17 @@ class Restoration:
     def _read(self) -> None:
         began = time.monotonic()
         try:
-            if self._is_first:
+            if self._is_rank_zero:
                 self.store = CheckpointStore(
                     self._folder,
                     identity=self._config.identity,
                     what_counts=self._config.what_counts,
                     retention=self._config.checkpoint.retention,
-                    fence=self._fence,
+                    fence=self._run.fence,
                     on_damaged=self._note_damaged,
                 )
             self._newest = (self.store or self._reader()).newest()
-            if self._is_first:
+            if self._is_rank_zero:
                 self._compare_with_state(self._newest)
         except Exception as error:
             self._error = error
@@ -121,14 +114,7 @@ class Restoration:
 
     def _note_damaged(self, name: str, aside: str, reason: str) -> None:
         with suppress(OSError):  # the log has it, too
-            append_event(
-                self._run,
-                "checkpoint_damaged",
-                fence=self._fence,
-                name=name,
-                aside=aside,
-                reason=reason,
-            )
+            append_event(self._run, "checkpoint_damaged", name=name, aside=aside, reason=reason)
 
     def _reader(self) -> CheckpointReader:
         return CheckpointReader(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +13,9 @@ from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.distributed.process_group import ProcessGroup
 from trainers.errors import ConfigError
-from trainers.run.atomic_write import Fence
 from trainers.run.run_folder import RunFolder
-from trainers.stream.worker_pool import WorkerReserve
-from trainers.trainer import Trainer
+from trainers.stream.worker_pool import WorkerPool
+from trainers.trainer import Trainer, TrainingContext
 from trainers.training.random_state import RandomState
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class RunParts:
     trainer: Trainer
     model: Model
     optimizer: torch.optim.Optimizer
+    device: torch.device
 
     def state_dict(self, random_state: RandomState) -> dict[str, Any]:
         """What a checkpoint holds; the tensors are those of the parts."""
@@ -41,34 +42,43 @@ class RunParts:
             "random": random_state.state_dict(),
         }
 
-    def restore_trainer(self, checkpoint: Checkpoint) -> None:
-        """Have the trainer go on from a checkpoint; before it is entered."""
-        self.trainer.load_state_dict(checkpoint.state["trainer"])
+    @contextmanager
+    def entered(self, checkpoint: Checkpoint | None) -> Iterator[RandomState]:
+        """Restore a checkpoint and enter the trainer; yield the random state of the next iteration.
 
-    def restore(self, checkpoint: Checkpoint) -> RandomState:
-        """Have model and optimizer go on from a checkpoint; gives the random state of it.
+        The trainer comes first and is then entered: its workers prefetch the first samples while
+        model and optimizer are restored. All of the checkpoint is copied, and it is released.
 
-        All of it is copied, and the checkpoint is released.
+        Args:
+            checkpoint: None to start with the parts as they were built.
         """
+        context = self.trainer.context
+        if checkpoint is not None:
+            self.trainer.load_state_dict(checkpoint.state["trainer"])
+        with self.trainer:
+            if checkpoint is not None and (random_state := self._restore(checkpoint)):
+                yield random_state
+            else:
+                yield RandomState.of_iteration(
+                    context.seed, self.trainer.iteration, context.ranks.rank
+                )
+
+    def _restore(self, checkpoint: Checkpoint) -> RandomState | None:
+        """Restore model and optimizer; return the random state if it is of this rank."""
         state: dict[str, Any] = checkpoint.state
         self.model.load_state_dict(state["model"])
         # an optimizer keeps tensors of the right type and device as they are
         self.optimizer.load_state_dict(_copied(state["optimizer"]))
         random_state = RandomState.from_state_dict(_copied(state["random"]))
         checkpoint.release()
-        rank = self.trainer.process_group.rank
-        if rank > 0:
-            return RandomState.of_iteration(self.trainer.seed, self.trainer.iteration, rank)
-        return random_state
+        return random_state if self.trainer.context.ranks.is_rank_zero else None
 
 
 def build_parts(
     config: RunConfig,
     folder: RunFolder,
-    group: ProcessGroup,
-    device: torch.device,
-    worker_reserve: WorkerReserve,
-    fence: Fence,
+    ranks: ProcessGroup,
+    workers: WorkerPool,
     *,
     is_restored: bool,
 ) -> RunParts:
@@ -80,16 +90,18 @@ def build_parts(
     Raises:
         ConfigError, DataError: Config and data do not go together.
     """
-    can_share, reason = config.trainer.verify_ranks(group.size)
+    can_share, reason = config.trainer.verify_ranks(ranks.world_size)
     if not can_share:
         raise ConfigError(reason)
     datasets = [dataset.build() for dataset in config.datasets]
     trainer = config.trainer.build()
-    trainer.seed = config.seed
-    trainer.process_group = group
-    trainer.fence = fence
-    trainer.memory_bytes = int(config.resources.memory_gb * 1e9 / group.local_size)
-    trainer.worker_reserve = worker_reserve
+    trainer.context = TrainingContext(
+        seed=config.seed,
+        ranks=ranks,
+        folder=folder,
+        memory_bytes=int(config.resources.memory_gb * 1e9 / ranks.local_size),
+        workers=workers,
+    )
     if not trainer.can_train(datasets):
         raise ConfigError(
             f"a {type(trainer).__name__} cannot train with the datasets of {folder.config}: "
@@ -104,10 +116,18 @@ def build_parts(
         seed=config.seed,
         is_restored=is_restored,
     )
+    device = _device()
     model.to(device)
-    snapshots = folder.snapshots if group.is_first else None
+    snapshots = folder.snapshots if ranks.is_rank_zero else None
     trainer.build_batch_provider(datasets, model, task, snapshots)
-    return RunParts(trainer, model, trainer.create_optimizer(model))
+    return RunParts(trainer, model, trainer.create_optimizer(model), device)
+
+
+def _device() -> torch.device:
+    """The GPU that this rank was given, if there is one."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def _copied(state: Any) -> Any:

@@ -11,10 +11,9 @@ from pathlib import Path
 from attrs import frozen
 
 from trainers.config.run_config import RunConfig
-from trainers.distributed.rank_info import RankPlace
-from trainers.run.atomic_write import Fence
+from trainers.distributed.rank_info import RankInfo
 from trainers.run.run_folder import RunFolder
-from trainers.stream.worker_pool import WorkerReserve
+from trainers.stream.worker_pool import WorkerPool
 from trainers.training.restore import Restoration
 
 
@@ -56,21 +55,17 @@ class EarlyStart:
     """What is under way."""
 
     times: StartTimes
-    worker_reserve: WorkerReserve
+    workers: WorkerPool
     restoration: Restoration
 
 
 @contextmanager
 def early_start(
-    folder: RunFolder, config: RunConfig, place: RankPlace, times: StartTimes, fence: Fence
+    folder: RunFolder, config: RunConfig, rank_info: RankInfo, times: StartTimes
 ) -> Iterator[EarlyStart]:
-    """Start the data workers, and reading the checkpoint; nothing of it is left afterwards.
-
-    Args:
-        fence: See `temporaries`; of the first rank, which holds the run's lease.
-    """
-    with config.trainer.worker_reserve(place.local_size) as reserve:
-        restoration = Restoration(folder, config, place, fence)
+    """Start the data workers, and reading the checkpoint; nothing of it is left afterwards."""
+    with config.trainer.worker_pool(rank_info.local_size) as reserve:
+        restoration = Restoration(folder, config, rank_info)
         try:
             yield EarlyStart(times, reserve, restoration)
         finally:

@@ -1,4 +1,4 @@
-"""Carry on the run that a folder describes."""
+"""Train the run that a folder describes: resume it, or start it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-import torch
+from attrs import frozen
 
-from trainers.checkpoints.async_checkpointer import BackgroundSaver
+from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
-from trainers.distributed.process_group import ProcessGroup, open_process_group
+from trainers.distributed.open_process_group import open_process_group
+from trainers.distributed.process_group import ProcessGroup
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
-from trainers.run.atomic_write import Fence, unfenced
 from trainers.run.run_folder import RunFolder
+from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook, RunCheckpointHook
 from trainers.training.determinism import (
-    be_deterministic,
     current_environment,
-    doubts,
+    nondeterminism_warnings,
+    set_determinism,
     watched_operations,
 )
-from trainers.training.disable_dynamo import spare_compiler
+from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.progress import RunProgress
-from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts, build_parts
-from trainers.training.saving import NoSaving, RunSaving, Saving
 from trainers.training.startup import EarlyStart
 from trainers.training.train_loop import train
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -35,157 +34,149 @@ if TYPE_CHECKING:
     from trainers.config.run_config import RunConfig
 
 
-def carry_on(
+def train_run(
     folder: RunFolder,
     config: RunConfig,
     early: EarlyStart,
     should_stop: Callable[[], bool],
     *,
     attempt: int = 0,
-    fence: Fence = unfenced,
 ) -> bool:
-    """Train from the newest valid checkpoint, or from the start; true if the run is finished.
+    """Resume from the newest valid checkpoint, or start; return whether the run is finished.
 
-    All ranks of an attempt call this. The first of them writes, and the caller holds the run's
-    lease there.
+    All ranks of an attempt call this. Rank 0 writes, and the caller holds the run's lease there.
 
     Args:
+        folder: Of rank 0 with the fence of its lease.
         early: What was begun before.
-        fence: See `temporaries`; of the first rank.
 
     Raises:
         TrainerError: Config, data or checkpoints are not usable, or a rank was lost.
     """
     early.times.end("imports")
-    with open_process_group(folder, attempt, should_stop, fence=fence) as group:
-        return group is not None and _carry_on(folder, config, early, group, should_stop, fence)
+    with open_process_group(folder, attempt, should_stop) as ranks:
+        if ranks is None:
+            return False
+        return _Attempt(folder, config, early, ranks, should_stop).run()
 
 
-def _carry_on(
-    folder: RunFolder,
-    config: RunConfig,
-    early: EarlyStart,
-    group: ProcessGroup,
-    should_stop: Callable[[], bool],
-    fence: Fence,
-) -> bool:
-    be_deterministic(config.deterministic, num_threads(config, group))
-    spare_compiler()
-    early.times.end("ranks")
-    checkpoint = early.restoration.checkpoint(group)
-    early.times.end("waiting for the checkpoint")
-    iteration = checkpoint.iteration if checkpoint else 0
-    progress = RunProgress(folder, config.num_iterations, early, fence)
-    writer: MetricWriter = NullWriter()
-    if group.is_first:
-        progress.begin(iteration, restored=checkpoint is not None)
-        for reason in doubts(
-            deterministic=config.deterministic,
-            exact_across_ranks=config.trainer.exact_across_ranks,
-            before=checkpoint.manifest.environment if checkpoint else None,
-            now=current_environment(group.size),
-        ):
-            progress.doubt(reason)
-        writer = open_metric_writer(config, folder, start_iteration=iteration, fence=fence)
-    early.times.end("reporting")
-    finished, stopped = iteration >= config.num_iterations, False
-    try:
-        if not finished and not group.agree(should_stop()):
-            with watched_operations(progress.doubt if group.is_first else _doubt_nothing):
-                finished = _train(
-                    folder, config, early, group, checkpoint, writer, progress, should_stop, fence
-                )
-        stopped = not finished
-    finally:
-        preempted = not finished and (stopped or should_stop())
-        writer.close(finished=finished, preempted=preempted)
-    return finished
-
-
-def num_threads(config: RunConfig, group: ProcessGroup) -> int:
+def num_threads(config: RunConfig, ranks: ProcessGroup) -> int:
     """Threads of torch; how it rounds sums depends on them."""
     if config.trainer.exact_across_ranks:
         return 1  # what any number of ranks has, each of them
-    return max(1, config.resources.cpus // group.local_size)
+    return max(1, config.resources.cpus // ranks.local_size)
 
 
-def _train(
-    folder: RunFolder,
-    config: RunConfig,
-    early: EarlyStart,
-    group: ProcessGroup,
-    checkpoint: Checkpoint | None,
-    writer: MetricWriter,
-    progress: RunProgress,
-    should_stop: Callable[[], bool],
-    fence: Fence,
-) -> bool:
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", torch.cuda.current_device())
-    parts = build_parts(
-        *(config, folder, group, device, early.worker_reserve, fence),
-        is_restored=checkpoint is not None,
-    )
-    early.times.end("building")
-    random_state = RandomState.of_iteration(config.seed, 0, group.rank)
-    if checkpoint:
-        parts.restore_trainer(checkpoint)
-    with parts.trainer, _saving(config, early, group, parts, writer, progress) as saving:
-        # data workers make the first samples now
-        if checkpoint:
-            random_state = parts.restore(checkpoint)
-        elif config.init_from:
-            weights = load_initial_weights(parts.model, config.init_from, group)
-            if group.is_first:
-                progress.initialized(weights)
-        early.times.end("restoring")
-        finished = train(
-            parts.trainer,
-            parts.model,
-            parts.optimizer,
-            device,
-            num_iterations=config.num_iterations,
-            saving=saving,
-            writer=writer,
-            write_every=config.metrics.every_iterations,
-            random_state=random_state,
-            should_stop=lambda: group.agree(should_stop()),
-            report=progress.report if group.is_first else _tell_nobody,
+@frozen
+class _Attempt:
+    """One rank's part in an attempt, once all ranks have met."""
+
+    folder: RunFolder
+    config: RunConfig
+    early: EarlyStart
+    ranks: ProcessGroup
+    should_stop: Callable[[], bool]
+
+    def run(self) -> bool:
+        config, early, ranks = self.config, self.early, self.ranks
+        set_determinism(config.deterministic, num_threads(config, ranks))
+        disable_dynamo()
+        early.times.end("ranks")
+        checkpoint = early.restoration.checkpoint(ranks)
+        early.times.end("waiting for the checkpoint")
+        iteration = checkpoint.iteration if checkpoint else 0
+        progress = RunProgress(self.folder, config.num_iterations, early)
+        writer = self._open_writer(checkpoint, progress)
+        early.times.end("reporting")
+        finished, stopped = iteration >= config.num_iterations, False
+        try:
+            if not finished and not ranks.any_rank(self.should_stop()):
+                warn = progress.not_reproducible if ranks.is_rank_zero else _ignore
+                with watched_operations(warn):
+                    finished = self._train(checkpoint, writer, progress)
+            stopped = not finished
+        finally:
+            preempted = not finished and (stopped or self.should_stop())
+            writer.close(finished=finished, preempted=preempted)
+        return finished
+
+    def _open_writer(self, checkpoint: Checkpoint | None, progress: RunProgress) -> MetricWriter:
+        """Report the start of the attempt, and open what its metrics go to; on rank 0."""
+        if not self.ranks.is_rank_zero:
+            return NullWriter()
+        iteration = checkpoint.iteration if checkpoint else 0
+        progress.begin(iteration, restored=checkpoint is not None)
+        for warning in nondeterminism_warnings(
+            deterministic=self.config.deterministic,
+            exact_across_ranks=self.config.trainer.exact_across_ranks,
+            before=checkpoint.manifest.environment if checkpoint else None,
+            now=current_environment(self.ranks.world_size),
+        ):
+            progress.not_reproducible(warning)
+        return open_metric_writer(self.config, self.folder, start_iteration=iteration)
+
+    def _train(
+        self, checkpoint: Checkpoint | None, writer: MetricWriter, progress: RunProgress
+    ) -> bool:
+        times, ranks = self.early.times, self.ranks
+        parts = build_parts(
+            self.config,
+            self.folder,
+            ranks,
+            self.early.workers,
+            is_restored=checkpoint is not None,
         )
-    group.wait_for_all()  # the attempt ends as one, with its last checkpoint committed
-    return finished
+        times.end("building")
+        with (
+            parts.entered(checkpoint) as random_state,
+            self._checkpoint_hook(parts, writer, progress) as hook,
+        ):
+            if checkpoint is None and self.config.init_from:
+                weights = load_initial_weights(parts.model, self.config.init_from, ranks)
+                if ranks.is_rank_zero:
+                    progress.initialized(weights)
+            times.end("restoring")
+            finished = train(
+                parts,
+                random_state,
+                num_iterations=self.config.num_iterations,
+                hook=hook,
+                writer=writer,
+                should_stop=lambda: ranks.any_rank(self.should_stop()),
+                report=progress.report if ranks.is_rank_zero else _ignore_stats,
+            )
+        ranks.barrier()  # the attempt ends as one, with its last checkpoint committed
+        return finished
+
+    @contextmanager
+    def _checkpoint_hook(
+        self, parts: RunParts, writer: MetricWriter, progress: RunProgress
+    ) -> Iterator[CheckpointHook]:
+        """What saves the run, on rank 0; a save in flight is done before it ends."""
+        store = self.early.restoration.store
+        if store is None:
+            yield NullCheckpointHook()
+            return
+        checkpointer = AsyncCheckpointer(
+            store,
+            environment=current_environment(self.ranks.world_size),
+            optimizer=parts.optimizer,
+            before_commit=writer.sync,  # it must not know of rows that a kill can take
+            on_commit=progress.saved,
+            on_failure=progress.not_saved,
+        )
+        with closing(checkpointer):
+            yield RunCheckpointHook(
+                checkpointer,
+                self.config.checkpoint,
+                state_of=parts.state_dict,
+                progress=progress,
+            )
 
 
-@contextmanager
-def _saving(
-    config: RunConfig,
-    early: EarlyStart,
-    group: ProcessGroup,
-    parts: RunParts,
-    writer: MetricWriter,
-    progress: RunProgress,
-) -> Iterator[Saving]:
-    """What saves the run, on its first rank; a save in flight is done before it ends."""
-    store = early.restoration.store
-    if store is None:
-        yield NoSaving()
-        return
-    saver = BackgroundSaver(
-        store,
-        environment=current_environment(group.size),
-        optimizer=parts.optimizer,
-        before_commit=writer.sync,  # it must not know of rows that a kill can take
-        on_commit=progress.saved,
-        on_failure=progress.not_saved,
-    )
-    with closing(saver):
-        yield RunSaving(saver, config.checkpoint, state_of=parts.state_dict, progress=progress)
+def _ignore(warning: str) -> None:
+    """Leave it to rank 0 to say what is not reproducible."""
 
 
-def _doubt_nothing(reason: str) -> None:
-    """What a rank other than the first tells of the exactness of the run."""
-
-
-def _tell_nobody(stats: TrainingIterationStats) -> None:
-    """What a rank other than the first reports."""
+def _ignore_stats(stats: TrainingIterationStats) -> None:
+    """Leave it to rank 0 to report iterations."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from attrs import frozen
 
-from trainers.training.gradient_accumulation import RunningSum
-from trainers.training.gradient_tree import FixedTree
+from trainers.training.gradient_accumulation import SequentialAccumulation
+from trainers.training.gradient_tree import TreeAccumulation
 from trainers.training.weight_average import AveragedWeights
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
     from trainers.tasks.losses import Loss
-    from trainers.training.gradient_accumulation import Accumulation
+    from trainers.training.gradient_accumulation import GradientAccumulation
 
 
-class DeviceFeed:
+class DeviceTransfer:
     """Copies arrays to a device; to a GPU from pinned memory, while it computes.
 
     Kernels that are launched later wait for the copy on the GPU, and those before do not.
@@ -34,7 +34,7 @@ class DeviceFeed:
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def bring(self, array: npt.NDArray[Any]) -> torch.Tensor:
+    def to_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
         """A copy of a contiguous array, in memory of torch's own, which is always aligned alike."""
         here = torch.from_numpy(array)
         if self._stream is None:
@@ -103,30 +103,30 @@ class TrainingStep:
         self._group = group
         self._seed = seed
         self._device = next(model.parameters()).device
-        self._feed = DeviceFeed(self._device)
+        self._feed = DeviceTransfer(self._device)
         self._scaler = self._new_scaler()
         self._averaged = AveragedWeights(model, config.ema_decay)
         self._model: Model
-        self._accumulation: Accumulation
+        self._accumulation: GradientAccumulation
 
     def begin(self, model: Model, device: torch.device) -> None:
         """Get ready for steps of the network as it is now, on its device; all ranks call it."""
         self._model = model
         self._device = device
-        self._feed = DeviceFeed(device)
+        self._feed = DeviceTransfer(device)
         scale = self._scaler.state_dict()
         self._scaler = self._new_scaler()
         self._scaler.load_state_dict(scale)
         self._averaged.to(device)
         if self._config.exact_across_ranks:
-            self._accumulation = FixedTree(
+            self._accumulation = TreeAccumulation(
                 self._model,
                 self._group,
                 num_leaves=self._config.batch_size // self._config.samples_at_once,
                 seed=self._seed,
             )
         else:
-            self._accumulation = RunningSum(self._model, self._group)
+            self._accumulation = SequentialAccumulation(self._model, self._group)
 
     def take(
         self,
@@ -150,7 +150,9 @@ class TrainingStep:
                 logits.retain_grad()
                 shown.append(logits)
             loss = factor * self._loss.compute(
-                logits, self._feed.bring(micro_batch.target), self._feed.bring(micro_batch.weight)
+                logits,
+                self._feed.to_device(micro_batch.target),
+                self._feed.to_device(micro_batch.weight),
             )
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return loss.detach()
@@ -188,7 +190,7 @@ class TrainingStep:
     def _forward(self, network: torch.nn.Module, raw: npt.NDArray[Any]) -> torch.Tensor:
         low = _LOW_PRECISION.get(self._config.precision)
         with torch.autocast(self._device.type, low, enabled=low is not None):
-            logits: torch.Tensor = network(_in_unit_range(self._feed.bring(raw)))
+            logits: torch.Tensor = network(_in_unit_range(self._feed.to_device(raw)))
         return logits.float()
 
     def _look_at(self, logits: torch.Tensor) -> FirstSample:

@@ -66,8 +66,8 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
 
 def _read(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
     reader = CheckpointReader(source.checkpoints, identity=None)
-    if not group.is_first:
-        return reader.load(group.decided_by_first(0))
+    if not group.is_rank_zero:
+        return reader.load(group.broadcast_from_rank0(0))
     if source.iteration is not None:
         checkpoint: Checkpoint | None = reader.load(source.iteration)
     else:
@@ -77,7 +77,7 @@ def _read(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
             f"init_from: {source.checkpoints} has no whole checkpoint; train that run up to its "
             "first one, or take another"
         )
-    group.decided_by_first(checkpoint.iteration)
+    group.broadcast_from_rank0(checkpoint.iteration)
     return checkpoint
 
 

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trainers.checkpoints.async_checkpointer import BackgroundSaver
+from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.errors import ConfigError
 from trainers.training.progress import RunProgress
 from trainers.training.random_state import RandomState
 
 
-class SaveSchedule:
+class CheckpointSchedule:
     """At multiples of some number of iterations, and at latest some time after the save before.
 
     Args:
@@ -40,11 +40,13 @@ class SaveSchedule:
         return due
 
 
-class Saving(ABC):
-    """Is told of every iteration, once trainer, model and optimizer agree on it."""
+class CheckpointHook(ABC):
+    """Called after every iteration, once trainer, model and optimizer agree on it."""
 
     @abstractmethod
-    def go_on(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def after_iteration(
+        self, iteration: int, row: Mapping[str, float], random_state: RandomState
+    ) -> None:
         """Save if it is time to, without holding the training up; a failure is no more than that.
 
         Args:
@@ -54,7 +56,7 @@ class Saving(ABC):
         """
 
     @abstractmethod
-    def end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         """Save, as the training ends here; on return that is done.
 
         Raises:
@@ -62,17 +64,19 @@ class Saving(ABC):
         """
 
 
-class NoSaving(Saving):
+class NullCheckpointHook(CheckpointHook):
     """Leaves it to another rank."""
 
-    def go_on(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def after_iteration(
+        self, iteration: int, row: Mapping[str, float], random_state: RandomState
+    ) -> None:
         pass
 
-    def end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         pass
 
 
-class RunSaving(Saving):
+class RunCheckpointHook(CheckpointHook):
     """Saves in the background, and at the end in the foreground.
 
     Args:
@@ -81,19 +85,19 @@ class RunSaving(Saving):
 
     def __init__(
         self,
-        saver: BackgroundSaver,
+        checkpointer: AsyncCheckpointer,
         config: CheckpointConfig,
         *,
         state_of: Callable[[RandomState], dict[str, Any]],
         progress: RunProgress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._saver = saver
+        self._checkpointer = checkpointer
         self._keep_best = config.keep_best
         self._state_of = state_of
         self._progress = progress
         self._clock = clock
-        self._schedule = SaveSchedule(
+        self._schedule = CheckpointSchedule(
             every_iterations=config.every_iterations,
             every_minutes=config.every_minutes,
             now_s=clock(),
@@ -102,13 +106,15 @@ class RunSaving(Saving):
         self._sums: dict[str, float] = {}
         self._num_rows = 0
 
-    def go_on(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def after_iteration(
+        self, iteration: int, row: Mapping[str, float], random_state: RandomState
+    ) -> None:
         self._add(row)
         if not self._is_prepared:  # only now the optimizer has all of its state
-            self._saver.prepare(self._state_of(random_state))
+            self._checkpointer.prepare(self._state_of(random_state))
             self._is_prepared = True
         if self._schedule.is_due(iteration, now_s=self._clock()):
-            begun = self._saver.start(
+            begun = self._checkpointer.start(
                 iteration,
                 self._state_of(random_state),
                 self._take_means(),
@@ -116,9 +122,9 @@ class RunSaving(Saving):
             if not begun:
                 self._progress.skipped(iteration)
 
-    def end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+    def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)
-        self._saver.save(iteration, self._state_of(random_state), self._take_means())
+        self._checkpointer.save(iteration, self._state_of(random_state), self._take_means())
 
     def _add(self, row: Mapping[str, float]) -> None:
         if self._keep_best is not None and self._keep_best.metric not in row:

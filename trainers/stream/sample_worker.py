@@ -15,14 +15,14 @@ from gunpowder.nodes.batch_provider import BatchRequestError
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import StreamError, TrainerError
-from trainers.stream.dataset_mixture import Origin, Origins
+from trainers.stream.dataset_mixture import DatasetMixture, Origin
 from trainers.stream.pipeline import build_pipeline
 from trainers.stream.sample import Sample
 from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.volume_source import GT, MASK, RAW
 
 
-class SampleMaker:
+class SampleWorker:
     """Makes any sample of a stream at any time; not thread-safe. Use it in a `with` block.
 
     Args:
@@ -33,9 +33,9 @@ class SampleMaker:
         DataError: On entering: a dataset has no ground truth, or no place for a sample.
     """
 
-    def __init__(self, spec: StreamSpec, origins: Origins | None = None) -> None:
+    def __init__(self, spec: StreamSpec, origins: DatasetMixture | None = None) -> None:
         self._spec = spec
-        self._origins = Origins(spec) if origins is None else origins
+        self._origins = DatasetMixture(spec) if origins is None else origins
         self._resources = ExitStack()
         self._pipelines: dict[str, gp.Pipeline] = {}
 
@@ -69,7 +69,7 @@ class SampleMaker:
         origin = self._origins.draw(rng)
         where = f"dataset {origin.dataset.name!r}, iteration {iteration}, sample {index}"
         try:
-            with nullcontext() if self._spec.is_pure else _global_random_states_kept():
+            with nullcontext() if self._spec.thread_safe else _global_random_states_kept():
                 return self._make(origin, rng)
         except Exception as error:
             cause = _cause(error)
