@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -16,7 +17,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def counted(numbers: dict[str, int]) -> str:
+def counted(numbers: Mapping[Any, int]) -> str:
     """{"crashed": 2} as `2 crashed`."""
     return ", ".join(f"{number} {name}" for name, number in numbers.items())
 

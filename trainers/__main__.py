@@ -30,7 +30,7 @@ from trainers.imports import pause_gc_during_import
 from trainers.run.atomic_write import sweep
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import append_event, read_state, write_state
+from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
 from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, early_start
 
@@ -101,8 +101,8 @@ class _Attempt:
 
     def of_rank_zero(self) -> int:
         """From restoring to the end; the caller holds the run's lease. The exit code."""
-        _set_status(self.folder, "running")
-        append_event(self.folder, "attempt", pid=os.getpid())
+        _set_status(self.folder, Status.RUNNING)
+        append_event(self.folder, EventKind.ATTEMPT, pid=os.getpid())
         exit_code, status, reason = self.outcome()
         try:
             _set_status(self.folder, status, reason)
@@ -110,7 +110,7 @@ class _Attempt:
             logger.error("%s cannot tell that the run is %s: %s", self.folder.path, status, error)
         return exit_code
 
-    def outcome(self) -> tuple[int, str, str]:
+    def outcome(self) -> tuple[int, Status, str]:
         """Train; the exit code, the status that the run is in, and the reason for it."""
         config, stop = self.config, self.stop
         sys.path += [str(path) for path in config.python_path]
@@ -123,13 +123,13 @@ class _Attempt:
                 finished = train_run(self.folder, config, early, stop, attempt=self.number)
         except Exception as error:
             logger.exception("the run has failed")
-            return _exit_code(error), "failed", f"{type(error).__name__}: {error}"
+            return _exit_code(error), Status.FAILED, f"{type(error).__name__}: {error}"
         if finished:
             logger.info("finished after %d iterations", config.num_iterations)
-            return exit_codes.FINISHED, "finished", ""
+            return exit_codes.FINISHED, Status.FINISHED, ""
         reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
         logger.info("%s; start it again to resume", reason)
-        return exit_codes.STOPPED, "waiting", reason
+        return exit_codes.STOPPED, Status.WAITING, reason
 
 
 def _exit_code(error: Exception) -> int:
@@ -142,7 +142,7 @@ def _exit_code(error: Exception) -> int:
     return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
 
 
-def _set_status(folder: RunFolder, status: str, reason: str = "") -> None:
+def _set_status(folder: RunFolder, status: Status, reason: str = "") -> None:
     state = attrs.evolve(read_state(folder), status=status, reason=reason)
     write_state(folder, state)
     append_event(folder, status, reason=reason)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.experiment.experiment_folder import ROOT
+from trainers.run.run_state import Status
 
-_RESUBMITTABLE = ("failed", "waiting", "cancelled")
+_RESUBMITTABLE = (Status.FAILED, Status.WAITING, Status.CANCELLED)
 
 _EXIT_CODES = """exit codes:
     0  ok

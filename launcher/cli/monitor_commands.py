@@ -79,7 +79,7 @@ def checkpoints(arguments: Namespace) -> int:
         checkpoints_json,
         checkpoints_text,
     )
-    from launcher.monitor.checkpoints import find_checkpoints, judging_metric
+    from launcher.monitor.checkpoints import CheckpointState, find_checkpoints, judging_metric
     from launcher.monitor.find_run import find_run
     from trainers.run.lease import file_system_time
 
@@ -90,7 +90,7 @@ def checkpoints(arguments: Namespace) -> int:
     data = checkpoints_json(run, found, verified=verify)
     text = checkpoints_text(found, metric=metric, verified=verify, now=now)
     print_result(arguments, data, text)
-    is_any_invalid = any(each.state == "not valid" for each in found)
+    is_any_invalid = any(each.state == CheckpointState.NOT_VALID for each in found)
     return exit_codes.NOT_VALID if is_any_invalid else exit_codes.OK
 
 

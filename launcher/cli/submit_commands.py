@@ -13,6 +13,7 @@ import attrs
 
 from launcher import exit_codes
 from launcher.cli.printing import print_json, print_progress, print_result
+from trainers.run.run_state import Status
 
 if TYPE_CHECKING:
     from launcher.clusters.cluster_search import Cluster
@@ -100,7 +101,7 @@ def _report(submission: Submission, arguments: Namespace) -> int:
     elif arguments.wait and not arguments.dry_run:
         statuses = _wait([run.folder for run in submission.runs], silent=arguments.json)
         report["statuses"] = [attrs.asdict(status) for status in statuses]
-        if any(status.state != "finished" for status in statuses):
+        if any(status.state != Status.FINISHED for status in statuses):
             code = exit_codes.RUN_FAILED
     if arguments.json:
         print_json(report)

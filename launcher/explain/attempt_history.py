@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from trainers.run.run_state import EventKind
+
 
 @frozen(kw_only=True)
 class Attempt:
@@ -20,7 +22,7 @@ class Attempt:
     ended: float | None = None
     """None while it goes on, or if nobody lived to tell."""
     cause: str | None = None
-    """Of `trainers.run.run_state.CAUSES`; None while it goes on, or if nobody counted it."""
+    """A `Cause`, or one of a later version; None while it goes on, or if nobody counted it."""
     reason: str = ""
     first_iteration: int | None = None
     """That it began with; None if it never got so far."""
@@ -59,11 +61,11 @@ def attempt_history(events: Iterable[Mapping[str, Any]]) -> list[Attempt]:
     current: Attempt | None = None
     for event in events:
         kind = event["event"]
-        if kind == "launched" or (kind == "attempt" and current is None):
+        if kind == EventKind.LAUNCHED or (kind == EventKind.ATTEMPT and current is None):
             if current:
                 past.append(current)
             current = _begun(event, len(past))
-        elif kind == "ended":
+        elif kind == EventKind.ENDED:
             past.append(_ended(current or Attempt(number=event.get("attempt", len(past))), event))
             current = None
         elif current:
@@ -84,11 +86,11 @@ def _begun(event: Mapping[str, Any], count: int) -> Attempt:
 
 def _gone_on(attempt: Attempt, kind: str, event: Mapping[str, Any]) -> Attempt:
     iteration = event.get("iteration")
-    if kind in ("started", "restored"):
+    if kind in (EventKind.STARTED, EventKind.RESTORED):
         return attrs.evolve(
             attempt, first_iteration=iteration, iteration=iteration, saved=iteration
         )
-    if kind == "checkpoint":
+    if kind == EventKind.CHECKPOINT:
         return attrs.evolve(attempt, iteration=iteration, saved=iteration)
     return attempt
 

@@ -14,6 +14,7 @@ from launcher.monitor.run_warnings import RunWarnings
 from launcher.monitor.status import RunStatus
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.run.lease import LeaseRecord
+from trainers.run.run_state import Cause, Status
 
 
 @frozen(kw_only=True)
@@ -84,7 +85,7 @@ def explain(facts: RunInfo) -> Explanation:
         remarks=facts.remarks,
         job_events=facts.job_events,
         log=facts.log,
-        last_lines=facts.last_lines if status.state == "failed" else (),
+        last_lines=facts.last_lines if status.state == Status.FAILED else (),
     )
 
 
@@ -121,20 +122,20 @@ def _budgets(facts: RunInfo) -> tuple[Budget, ...]:
 
 def _why(facts: RunInfo, place: QueuePosition | None) -> str:
     status = facts.status
-    if status.state == "running":
+    if status.state == Status.RUNNING:
         return _who_trains(facts)
-    if status.state == "finished":
+    if status.state == Status.FINISHED:
         return f"all {status.num_iterations or status.iteration} iterations are done"
-    if status.state == "planned":
+    if status.state == Status.PLANNED:
         return "it was never submitted"
     why = status.reason
     if place and place.pending and status.is_expected:
         why = f"{why} ({place.pending.meaning})"
-    if status.state == "submitted" and not why:
+    if status.state == Status.SUBMITTED and not why:
         return "its job runs, and has no place free for it yet"
-    if status.state == "waiting" and status.is_expected and not (place or status.doubt):
+    if status.state == Status.WAITING and status.is_expected and not (place or status.doubt):
         return "; ".join(filter(None, (why, "its supervisor is about to start it again")))
-    return why or {"cancelled": "somebody asked for it to end"}.get(status.state, "")
+    return why or {Status.CANCELLED: "somebody asked for it to end"}.get(status.state, "")
 
 
 def _who_trains(facts: RunInfo) -> str:
@@ -152,11 +153,13 @@ def _advice(facts: RunInfo, place: QueuePosition | None) -> list[str]:
             "ask again when Slurm answers (`scontrol ping`)",
             f"to start it elsewhere meanwhile: launch cancel {status.folder}, then submit again",
         ]
-    if status.state == "failed":
+    if status.state == Status.FAILED:
         return [*_cure(facts), f"start it again, with new budgets: {again}"]
-    if status.state == "cancelled" or (status.state == "waiting" and not status.is_expected):
+    if status.state == Status.CANCELLED or (
+        status.state == Status.WAITING and not status.is_expected
+    ):
         return [f"carry it on: {again}"]
-    if status.state == "planned":
+    if status.state == Status.PLANNED:
         return ["submit it: launch submit FILE --cluster NAME"]
     if place and place.pending:
         return [place.pending.advice]
@@ -173,19 +176,19 @@ def _cure(facts: RunInfo) -> list[str]:
             f"{_than(facts.saving)}, or have longer jobs (--time)"
         ]
     cause = last.cause if last else None
-    if cause == "out_of_memory":
+    if cause == Cause.OUT_OF_MEMORY:
         return [_more_memory(facts, last.reason if last else "")]
-    if cause == "time_limit":
+    if cause == Cause.TIME_LIMIT:
         return [
             "its jobs reached their time limit more often than retries.time_limit allows: leave "
             "that out, or ask for longer jobs (--time)"
         ]
-    if cause == "preempted":
+    if cause == Cause.PREEMPTED:
         return [
             "it was preempted more often than retries.preempted allows: leave that out, or take a "
             "--partition whose jobs are not preempted"
         ]
-    if cause == "node_failure":
+    if cause == Cause.NODE_FAILURE:
         nodes = dict.fromkeys(
             each.node for each in facts.attempts if each.cause == cause and each.node
         )

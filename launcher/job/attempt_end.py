@@ -7,6 +7,7 @@ import signal
 from attrs import frozen
 
 from trainers import exit_codes
+from trainers.run.run_state import Cause
 from trainers.stop_flag import SIGNALS
 
 
@@ -14,8 +15,7 @@ from trainers.stop_flag import SIGNALS
 class AttemptEnd:
     """Why an attempt has ended."""
 
-    cause: str
-    """One of `trainers.run.run_state.CAUSES`."""
+    cause: Cause
     reason: str = ""
     """For a person to read."""
     can_be_retried: bool = True
@@ -26,7 +26,7 @@ class AttemptEnd:
 class StopRequest:
     """Why a whole job was asked to stop, as far as it could be found out."""
 
-    cause: str
+    cause: Cause
     """`preempted`, `time_limit` or `cancelled`."""
     reason: str
     comes_back: bool = False
@@ -52,25 +52,28 @@ def attempt_end(
         last_words: The end of the attempt's log, and where to find the rest.
     """
     if exit_status == exit_codes.FINISHED:
-        return AttemptEnd(cause="finished")
+        return AttemptEnd(cause=Cause.FINISHED)
     if exit_status == exit_codes.STOPPED:
         return _stopped(cancel_requested, stop, "stopped after a checkpoint")
     if killed_after_s is not None:
-        how = f"killed, as it was not gone {killed_after_s:g} s later; back to its last checkpoint"
+        how = (
+            f"killed: still running {killed_after_s:g} s after it was asked to stop; "
+            "it resumes from its last checkpoint"
+        )
         return _stopped(cancel_requested, stop, how)
     if -exit_status in SIGNALS:  # Slurm may send one to every process of a job
         return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
     if exit_status == exit_codes.OUT_OF_MEMORY:
-        return AttemptEnd(cause="out_of_memory", reason=last_words)
+        return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=last_words)
     if exit_status == -signal.SIGKILL:
         return _killed(cancel_requested, stop, out_of_memory)
     if exit_status < 0:
         name = signal.strsignal(-exit_status)
         return AttemptEnd(
-            cause="crashed", reason=f"ended by signal {-exit_status} ({name}); {last_words}"
+            cause=Cause.CRASHED, reason=f"ended by signal {-exit_status} ({name}); {last_words}"
         )
     return AttemptEnd(
-        cause="crashed",
+        cause=Cause.CRASHED,
         reason=f"exit code {exit_status}; {last_words}",
         can_be_retried=exit_status != exit_codes.UNUSABLE,
     )
@@ -79,16 +82,16 @@ def attempt_end(
 def _killed(cancel_requested: bool, stop: StopRequest | None, out_of_memory: bool) -> AttemptEnd:
     if out_of_memory:
         reason = "killed by the kernel, out of memory; ask for more resources.memory_gb"
-        return AttemptEnd(cause="out_of_memory", reason=reason)
+        return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=reason)
     if stop or cancel_requested:
         return _stopped(cancel_requested, stop, "killed before it had saved")
     reason = "killed by SIGKILL: out of memory (`dmesg` knows), or by hand"
-    return AttemptEnd(cause="crashed", reason=reason)
+    return AttemptEnd(cause=Cause.CRASHED, reason=reason)
 
 
 def _stopped(cancel_requested: bool, stop: StopRequest | None, how: str) -> AttemptEnd:
     if cancel_requested:
-        return AttemptEnd(cause="cancelled", reason=how)
+        return AttemptEnd(cause=Cause.CANCELLED, reason=how)
     if stop:
         return AttemptEnd(cause=stop.cause, reason=f"{stop.reason}; {how}")
-    return AttemptEnd(cause="preempted", reason=how)
+    return AttemptEnd(cause=Cause.PREEMPTED, reason=how)

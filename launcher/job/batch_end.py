@@ -12,12 +12,20 @@ import sys
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.node import ThisNode, this_slurm_node
-from launcher.job.pack import SubmittedJob, append_pack_event, read_job, read_pack, read_pack_events
+from launcher.job.pack import (
+    PackEventKind,
+    SubmittedJob,
+    append_pack_event,
+    read_job,
+    read_pack,
+    read_pack_events,
+)
 from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished
 from launcher.job.requeue import requeue_pack
 from launcher.job.unfinished_members import settle, unfinished
 from trainers.run.lease import read_lease
+from trainers.run.run_state import Status
 from trainers.stop_flag import SIGNALS
 
 MAX_IN_VAIN = 5
@@ -33,14 +41,14 @@ def main() -> int:
     node = this_slurm_node(os.environ, resubmissions=submitted.resubmissions if submitted else 0)
     if _is_outdated(folder, submitted, node):
         return status
-    append_pack_event(folder, "step ended", job=node.job, status=status)
+    append_pack_event(folder, PackEventKind.STEP_ENDED, job=node.job, status=status)
     in_vain = steps_in_vain(folder)
     _end_survivor(folder, node)
     count_finished(folder, pack.members)
     if in_vain > MAX_IN_VAIN:
         log = folder.experiment.submitit
         reason = f"given up: its job ended {in_vain} times before it began; see {log}"
-        settle(folder, pack.members, status="failed", reason=reason)
+        settle(folder, pack.members, status=Status.FAILED, reason=reason)
     elif left := unfinished(folder, pack.members):
         requeue_pack(folder, pack.slurm, node, left, run_pack)
     return status
@@ -71,9 +79,11 @@ def steps_in_vain(folder: PackFolder) -> int:
     """
     number = 0
     for event in reversed(list(read_pack_events(folder))):
-        if event["event"] == "started":
+        if event["event"] == PackEventKind.STARTED:
             break
-        number += event["event"] == "step ended" and event["status"] not in _TOLD_TO_STOP
+        number += (
+            event["event"] == PackEventKind.STEP_ENDED and event["status"] not in _TOLD_TO_STOP
+        )
     return number
 
 

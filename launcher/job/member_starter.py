@@ -13,7 +13,7 @@ from launcher.job.node import ThisNode
 from launcher.job.pack import Member
 from launcher.job.slots import Slot, Slots
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import append_event
+from trainers.run.run_state import EventKind, append_event
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class MemberStarter:
             return OSError(f"{command[0]} could not be started: {error}")
         append_event(
             folder,
-            "launched",
+            EventKind.LAUNCHED,
             attempt=attempt,
             pack=self._folder.name,
             job=self._node.job,

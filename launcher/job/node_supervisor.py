@@ -25,7 +25,7 @@ from trainers import exit_codes
 from trainers.errors import ConfigError
 from trainers.run import lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state, write_state
+from trainers.run.run_state import Cause, RunState, Status, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -173,8 +173,8 @@ class NodeSupervisor:
                 last_words=last_words(running.ranks.telling_log()),
             )
             status = record_end(folder, end, running.ranks.member.retries).status
-        left_to_user = end.cause == "preempted" and self._pack.slurm is None
-        return status == "waiting" and not left_to_user
+        left_to_user = end.cause == Cause.PREEMPTED and self._pack.slurm is None
+        return status == Status.WAITING and not left_to_user
 
     def _start_members(self, now_s: float) -> None:
         for waiting in [each for each in self._queue if each.not_before_s <= now_s]:
@@ -192,7 +192,7 @@ class NodeSupervisor:
         if not self._has_to_do(folder, is_unfinished):
             self._starter.let_go(waiting.member, slot)
         elif slot is None or folder.cancel_request.exists():
-            state = attrs.evolve(read_state(folder), status="cancelled", reason=CANCELLED)
+            state = attrs.evolve(read_state(folder), status=Status.CANCELLED, reason=CANCELLED)
             write_state(folder, state)
             self._starter.let_go(waiting.member, slot)
         else:
@@ -202,12 +202,12 @@ class NodeSupervisor:
         """The run counts as running before its process exists: nobody else may start it now."""
         member = waiting.member
         state = read_state(folder)
-        write_state(folder, attrs.evolve(state, status="running", reason=""))
+        write_state(folder, attrs.evolve(state, status=Status.RUNNING, reason=""))
         attempt = max(state.num_attempts, _attempt_after_lease(folder))
         ranks = self._starter.start(member, folder, attempt, slot)
         if isinstance(ranks, OSError):
             self._starter.let_go(member, slot)
-            end = AttemptEnd(cause="crashed", reason=str(ranks), can_be_retried=False)
+            end = AttemptEnd(cause=Cause.CRASHED, reason=str(ranks), can_be_retried=False)
             record_end(folder, end, member.retries)
             return
         self._running[folder] = _Running(ranks, waiting.times_held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,21 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def append_pack_event(folder: PackFolder, kind: str, **details: Any) -> None:
+class PackEventKind(StrEnum):
+    """What happened to the job of a pack; the text is that of its `events.jsonl`."""
+
+    STARTED = "started"
+    """A supervisor has come up on a node."""
+    STOPPING = "stopping"
+    """The job was asked to stop."""
+    REQUEUEING = "requeueing"
+    RESUBMITTED = "resubmitted"
+    STEP_ENDED = "step ended"
+    """The batch script saw a step end that its supervisor had not ended."""
+    ENDED = "ended"
+
+
+def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
     """Add a line, with the wall-clock time in seconds."""
     line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
     with folder.events.open("ab", buffering=0) as file:

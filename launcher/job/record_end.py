@@ -15,7 +15,15 @@ from launcher.job.requeue_policy import verdict
 from launcher.job.unfinished_members import is_of_pack
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, append_event, read_state, write_state
+from trainers.run.run_state import (
+    Cause,
+    EventKind,
+    RunState,
+    Status,
+    append_event,
+    read_state,
+    write_state,
+)
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 5
@@ -27,16 +35,16 @@ def record_end(folder: RunFolder, end: AttemptEnd, retries: RetriesConfig) -> Ru
     What the trainer itself wrote about a failure stays. The caller holds the experiment's lock.
     """
     state = read_state(folder)
-    if state.status == "failed" and state.reason:
+    if state.status == Status.FAILED and state.reason:
         end = attrs.evolve(end, reason=state.reason)
     attempt = state.num_attempts
-    state = state.ended(cause=end.cause, status="waiting", reason=end.reason)
+    state = state.ended(cause=end.cause, status=Status.WAITING, reason=end.reason)
     judged = verdict(state, end, retries)
     state = attrs.evolve(state, status=judged.status, reason=judged.reason)
     write_state(folder, state)
     append_event(
         folder,
-        "ended",
+        EventKind.ENDED,
         attempt=attempt,
         cause=end.cause,
         reason=judged.reason,
@@ -52,9 +60,9 @@ def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
         for member in members:
             run = pack.experiment.run(member.name)
             state = read_state(run)
-            is_uncounted = state.status == "finished" and run.log(state.num_attempts).exists()
+            is_uncounted = state.status == Status.FINISHED and run.log(state.num_attempts).exists()
             if is_uncounted and is_of_pack(pack, state):
-                record_end(run, AttemptEnd(cause="finished"), member.retries)
+                record_end(run, AttemptEnd(cause=Cause.FINISHED), member.retries)
 
 
 def last_words(log: Path) -> str:

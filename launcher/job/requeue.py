@@ -14,6 +14,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.node import ThisNode
 from launcher.job.pack import (
     Member,
+    PackEventKind,
     SlurmTerms,
     SubmittedJob,
     append_pack_event,
@@ -24,6 +25,7 @@ from launcher.job.stop_cause import is_cancelled
 from launcher.job.unfinished_members import settle
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
+from trainers.run.run_state import Status
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +49,12 @@ def requeue_pack(
         if not _is_cancelled(terms, node):
             _requeue(folder, terms, node.job, entry_point)
             return True
-        status, reason = "cancelled", "its job was cancelled"
+        status, reason = Status.CANCELLED, "its job was cancelled"
     except LauncherError as error:
-        status = "waiting"
+        status = Status.WAITING
         reason = f"its job could not be brought back: {error}; submit again to carry on"
     settle(folder, left, status=status, reason=reason)
-    append_pack_event(folder, "ended", why=reason)
+    append_pack_event(folder, PackEventKind.ENDED, why=reason)
     return False
 
 
@@ -61,7 +63,7 @@ def _requeue(
 ) -> None:
     refusal = "its site does not let jobs be requeued"
     if terms.may_requeue:
-        append_pack_event(folder, "requeueing", job=job_id)
+        append_pack_event(folder, PackEventKind.REQUEUEING, job=job_id)
         try:
             client.requeue(job_id)
         except LauncherError as error:
@@ -104,4 +106,4 @@ def _resubmit(
         del os.environ[name]
     (job_id,) = submit_array(folder.experiment, [folder], terms.parameters, entry_point)
     write_job(folder, attrs.evolve(job, job_id=job_id))
-    append_pack_event(folder, "resubmitted", job=job_id)
+    append_pack_event(folder, PackEventKind.RESUBMITTED, job=job_id)

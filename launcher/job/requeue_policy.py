@@ -6,14 +6,14 @@ from attrs import frozen
 
 from launcher.job.attempt_end import AttemptEnd
 from trainers.config.run_config import RetriesConfig
-from trainers.run.run_state import RunState
+from trainers.run.run_state import Cause, RunState, Status
 
 _IN_WORDS = {
-    "preempted": "preempted",
-    "time_limit": "ended by the time limit",
-    "node_failure": "lost with its node",
-    "out_of_memory": "out of memory",
-    "crashed": "crashed",
+    Cause.PREEMPTED: "preempted",
+    Cause.TIME_LIMIT: "ended by the time limit",
+    Cause.NODE_FAILURE: "lost with its node",
+    Cause.OUT_OF_MEMORY: "out of memory",
+    Cause.CRASHED: "crashed",
 }
 
 
@@ -21,7 +21,7 @@ _IN_WORDS = {
 class Verdict:
     """What becomes of a run whose attempt has ended."""
 
-    status: str
+    status: Status
     """`waiting` for another attempt, or one of the states that last."""
     reason: str
 
@@ -33,13 +33,13 @@ def verdict(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> Verdict
         state: With the ended attempt counted already.
         retries: The run's budgets.
     """
-    if end.cause == "finished":
-        return Verdict(status="finished", reason="")
-    if end.cause == "cancelled":
-        return Verdict(status="cancelled", reason=end.reason)
+    if end.cause == Cause.FINISHED:
+        return Verdict(status=Status.FINISHED, reason="")
+    if end.cause == Cause.CANCELLED:
+        return Verdict(status=Status.CANCELLED, reason=end.reason)
     times, budget = state.num_counted(end.cause), getattr(retries, end.cause)
     if budget == 0 or not end.can_be_retried:
-        return Verdict(status="failed", reason=end.reason)
+        return Verdict(status=Status.FAILED, reason=end.reason)
     if budget is not None and times > budget:
         how_often = "once" if times == 1 else f"{times} times"
         reason = f"{_IN_WORDS[end.cause]} {how_often}, and retries.{end.cause} is {budget}"
@@ -50,8 +50,8 @@ def verdict(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> Verdict
             f"{state.saved_iteration}, and retries.without_progress is {retries.without_progress}"
         )
         return _given_up(reason, end)
-    return Verdict(status="waiting", reason=end.reason)
+    return Verdict(status=Status.WAITING, reason=end.reason)
 
 
 def _given_up(why: str, end: AttemptEnd) -> Verdict:
-    return Verdict(status="failed", reason=f"given up: {why}. The last one: {end.reason}")
+    return Verdict(status=Status.FAILED, reason=f"given up: {why}. The last one: {end.reason}")

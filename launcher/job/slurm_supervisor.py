@@ -20,6 +20,7 @@ from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import (
     Member,
     Pack,
+    PackEventKind,
     SlurmTerms,
     SubmittedJob,
     append_pack_event,
@@ -39,7 +40,7 @@ from trainers.errors import LeaseHeldError, LeaseLostError
 from trainers.run.atomic_write import atomic_write
 from trainers.run.lease import Lease, is_live
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import read_state
+from trainers.run.run_state import Status, read_state
 from trainers.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,12 @@ class _SlurmPack:
         folder, node = self._folder, self._node
         earlier = list(read_pack_events(folder))
         append_pack_event(
-            folder, "started", job=node.job, start=node.start, node=node.name, index=node.index
+            folder,
+            PackEventKind.STARTED,
+            job=node.job,
+            start=node.start,
+            node=node.name,
+            index=node.index,
         )
         led = [member for member in self._pack.members if member.nodes[0] == node.index]
         if not self._code_is_the_same(led):
@@ -142,7 +148,7 @@ class _SlurmPack:
             verify_snapshot(self._folder.experiment.code / self._pack.code)
         except LauncherError as error:
             logger.error("%s", error)
-            settle(self._folder, led, status="failed", reason=str(error))
+            settle(self._folder, led, status=Status.FAILED, reason=str(error))
             return False
         return True
 
@@ -159,8 +165,8 @@ class _SlurmPack:
 
     def _is_lost(self, run: RunFolder) -> bool:
         state = read_state(run)
-        began = state.status == "running" or run.log(state.num_attempts).exists()
-        uncounted = is_unfinished(self._folder, state) or state.status == "failed"
+        began = state.status == Status.RUNNING or run.log(state.num_attempts).exists()
+        uncounted = is_unfinished(self._folder, state) or state.status == Status.FAILED
         return began and uncounted and state.pack == self._folder.name
 
     def _records(self) -> list[JobRecord]:
@@ -188,7 +194,7 @@ class _SlurmPack:
     def _decide(self, entry_point: Callable[[str], None]) -> bool:
         left = unfinished(self._folder, self._pack.members)
         if not left or not self._stop.is_asked():
-            append_pack_event(self._folder, "ended", unfinished=len(left))
+            append_pack_event(self._folder, PackEventKind.ENDED, unfinished=len(left))
             return False
         self._folder.is_over.touch()  # requeueing kills the batch script, and soon this process
         return requeue_pack(self._folder, self._terms, self._node, left, entry_point)

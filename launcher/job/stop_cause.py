@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from launcher.job.attempt_end import AttemptEnd, StopRequest
+from launcher.job.pack import PackEventKind
 from launcher.slurm.jobs import JobDetails, JobRecord
+from trainers.run.run_state import Cause
 
 _UNPUNCTUAL_S = 65
 """Slurm may send the signal of a time limit a minute early."""
@@ -32,17 +34,17 @@ def stop_cause(
         restarts: How often it had been restarted by then.
     """
     if details and is_cancelled(details, restarts=restarts, time_limit_s=time_limit_s):
-        return StopRequest(cause="cancelled", reason=f"its job was cancelled ({heard})")
+        return StopRequest(cause=Cause.CANCELLED, reason=f"its job was cancelled ({heard})")
     if details and details.preempt_time:
-        return StopRequest(cause="preempted", reason=f"preempted ({heard})")
+        return StopRequest(cause=Cause.PREEMPTED, reason=f"preempted ({heard})")
     end = details.end_time if details and details.state == "RUNNING" else None
     limit = end or started + time_limit_s
     if now >= limit - signal_lead_s - _UNPUNCTUAL_S:
-        return StopRequest(cause="time_limit", reason=f"the time limit of its job ({heard})")
+        return StopRequest(cause=Cause.TIME_LIMIT, reason=f"the time limit of its job ({heard})")
     if details and details.state != "RUNNING":
         reason = f"its job was requeued ({heard})"
-        return StopRequest(cause="preempted", reason=reason, comes_back=True)
-    return StopRequest(cause="preempted", reason=f"its job was asked to stop ({heard})")
+        return StopRequest(cause=Cause.PREEMPTED, reason=reason, comes_back=True)
+    return StopRequest(cause=Cause.PREEMPTED, reason=f"its job was asked to stop ({heard})")
 
 
 def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> bool:
@@ -61,12 +63,12 @@ def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> 
 
 
 _RECORDED = {
-    "PREEMPTED": ("preempted", "its job was preempted"),
-    "REQUEUED": ("preempted", "its job was requeued"),
-    "TIMEOUT": ("time_limit", "the time limit of its job"),
-    "NODE_FAIL": ("node_failure", "its node has failed"),
-    "OUT_OF_MEMORY": ("out_of_memory", "its job was out of memory"),
-    "CANCELLED": ("cancelled", "its job was cancelled"),
+    "PREEMPTED": (Cause.PREEMPTED, "its job was preempted"),
+    "REQUEUED": (Cause.PREEMPTED, "its job was requeued"),
+    "TIMEOUT": (Cause.TIME_LIMIT, "the time limit of its job"),
+    "NODE_FAIL": (Cause.NODE_FAILURE, "its node has failed"),
+    "OUT_OF_MEMORY": (Cause.OUT_OF_MEMORY, "its job was out of memory"),
+    "CANCELLED": (Cause.CANCELLED, "its job was cancelled"),
 }
 
 
@@ -78,17 +80,21 @@ def lost_end(events: Sequence[dict[str, Any]], records: Sequence[JobRecord]) -> 
         records: What Slurm has of the job's earlier starts, oldest first; may be nothing.
     """
     for event in reversed(events):
-        if event["event"] == "stopping":
+        if event["event"] == PackEventKind.STOPPING:
             return AttemptEnd(
-                cause=event["cause"], reason=f"{event['reason']}; killed before it had saved"
+                cause=Cause(event["cause"]), reason=f"{event['reason']}; killed before it had saved"
             )
-        if event["event"] == "step ended":
-            reason = "its supervisor has died without a word"
-            return AttemptEnd(cause="node_failure", reason=reason)
-        if event["event"] == "started":
+        if event["event"] == PackEventKind.STEP_ENDED:
+            reason = "its supervisor died without recording a cause"
+            return AttemptEnd(cause=Cause.NODE_FAILURE, reason=reason)
+        if event["event"] == PackEventKind.STARTED:
             break
     for record in reversed(records):
         if record.end is not None and record.state in _RECORDED:
             cause, reason = _RECORDED[record.state]
-            return AttemptEnd(cause=cause, reason=f"{reason}; it was killed without a word")
-    return AttemptEnd(cause="node_failure", reason="its processes have ended without a word")
+            return AttemptEnd(
+                cause=cause, reason=f"{reason}; it was killed before it could record a cause"
+            )
+    return AttemptEnd(
+        cause=Cause.NODE_FAILURE, reason="its processes exited without recording a cause"
+    )

@@ -11,11 +11,12 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import StopRequest
 from launcher.job.node import ThisNode
-from launcher.job.pack import SlurmTerms, append_pack_event
+from launcher.job.pack import PackEventKind, SlurmTerms, append_pack_event
 from launcher.job.stop_cause import stop_cause
 from launcher.slurm import client
 from launcher.slurm.jobs import JobDetails
 from trainers.run.atomic_write import atomic_write
+from trainers.run.run_state import Cause
 from trainers.stop_flag import StopFlag
 
 
@@ -47,7 +48,7 @@ class SignalStop(JobStop):
     def request(self) -> StopRequest:
         received = self._flag.received
         assert received is not None
-        return StopRequest(cause="preempted", reason=f"its supervisor heard {received.name}")
+        return StopRequest(cause=Cause.PREEMPTED, reason=f"its supervisor heard {received.name}")
 
     def grace_s(self) -> float:
         return self._grace_s
@@ -104,7 +105,7 @@ class SlurmStop(JobStop):
             )
             append_pack_event(
                 self._folder,
-                "stopping",
+                PackEventKind.STOPPING,
                 node=self._node.name,
                 signal=self._heard,
                 cause=self._request.cause,
@@ -140,7 +141,7 @@ class SlurmStop(JobStop):
     def grace_s(self) -> float:
         """Less than Slurm gives: a job that outlives its grace is not requeued any more."""
         terms = self._terms
-        if self.request().cause == "time_limit":
+        if self.request().cause == Cause.TIME_LIMIT:
             return max(terms.signal_lead_s - _TO_REQUEUE_S, 1)
         if self.request().comes_back or terms.grace_s <= 2 * _TO_REQUEUE_S:
             return terms.signal_lead_s  # as long as Slurm lets them live

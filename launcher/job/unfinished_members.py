@@ -10,9 +10,9 @@ from launcher import file_lock
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack import Member
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state, write_state
+from trainers.run.run_state import RunState, Status, read_state, write_state
 
-UNFINISHED = ("submitted", "running", "waiting")
+UNFINISHED = (Status.SUBMITTED, Status.RUNNING, Status.WAITING)
 
 
 def unfinished(folder: PackFolder, members: Iterable[Member]) -> list[Member]:
@@ -31,7 +31,7 @@ def is_unfinished(folder: PackFolder, state: RunState) -> bool:
 
 def is_unjudged(run: RunFolder, state: RunState) -> bool:
     """Whether a trainer has told of its failure, and nobody yet of what becomes of the run."""
-    return state.status == "failed" and run.log(state.num_attempts).exists()
+    return state.status == Status.FAILED and run.log(state.num_attempts).exists()
 
 
 def is_of_pack(folder: PackFolder, state: RunState) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from launcher.monitor.checkpoints import SavedCheckpoint
+from launcher.monitor.checkpoints import CheckpointState, SavedCheckpoint
 from launcher.tables import show_seconds, table
 from trainers.run.run_folder import RunFolder
 
@@ -51,7 +51,7 @@ def checkpoints_text(
 
 def newest_valid(found: Sequence[SavedCheckpoint]) -> int | None:
     """The iteration that the run would go on from."""
-    valid = [each.iteration for each in found if each.state == "valid"]
+    valid = [each.iteration for each in found if each.state == CheckpointState.VALID]
     return max((each for each in valid if each is not None), default=None)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,27 @@ _MAX_NEW_LOOKS = 10
 _ITERATION = re.compile(r"iteration-(\d+)")
 
 
+class CheckpointState(StrEnum):
+    """What there is to say of a checkpoint, or of what is left of one."""
+
+    VALID = "valid"
+    NOT_VALID = "not valid"
+    SET_ASIDE = "set aside"
+    """Since it was damaged."""
+    BEING_WRITTEN = "being written"
+    BEING_DELETED = "being deleted"
+    HALF_WRITTEN = "half written"
+    """By a process that has died, as the next one."""
+    HALF_DELETED = "half deleted"
+
+
 @frozen(kw_only=True)
 class SavedCheckpoint:
     """A checkpoint, or what is left of one."""
 
     name: str
     """Of its folder."""
-    state: str
-    """`valid` or `not valid`; `set aside`, since it was damaged; while a process is at it, `being
-    written` or `being deleted`; if that one has died, `half written` or `half deleted`."""
+    state: CheckpointState
     reason: str
     """Why it is not valid, or who is at it."""
     iteration: int | None
@@ -113,7 +126,7 @@ class _Look:
         if iterations_in([name]):
             state, reason, metrics = self._judged(name)
         elif name.startswith(DAMAGED_PREFIX):
-            state, reason = "set aside", self._reasons.get(name, "")
+            state, reason = CheckpointState.SET_ASIDE, self._reasons.get(name, "")
         else:
             state, reason = self._temporary(name)
         num_bytes, written = _size(self._folder / name)
@@ -130,7 +143,7 @@ class _Look:
             metrics=metrics,
         )
 
-    def _judged(self, name: str) -> tuple[str, str, dict[str, float]]:
+    def _judged(self, name: str) -> tuple[CheckpointState, str, dict[str, float]]:
         path = self._folder / name
         try:
             if self._count is None:
@@ -138,17 +151,20 @@ class _Look:
             else:
                 manifest = verify(path, **self._run, on_read=self._count)
         except CheckpointError as error:
-            return "not valid", str(error.__cause__ or error), {}  # the path goes without saying
-        return "valid", "", manifest.metrics
+            reason = str(error.__cause__ or error)  # the path goes without saying
+            return CheckpointState.NOT_VALID, reason, {}
+        return CheckpointState.VALID, "", manifest.metrics
 
-    def _temporary(self, name: str) -> tuple[str, str]:
+    def _temporary(self, name: str) -> tuple[CheckpointState, str]:
         path = self._folder / name
         _, folders, _ = next(os.walk(path), ("", [], []))  # unlike glob, bears that it vanishes
-        verb = "deleted" if folders else "written"
+        is_deleted = bool(folders)
         _, written = _size(path)
         if self._holder is None or (written or 0.0) < self._holder.since - TTL_S:
-            return f"half {verb}", "by an attempt that has ended; the next one removes it"
-        return f"being {verb}", f"by process {self._holder.pid} on {self._holder.host}"
+            half = CheckpointState.HALF_DELETED if is_deleted else CheckpointState.HALF_WRITTEN
+            return half, "by an attempt that has ended; the next one removes it"
+        being = CheckpointState.BEING_DELETED if is_deleted else CheckpointState.BEING_WRITTEN
+        return being, f"by process {self._holder.pid} on {self._holder.host}"
 
 
 def _of_run(run: RunFolder) -> Mapping[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from launcher.job.unfinished_members import CANCELLED
-from launcher.monitor.job_status import JobStatus
-from trainers.run.run_state import ENDED
+from launcher.monitor.job_status import JobPhase, JobStatus
+from trainers.run.run_state import Status
 
-_AGAIN = "submit again to carry on"
-_DIED = "its processes ended without a word"
+_AGAIN = "submit again to resume"
+_DIED = "its processes exited without recording a cause"
 _NEVER_BEGAN = "its job ended before it began"
 
 
@@ -17,13 +17,12 @@ _NEVER_BEGAN = "its job ended before it began"
 class EffectiveState:
     """The state of a run, and what may be said about it beside the reason that is recorded."""
 
-    state: str
-    """Of `trainers.run.run_state.STATUSES`."""
+    state: Status
     reason: str
 
 
 def effective_state(
-    recorded: str,
+    recorded: Status,
     reason: str,
     *,
     trained: bool,
@@ -41,23 +40,23 @@ def effective_state(
         job: Of the scheduler, that has the run's pack.
         cancel_requested: Somebody has asked for the run to end.
     """
-    if recorded in ENDED:
+    if recorded.is_over:
         return EffectiveState(state=recorded, reason=reason)
-    if trained or (supervised and recorded == "running"):
-        return EffectiveState(state="running", reason="")
+    if trained or (supervised and recorded == Status.RUNNING):
+        return EffectiveState(state=Status.RUNNING, reason="")
     if cancel_requested:
-        return EffectiveState(state="cancelled", reason=CANCELLED)
-    if supervised or recorded == "planned":
+        return EffectiveState(state=Status.CANCELLED, reason=CANCELLED)
+    if supervised or recorded == Status.PLANNED:
         return EffectiveState(state=recorded, reason=reason)
-    told = {"running": _DIED, "waiting": reason, "submitted": ""}[recorded]
+    told = {Status.RUNNING: _DIED, Status.WAITING: reason, Status.SUBMITTED: ""}[recorded]
     if job.is_expected:
-        state = "submitted" if recorded == "submitted" else "waiting"
+        state = Status.SUBMITTED if recorded == Status.SUBMITTED else Status.WAITING
         return EffectiveState(state=state, reason=_joined(told, job.words))
-    if job.phase in ("gone", "held"):
+    if job.phase in (JobPhase.GONE, JobPhase.HELD):
         told = _joined(told, job.words)
-    elif recorded == "submitted":
+    elif recorded == Status.SUBMITTED:
         told = _NEVER_BEGAN
-    return EffectiveState(state="waiting", reason=_advised(told))
+    return EffectiveState(state=Status.WAITING, reason=_advised(told))
 
 
 def _joined(*parts: str) -> str:

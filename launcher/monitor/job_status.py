@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum, auto
 
 from attrs import frozen
 
@@ -22,13 +23,30 @@ SUBMITTING_S = 60.0
 """A job may have been submitted, and its id not be known yet, for so long."""
 
 
+class JobPhase(StrEnum):
+    """Where a job of the scheduler stands."""
+
+    NONE = auto()
+    """There is none."""
+    QUEUED = auto()
+    """It waits or runs."""
+    HELD = auto()
+    """It waits for somebody to release it, since a node could not start it."""
+    GONE = auto()
+    """It has left the queue."""
+    UNKNOWN = auto()
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the job may yet do something."""
+        return self in (JobPhase.QUEUED, JobPhase.UNKNOWN)
+
+
 @frozen(kw_only=True)
 class JobStatus:
     """What is to be expected of a job."""
 
-    phase: str
-    """`none` there is none; `queued` it waits or runs; `held` it waits for somebody to release it,
-    since a node could not start it; `gone` it does neither; `unknown`."""
+    phase: JobPhase
     job_id: str = ""
     job_state: str = ""
     """Slurm's word for it, such as PENDING; empty unless it is queued or held."""
@@ -38,12 +56,12 @@ class JobStatus:
     @property
     def is_expected(self) -> bool:
         """Whether it may yet do something."""
-        return self.phase in ("queued", "unknown")
+        return self.phase.is_expected
 
 
-NO_JOB = JobStatus(phase="none")
-IN_SUBMISSION = JobStatus(phase="unknown", words="its job is being submitted")
-NEVER_SUBMITTED = JobStatus(phase="gone", words="its submission was interrupted")
+NO_JOB = JobStatus(phase=JobPhase.NONE)
+IN_SUBMISSION = JobStatus(phase=JobPhase.UNKNOWN, words="its job is being submitted")
+NEVER_SUBMITTED = JobStatus(phase=JobPhase.GONE, words="its submission was interrupted")
 
 
 def job_status(job: SubmittedJob, view: QueueSnapshot, *, last_word: str = "") -> JobStatus:
@@ -59,17 +77,19 @@ def job_status(job: SubmittedJob, view: QueueSnapshot, *, last_word: str = "") -
     queued = view.jobs.get(job.job_id)
     if view.error is not None:
         words = f"whether {name} is in the queue is not known, as Slurm does not answer"
-        return JobStatus(phase="unknown", job_id=job.job_id, words=f"{words}: {view.error}")
+        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, words=f"{words}: {view.error}")
     if queued:
         words = _in_queue(name, queued.state, queued.reason)
         is_held = queued.state == "PENDING" and (queued.reason or "").endswith(_HELD)
-        phase = "held" if is_held else "queued"
+        phase = JobPhase.HELD if is_held else JobPhase.QUEUED
         return JobStatus(phase=phase, job_id=job.job_id, job_state=queued.state, words=words)
     if view.time < job.submitted + SETTLING_S:
         words = f"{name} was submitted a moment ago"
-        return JobStatus(phase="unknown", job_id=job.job_id, words=words)
+        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, words=words)
     how = f" ({last_word})" if last_word else ""
-    return JobStatus(phase="gone", job_id=job.job_id, words=f"{name} has left the queue{how}")
+    return JobStatus(
+        phase=JobPhase.GONE, job_id=job.job_id, words=f"{name} has left the queue{how}"
+    )
 
 
 def _in_queue(name: str, state: str, reason: str | None) -> str:
@@ -171,7 +191,7 @@ def _job(
     if job and view:
         return job_status(job, view)
     if job:
-        return JobStatus(phase="none", job_id=job.job_id)
+        return JobStatus(phase=JobPhase.NONE, job_id=job.job_id)
     if not pack.manifest.exists() or read_pack(pack).slurm is None:
         return NO_JOB
     is_submitting = not is_locked and file_lock.is_held(pack.experiment.lock)
@@ -188,7 +208,7 @@ def _with_last_words(
     gone = {
         pack: job
         for pack, job in found.items()
-        if job and job.job_id and statuses[pack].job.phase == "gone"
+        if job and job.job_id and statuses[pack].job.phase == JobPhase.GONE
     }
     if not gone or view is None:
         return {}

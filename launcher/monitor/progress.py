@@ -7,9 +7,18 @@ from collections.abc import Sequence
 
 from launcher.monitor.status import RunStatus
 from launcher.monitor.status_table import status_table, summary
+from trainers.run.run_state import Status
 
 LINE_INTERVAL_S = 10.0
-_MOST_TELLING = ("failed", "running", "waiting", "cancelled", "submitted", "finished", "planned")
+_MOST_TELLING = (
+    Status.FAILED,
+    Status.RUNNING,
+    Status.WAITING,
+    Status.CANCELLED,
+    Status.SUBMITTED,
+    Status.FINISHED,
+    Status.PLANNED,
+)
 
 
 class Progress(ABC):
@@ -24,7 +33,7 @@ class LineProgress(Progress):
     """A line whenever a run changes its state, and now and then as iterations are done."""
 
     def __init__(self) -> None:
-        self._states: list[str] = []
+        self._states: list[Status] = []
         self._line = ""
         self._due_s = 0.0
 

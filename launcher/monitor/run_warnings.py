@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from trainers.run.run_state import EventKind
 from trainers.weights.weights_report import WeightsReport
 
 
@@ -59,16 +60,16 @@ def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
     first_weights: WeightsReport | None = None
     for event in events:
         kind, reason = event["event"], str(event.get("reason", ""))
-        if kind == "checkpoint_damaged":
+        if kind == EventKind.CHECKPOINT_DAMAGED:
             damaged[str(event.get("aside"))] = reason
-        elif kind == "checkpoint_failed":
+        elif kind == EventKind.CHECKPOINT_FAILED:
             failed = failed.more(event, reason)
-        elif kind == "checkpoint_skipped":
+        elif kind == EventKind.CHECKPOINT_SKIPPED:
             skipped = skipped.more(event, "an earlier one was still being written")
-        elif kind == "inexact":
+        elif kind == EventKind.NOT_REPRODUCIBLE:
             count = doubts.pop(reason).count + 1 if reason in doubts else 1
             doubts[reason] = Doubt(reason=reason, time=event.get("time", 0.0), count=count)
-        elif kind == "initialized":
+        elif kind == EventKind.INITIALIZED:
             first_weights = WeightsReport.from_event(event)
     return RunWarnings(
         damaged=damaged,

@@ -11,11 +11,18 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.unfinished_members import UNFINISHED, is_unjudged
 from launcher.monitor.effective_state import EffectiveState, effective_state
-from launcher.monitor.job_status import JUST_MADE, NOBODY, JobWatch, PackStatus, pack_statuses
+from launcher.monitor.job_status import (
+    JUST_MADE,
+    NOBODY,
+    JobPhase,
+    JobWatch,
+    PackStatus,
+    pack_statuses,
+)
 from trainers.errors import ConfigError
 from trainers.run.lease import file_system_time, is_live
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import ENDED, RunState, read_state
+from trainers.run.run_state import RunState, Status, read_state
 
 
 @frozen(kw_only=True)
@@ -34,8 +41,8 @@ class RunStatus:
     name: str
     experiment: str
     folder: str
-    state: str
-    """The true one, of `trainers.run.run_state.STATUSES`."""
+    state: Status
+    """The effective one: of Slurm and the leases as well as of the record."""
     iteration: int
     num_iterations: int
     """0 if the run was never submitted."""
@@ -123,7 +130,7 @@ def observe(
         state = _state_or_none(run)
         if state is None:
             continue
-        is_over = state.status in ENDED and not is_unjudged(run, state)
+        is_over = state.status.is_over and not is_unjudged(run, state)
         if is_over:
             over[run] = state
         if state.pack:
@@ -158,7 +165,7 @@ def _observe(
         state, true, pack = _read_state(run, over, experiment, statuses, now)
     except ConfigError as error:
         state, pack = RunState(), NOBODY
-        true = EffectiveState(state="failed", reason=str(error))
+        true = EffectiveState(state=Status.FAILED, reason=str(error))
     status = RunStatus(
         name=run.name,
         experiment=experiment.name,
@@ -195,7 +202,7 @@ def _read_state(
         pack = statuses.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
         is_open = pack.is_expected and is_unjudged(run, state)
         true = effective_state(
-            "running" if is_open else state.status,
+            Status.RUNNING if is_open else state.status,
             state.reason,
             trained=is_live(run.lease, now=now),
             supervised=pack.is_supervised,
@@ -210,11 +217,11 @@ def _read_state(
 
 
 def _is_doubtful(pack: PackStatus) -> bool:
-    return pack.job.phase == "unknown" and not pack.is_supervised
+    return pack.job.phase == JobPhase.UNKNOWN and not pack.is_supervised
 
 
 def _is_expected(run: RunFolder, state: RunState, true: EffectiveState, pack: PackStatus) -> bool:
     """Also if the trainer has told of the end of an attempt that its supervisor is yet to judge."""
-    if true.state in ENDED:
+    if true.state.is_over:
         return pack.is_supervised and run.log(state.num_attempts).exists()
     return true.state in UNFINISHED and pack.is_expected

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from launcher.monitor.status import RunStatus
 from launcher.tables import counted, table
-from trainers.run.run_state import STATUSES
+from trainers.run.run_state import Status
 
 _MAX_REASON = 120
 
@@ -16,7 +16,7 @@ _MAX_REASON = 120
 def status_table(statuses: Sequence[RunStatus]) -> str:
     """A line per run; with its job, where some run has one."""
     several = len({status.experiment for status in statuses}) > 1
-    columns = {
+    columns: dict[str, list[str]] = {
         "RUN": [f"{each.experiment}/{each.name}" if several else each.name for each in statuses],
         "STATE": [each.state for each in statuses],
         "ITERATION": [f"{each.iteration} of {each.num_iterations or '?'}" for each in statuses],
@@ -35,5 +35,5 @@ def summary(statuses: Sequence[RunStatus]) -> str:
     done = sum(status.iteration for status in statuses)
     goal = sum(status.num_iterations for status in statuses)
     noun = "run" if len(statuses) == 1 else "runs"
-    in_order = {state: states[state] for state in STATUSES if state in states}
+    in_order = {state: states[state] for state in Status if state in states}
     return f"{len(statuses)} {noun}: {counted(in_order)}; iteration {done} of {goal}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from launcher.monitor.job_status import JobWatch
 from launcher.monitor.status import RunStatus, read_statuses
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import Status
 
 
 def watch(runs: Sequence[RunFolder], *, poll_s: float = 1.0) -> Iterator[list[RunStatus]]:
@@ -23,7 +24,7 @@ def watch(runs: Sequence[RunFolder], *, poll_s: float = 1.0) -> Iterator[list[Ru
 
 def is_under_way(status: RunStatus) -> bool:
     """Whether the run may change by itself."""
-    return status.is_expected or status.state == "running"
+    return status.is_expected or status.state == Status.RUNNING
 
 
 def end_of(run: RunFolder) -> Callable[[], bool]:

@@ -23,7 +23,7 @@ from launcher.slurm import client
 from trainers.errors import ConfigError
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import ENDED, append_event, read_state, write_state
+from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
 
 _NUM_WRITERS = 16
 """At once: each spends its time waiting for the disk."""
@@ -71,12 +71,12 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     ]
 
 
-def _cancel(run: RunFolder, state: str) -> str:
-    if state in ENDED:
+def _cancel(run: RunFolder, state: Status) -> str:
+    if state.is_over:
         return f"{state} already"
     run.cancel_request.touch()
-    append_event(run, "cancel requested")
-    if state != "running":
+    append_event(run, EventKind.CANCEL_REQUESTED)
+    if state != Status.RUNNING:
         return "cancelled"
     if pid := _stop_trainer(run):
         return f"process {pid} was asked to checkpoint and go"
@@ -100,9 +100,9 @@ def _settle_one(experiment: ExperimentFolder, run: RunFolder) -> None:
     except ConfigError:
         return
     is_in_hand = is_live(run.lease) or is_live(experiment.pack(state.pack).lease)
-    is_to_begin = state.status in ("submitted", "waiting")
+    is_to_begin = state.status in (Status.SUBMITTED, Status.WAITING)
     if is_to_begin and run.cancel_request.exists() and not is_in_hand:
-        write_state(run, attrs.evolve(state, status="cancelled", reason=CANCELLED))
+        write_state(run, attrs.evolve(state, status=Status.CANCELLED, reason=CANCELLED))
 
 
 def _end_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, str]:
@@ -113,7 +113,7 @@ def _end_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, st
         if status.pack and status.job_id and status.job_state == "PENDING":
             pack = ExperimentFolder.of_run(run).pack(status.pack)
             job_ids[pack] = status.job_id
-            if status.state not in ENDED:
+            if not status.state.is_over:
                 waiting.setdefault(pack, []).append(run)
     idle = [pack for pack in waiting if not _has_work(pack)]
     if not idle:

@@ -17,6 +17,7 @@ from trainers import exit_codes
 from trainers.config.run_config import RetriesConfig, RunConfig
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import Cause
 
 
 def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | None:
@@ -57,7 +58,7 @@ def run_here(folder: RunFolder) -> int:
             out_of_memory=False,
             last_words="the terminal has its last words",
         )
-        if end.cause in ("crashed", "out_of_memory"):
+        if end.cause in (Cause.CRASHED, Cause.OUT_OF_MEMORY):
             end = attrs.evolve(end, can_be_retried=False)  # the user is there to do it
         with file_lock.hold(ExperimentFolder.of_run(folder).lock):
             record_end(folder, end, RetriesConfig())

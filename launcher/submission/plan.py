@@ -14,7 +14,7 @@ from trainers.config.run_config import RunConfig
 from trainers.config_diff import differences
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState
+from trainers.run.run_state import RunState, Status
 from trainers.weights.weights_source import find_weights
 
 _MAX_CONFLICTS = 5
@@ -26,7 +26,7 @@ class PlannedRun:
 
     config: RunConfig
     folder: RunFolder
-    state: str
+    state: Status
     """The true one; planned if the run is new."""
     recorded: RunState = field(factory=RunState)
     """What its folder says, as it was read with the status; that of a new run if it is new."""
@@ -40,11 +40,11 @@ class PlannedRun:
     @property
     def is_due(self) -> bool:
         """Whether it is to be submitted: it is not on its way, and has iterations left to do."""
-        if self.state == "finished":
+        if self.state == Status.FINISHED:
             return self.recorded.iteration < self.config.num_iterations
-        if self.state == "waiting":
+        if self.state == Status.WAITING:
             return not self.is_expected
-        return self.state not in ("submitted", "running")
+        return self.state not in (Status.SUBMITTED, Status.RUNNING)
 
 
 def plan_runs(
@@ -76,7 +76,7 @@ def plan_runs(
             PlannedRun(
                 config=config,
                 folder=run,
-                state=status.state if status else "planned",
+                state=status.state if status else Status.PLANNED,
                 recorded=state,
                 is_expected=status is not None and status.is_expected,
                 doubt=status.doubt if status else None,

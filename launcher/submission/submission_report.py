@@ -10,6 +10,7 @@ from launcher.submission.packing_report import packing_json, packing_lines
 from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import Submission
 from launcher.tables import short, table
+from trainers.run.run_state import Status
 
 
 def report_text(submission: Submission) -> str:
@@ -124,7 +125,7 @@ def _action(run: PlannedRun, submission: Submission) -> str:
     if not run.is_due:
         return f"none: {run.state}"
     goal = "submitted" if submission.packs else "to submit"
-    return goal if run.state == "planned" else f"{goal}: was {run.state}"
+    return goal if run.state == Status.PLANNED else f"{goal}: was {run.state}"
 
 
 def _slot(run: PlannedRun, submission: Submission) -> str:

@@ -14,7 +14,7 @@ from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
 from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, append_event, write_state
+from trainers.run.run_state import Cause, EventKind, RunState, Status, append_event, write_state
 
 
 def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
@@ -40,7 +40,9 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
     """
     folder = run.folder
     before = run.recorded
-    if before.status == "running":  # its supervisor died with it, and could not count the attempt
+    if (
+        before.status == Status.RUNNING
+    ):  # its supervisor died with it, and could not count the attempt
         before = _count_lost(folder, before)
     state = _submitted(before, run.config, pack)
     if folder.path.exists():
@@ -54,27 +56,27 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
         write_run_config(unfinished.config, run.config)
         write_state(unfinished, state)
         unfinished.path.rename(folder.path)
-    append_event(folder, "submitted", pack=pack)
+    append_event(folder, EventKind.SUBMITTED, pack=pack)
 
 
 def _count_lost(folder: RunFolder, before: RunState) -> RunState:
-    cause, reason = "node_failure", "its processes ended without a word"
+    cause, reason = Cause.NODE_FAILURE, "its processes exited without recording a cause"
     append_event(
         folder,
-        "ended",
+        EventKind.ENDED,
         attempt=before.num_attempts,
         cause=cause,
         reason=reason,
         iteration=before.iteration,
         saved=before.saved_iteration,
     )
-    return before.ended(cause=cause, status="waiting", reason=reason)
+    return before.ended(cause=cause, status=Status.WAITING, reason=reason)
 
 
 def _submitted(before: RunState, config: RunConfig, pack: str) -> RunState:
     return attrs.evolve(
         before.forgive(),
-        status="submitted",
+        status=Status.SUBMITTED,
         reason="",
         wandb_id=before.wandb_id or secrets.token_hex(4),
         num_iterations=config.num_iterations,

@@ -4,26 +4,69 @@ from __future__ import annotations
 
 import json
 import time
+from enum import StrEnum, auto
 from typing import Any
 
 import attrs
 from attrs import field, frozen
-from attrs.validators import in_
 
 from trainers.errors import ConfigError
 from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
 
-STATUSES = ("planned", "submitted", "running", "waiting", "finished", "failed", "cancelled")
-CAUSES = (
-    "finished",
-    "preempted",
-    "time_limit",
-    "node_failure",
-    "out_of_memory",
-    "crashed",
-    "cancelled",
-)
+
+class Status(StrEnum):
+    """Where a run stands; the text is that of `state.json`."""
+
+    PLANNED = auto()
+    SUBMITTED = auto()
+    RUNNING = auto()
+    WAITING = auto()
+    """For another attempt."""
+    FINISHED = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing happens to such a run any more until it is submitted again."""
+        return self in (Status.FINISHED, Status.FAILED, Status.CANCELLED)
+
+
+class Cause(StrEnum):
+    """Why an attempt ended; the text is that of `state.json` and of `retries` in a config."""
+
+    FINISHED = auto()
+    PREEMPTED = auto()
+    TIME_LIMIT = auto()
+    NODE_FAILURE = auto()
+    OUT_OF_MEMORY = auto()
+    CRASHED = auto()
+    CANCELLED = auto()
+
+
+class EventKind(StrEnum):
+    """What happened to a run; the text is that of `events.jsonl`. A status may be a kind, too."""
+
+    SUBMITTED = "submitted"
+    CANCEL_REQUESTED = "cancel requested"
+    LAUNCHED = "launched"
+    """A supervisor has started the ranks of an attempt."""
+    ATTEMPT = "attempt"
+    """Rank 0 of an attempt has the lease."""
+    STARTED = "started"
+    RESTORED = "restored"
+    INITIALIZED = "initialized"
+    """The network begins with weights of another run."""
+    BEGAN = "began"
+    """The first iteration of an attempt is done."""
+    CHECKPOINT = "checkpoint"
+    CHECKPOINT_SKIPPED = "checkpoint_skipped"
+    CHECKPOINT_FAILED = "checkpoint_failed"
+    CHECKPOINT_DAMAGED = "checkpoint_damaged"
+    NOT_REPRODUCIBLE = "inexact"
+    ENDED = "ended"
+    """The attempt is counted under its cause."""
 
 
 @frozen(kw_only=True)
@@ -33,7 +76,7 @@ class RunState:
     Written by the process that holds the run's lease, and by the launcher while nobody holds it.
     """
 
-    status: str = field(default="planned", validator=in_(STATUSES))
+    status: Status = field(default=Status.PLANNED, converter=Status)
     iteration: int = 0
     """Iterations that are done; more than the newest checkpoint holds while the run is running."""
     attempts: dict[str, int] = field(factory=dict)
@@ -57,18 +100,12 @@ class RunState:
     forgiven: dict[str, int] = field(factory=dict)
     """Those of the attempts that count against no budget any more."""
 
-    def ended(self, *, cause: str, status: str, reason: str = "") -> RunState:
-        """The state after an attempt has ended.
-
-        Args:
-            cause: One of CAUSES.
-        """
-        if cause not in CAUSES:
-            raise ValueError(f"cause is {cause!r}; allowed: {', '.join(CAUSES)}")
+    def ended(self, *, cause: Cause, status: Status, reason: str = "") -> RunState:
+        """The state after an attempt has ended."""
         return attrs.evolve(
             self,
             status=status,
-            attempts={**self.attempts, cause: self.attempts.get(cause, 0) + 1},
+            attempts={**self.attempts, cause.value: self.attempts.get(cause, 0) + 1},
             reason=reason,
             saved_before=self.saved_iteration,
             stalled=0 if self.saved_iteration > self.saved_before else self.stalled + 1,
@@ -116,7 +153,7 @@ def write_state(folder: RunFolder, state: RunState) -> None:
         file.write(json.dumps(attrs.asdict(state), indent=1).encode())
 
 
-def append_event(folder: RunFolder, kind: str, **details: Any) -> None:
+def append_event(folder: RunFolder, kind: EventKind | Status, **details: Any) -> None:
     """Add a line to `events.jsonl`, with the wall-clock time in seconds.
 
     It may come late, as many processes append: one that is stopped after the fence has let it pass
@@ -126,7 +163,3 @@ def append_event(folder: RunFolder, kind: str, **details: Any) -> None:
     with folder.events.open("ab", buffering=0) as file:
         folder.fence()
         file.write(line)
-
-
-ENDED = ("finished", "failed", "cancelled")
-"""Nothing happens to such a run any more until it is submitted again."""

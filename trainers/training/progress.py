@@ -14,7 +14,7 @@ import attrs
 from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import append_event, read_state, write_state
+from trainers.run.run_state import EventKind, append_event, read_state, write_state
 from trainers.training.startup import EarlyStart
 from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.weights_report import WeightsReport
@@ -41,13 +41,13 @@ class RunProgress:
 
     def begin(self, iteration: int, *, restored: bool) -> None:
         """The attempt goes on from an iteration, which a checkpoint holds, or from the start."""
-        self.event("restored" if restored else "started", iteration=iteration)
+        self.event(EventKind.RESTORED if restored else EventKind.STARTED, iteration=iteration)
         self._note(iteration=iteration, saved_iteration=iteration)
 
     def saved(self, commit: Commit) -> None:
         """A checkpoint is committed."""
         self.event(
-            "checkpoint",
+            EventKind.CHECKPOINT,
             iteration=commit.iteration,
             stall_s=round(commit.stall_s, 4),
             durable_s=round(commit.durable_s, 4),
@@ -57,24 +57,24 @@ class RunProgress:
     def skipped(self, iteration: int) -> None:
         """There is no checkpoint of this iteration, as an earlier one is still being written."""
         self._unsaved["skipped"] += 1
-        self.event("checkpoint_skipped", iteration=iteration)
+        self.event(EventKind.CHECKPOINT_SKIPPED, iteration=iteration)
 
     def not_saved(self, iteration: int, error: CheckpointError) -> None:
         """There is no checkpoint of this iteration, as it could not be written."""
         self._unsaved["failed"] += 1
-        self.event("checkpoint_failed", iteration=iteration, reason=str(error))
+        self.event(EventKind.CHECKPOINT_FAILED, iteration=iteration, reason=str(error))
 
     def initialized(self, found: WeightsReport) -> None:
         """The network begins with weights of another run."""
         logger.info("%s", found.text)
-        self.event("initialized", **attrs.asdict(found))
+        self.event(EventKind.INITIALIZED, **attrs.asdict(found))
 
     def not_reproducible(self, reason: str) -> None:
         """Record that the attempt will not be bit for bit as if there had been no stop."""
         logger.warning("this run is not reproducible bit for bit: %s", reason)
-        self.event("inexact", reason=reason)
+        self.event(EventKind.NOT_REPRODUCIBLE, reason=reason)
 
-    def event(self, kind: str, **details: Any) -> None:
+    def event(self, kind: EventKind, **details: Any) -> None:
         with self._in_spite_of_the_disk():
             append_event(self._folder, kind, **details)
 
@@ -103,7 +103,7 @@ class RunProgress:
         times, reading_s = early.times, early.restoration.seconds
         times.end("first samples", seconds_ago=stats.time)
         self.event(
-            "began",
+            EventKind.BEGAN,
             iteration=stats.iteration,
             seconds=round(times.total_s, 3),
             parts={part: round(seconds, 3) for part, seconds in times.seconds.items()},

@@ -16,7 +16,7 @@ from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import CheckpointError
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import append_event, read_state
+from trainers.run.run_state import EventKind, append_event, read_state
 
 if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
@@ -114,7 +114,9 @@ class Restoration:
 
     def _note_damaged(self, name: str, aside: str, reason: str) -> None:
         with suppress(OSError):  # the log has it, too
-            append_event(self._run, "checkpoint_damaged", name=name, aside=aside, reason=reason)
+            append_event(
+                self._run, EventKind.CHECKPOINT_DAMAGED, name=name, aside=aside, reason=reason
+            )
 
     def _reader(self) -> CheckpointReader:
         return CheckpointReader(
