@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_, le, lt, optional
@@ -17,6 +17,9 @@ from trainers.trainer_config import TrainerConfig
 if TYPE_CHECKING:
     from trainers.gunpowder_trainer import GunpowderTrainer
     from trainers.stream.worker_pool import WorkerPool
+
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @frozen(kw_only=True)
@@ -40,7 +43,7 @@ class GunpowderTrainerConfig(TrainerConfig):
     """Whether raw outside of the ground truth's extent reads as 0."""
     reading: ReadingConfig = field(factory=ReadingConfig)
     optimizer: OptimizerConfig = field(factory=RAdamConfig)
-    precision: str = field(default="fp32", validator=in_(("fp32", "bf16", "fp16")))
+    precision: Precision = field(default="fp32", validator=in_(get_args(Precision)))
     """In which the network computes, wherever torch's autocast deems it safe; with fp16 the loss is
     scaled so that gradients do not vanish, and an iteration in which they overflow changes nothing.
     Weights, loss, gradients of weights and optimizer are float32 in any case."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
@@ -114,6 +114,12 @@ def _options(_: object, __: Attribute[Any], options: Mapping[str, Any]) -> None:
         raise MalformedError(faults)
 
 
+StopSignal = Literal["USR2", "USR1", "TERM"]
+
+
+RequeueBy = Literal["scontrol", "resubmit"]
+
+
 @frozen(kw_only=True)
 class SlurmClusterConfig:
     """Jobs of a Slurm cluster. What is None is asked of Slurm, or left to its defaults."""
@@ -137,7 +143,7 @@ class SlurmClusterConfig:
     """The longest job; runs that take longer go on in the next one."""
     grace_s: float | None = field(default=None, validator=optional(gt(0)))
     """Between the signal of a preemption and the kill."""
-    signal: str | None = field(default=None, validator=optional(in_(("USR2", "USR1", "TERM"))))
+    signal: StopSignal | None = field(default=None, validator=optional(in_(get_args(StopSignal))))
     """What Slurm sends before the time limit; None is USR2."""
 
     max_array_size: int | None = field(default=None, validator=optional(ge(1)))
@@ -147,7 +153,7 @@ class SlurmClusterConfig:
     """Running at once."""
     accounting: bool | None = None
     """Whether to ask sacct how jobs have ended."""
-    requeue: str | None = field(default=None, validator=optional(in_(("scontrol", "resubmit"))))
+    requeue: RequeueBy | None = field(default=None, validator=optional(in_(get_args(RequeueBy))))
     """How an unfinished job comes back; None: by scontrol, or resubmitted where that is refused."""
 
     setup: tuple[str, ...] = field(default=(), validator=_one_line_each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attrs import field, frozen
 from attrs.validators import deep_iterable, ge, in_, min_len
@@ -57,8 +57,10 @@ def _convolved(size: int, shrinkage: int, where: str) -> int:
     return size - shrinkage
 
 
-PADDINGS = ("valid", "same")
-NORMALIZATIONS = ("none", "group")
+Padding = Literal["valid", "same"]
+
+
+Normalization = Literal["none", "group"]
 
 
 @frozen(kw_only=True)
@@ -73,9 +75,9 @@ class UNetConfig(ArchitectureConfig):
         validator=[min_len(1), deep_iterable(deep_iterable(ge(1)))]
     )
     """From each level to the next deeper one, along each axis; twice by 2 if not given."""
-    padding: str = field(default="valid", validator=in_(PADDINGS))
+    padding: Padding = field(default="valid", validator=in_(get_args(Padding)))
     """`valid` puts out only what the input determines; `same` fills up with zeros instead."""
-    normalization: str = field(default="none", validator=in_(NORMALIZATIONS))
+    normalization: Normalization = field(default="none", validator=in_(get_args(Normalization)))
     """`group` normalizes over the block, so that a voxel's output depends on the whole of it."""
 
     @downsample_factors.default

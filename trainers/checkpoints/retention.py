@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal, get_args
 
 from attrs import field, frozen
 from attrs.validators import ge, in_, min_len, optional
+
+BestMode = Literal["min", "max"]
 
 
 @frozen(kw_only=True)
@@ -14,7 +17,7 @@ class KeepBest:
 
     metric: str = field(validator=min_len(1))
     """A scalar of the metrics; of a checkpoint counts the mean since the one before."""
-    mode: str = field(default="min", validator=in_(("min", "max")))
+    mode: BestMode = field(default="min", validator=in_(get_args(BestMode)))
 
 
 @frozen(kw_only=True)

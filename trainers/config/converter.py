@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import attrs
 import cattrs
@@ -126,6 +126,7 @@ def _converter(folder: Path) -> cattrs.Converter:
         lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
     )
     for applies, read_with in (
+        (lambda cls: _origin(cls) is Literal, _read_choice),
         (lambda cls: _origin(cls) is tuple, _read_tuple),
         (lambda cls: _origin(cls) is dict, _read_dict),
         (attrs.has, _read_class),
@@ -256,6 +257,14 @@ def _read_tuple(converter: cattrs.Converter, data: Any, cls: Any) -> tuple[Any, 
     if faults:
         raise MalformedError(faults)
     return tuple(values)
+
+
+def _read_choice(_: cattrs.Converter, data: Any, cls: Any) -> str:
+    """One of a few words; the validator of its field says which, and is the one to refuse others.
+
+    A `null` that YAML made of the word `none`, say, is refused here.
+    """
+    return read_str(data, cls)
 
 
 def _read_dict(_: cattrs.Converter, data: Any, __: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from attrs import Attribute, Factory, field, frozen
 from attrs.validators import ge, gt, in_, le, min_len, optional
@@ -65,13 +65,16 @@ class MetricsConfig:
     every_iterations: int = field(default=1, validator=ge(1))
 
 
+WandbMode = Literal["online", "offline", "disabled"]
+
+
 @frozen(kw_only=True)
 class WandbConfig:
     """Where W&B shows the run; `disabled` by default."""
 
     project: str | None = field(default=None, validator=optional(min_len(1)))
     entity: str | None = field(default=None, validator=optional(min_len(1)))
-    mode: str = field(default="disabled", validator=in_(("online", "offline", "disabled")))
+    mode: WandbMode = field(default="disabled", validator=in_(get_args(WandbMode)))
 
     def __attrs_post_init__(self) -> None:
         if self.mode != "disabled" and self.project is None:

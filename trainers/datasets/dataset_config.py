@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, lt, max_len, min_len, optional
@@ -22,6 +22,9 @@ def _stays_inside(instance: Any, attribute: Any, value: str) -> None:
     name = PurePosixPath(value)
     if name.is_absolute() or ".." in name.parts:
         raise ValueError(f"must be a path relative to the container, such as raw/s0; found {value}")
+
+
+AbsentChunks = Literal["error", "fill"]
 
 
 @frozen(kw_only=True)
@@ -49,7 +52,7 @@ class ArrayConfig:
     value_range: tuple[float, float] | None = None
     """Raw values that become 0 and 1. None: the full range of an integer type; floats stay."""
 
-    absent_chunks: str = field(default="error", validator=in_(("error", "fill")))
+    absent_chunks: AbsentChunks = field(default="error", validator=in_(get_args(AbsentChunks)))
     """What it means that a chunk has no file: that it is lost, or that it was never written because
     all of it has the fill value."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, max_len, min_len, optional
@@ -24,11 +24,14 @@ _ARGUMENTS = {
 }
 
 
+NoiseMode = Literal["gaussian", "speckle", "poisson", "salt", "pepper", "s&p"]
+
+
 @frozen(kw_only=True)
 class NoiseAugmentConfig(RawAugmentConfig):
     """Adds noise to raw as `skimage.util.random_noise` does, with its defaults for what is None."""
 
-    mode: str = field(default="gaussian", validator=in_(tuple(_ARGUMENTS)))
+    mode: NoiseMode = field(default="gaussian", validator=in_(get_args(NoiseMode)))
     mean: float | None = None
     var: float | None = field(default=None, validator=optional(ge(0)))
     amount: float | None = field(default=None, validator=optional(ge(0)))
