@@ -3,11 +3,11 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from scripts.workloads.checkout import ROOT
+
 BROUGHT_ALONG = {"cloudpickle", "setuptools", "typing_extensions"}
 """By submitit, cattrs, and a virtual environment's own start."""
 HEAVY = {"gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb", "zarr"}

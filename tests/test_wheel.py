@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from scripts.workloads.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    subprocess.run(build, check=True, capture_output=True)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    subprocess.run([*build, folder, ROOT], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -35,7 +35,7 @@ def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
-    pip = [sys.executable, "-m", "pip", "--python", bin / "python", "install"]
+    pip = [sys.executable, "-m", "pip", "--python", str(bin / "python"), "install"]
     subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", wheel], check=True)
     Path(site_packages, "ours.pth").write_text(sysconfig.get_path("purelib"))
 

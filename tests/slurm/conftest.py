@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from launcher.experiment.experiment import read_experiment
-from tests.slurm.sandbox import Sandbox, sandbox_of_own
+from scripts.slurm_sandbox.errors import CannotHereError
+from scripts.slurm_sandbox.sandbox import Sandbox, sandbox_of_own
 from tests.slurm.workplace import Result, Workplace, result
 from trainers.config.config_io import write_run_config
 from trainers.run.run_folder import RunFolder
@@ -18,7 +20,12 @@ from trainers.run.run_folder import RunFolder
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """Slurm with the default options; Slurm's commands in this process speak to it."""
-    with sandbox_of_own() as sandbox, pytest.MonkeyPatch.context() as patch:
+    with ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(sandbox_of_own())
+        except CannotHereError as error:
+            pytest.skip(str(error))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in sandbox.env.items():
             patch.setenv(name, value)
         yield sandbox

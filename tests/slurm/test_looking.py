@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from launcher.slurm import client
-from tests.slurm.workplace import LAUNCH
+from scripts.workloads.checkout import LAUNCH
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

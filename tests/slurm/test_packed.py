@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from scripts.storms.references import train_references
-from scripts.storms.storm_round import Round
-from scripts.storms.storming import weather
-from scripts.storms.unequal_runs import UnequalRuns
+from scripts.stress.storm_packs.references import train_references
+from scripts.stress.storm_packs.storm_round import Round
+from scripts.stress.storm_packs.storming import weather
+from scripts.stress.storm_packs.unequal_runs import UnequalRuns
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.sandbox import SCRIPT, Sandbox, sandbox_of_own
+from scripts.slurm_sandbox.sandbox import SCRIPT, Sandbox, sandbox_of_own
 
 pytestmark = pytest.mark.slurm
 
@@ -156,6 +156,7 @@ def test_array_size(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sandbox")  # skips it where there can be none
 def test_down_ends_its_own_processes_only(tmp_path: Path) -> None:
     """Even a task without a slurmd goes, and a process with the number of an earlier one stays."""
     beats = tmp_path / "beats"

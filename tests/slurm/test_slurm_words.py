@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from launcher.clusters.cluster_config import SlurmClusterConfig
 from launcher.clusters.cluster_report import report_cluster, report_json, report_text
-from launcher.clusters.cluster_search import find_cluster
+from launcher.clusters.cluster_search import open_cluster
+from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_target import resolve_target
 from launcher.errors import SlurmError
 from launcher.packing.demand import NodeShape
 from launcher.slurm import client
-from tests.slurm.sandbox import Sandbox
+from scripts.slurm_sandbox.sandbox import Sandbox
 
 pytestmark = pytest.mark.slurm
 
@@ -155,7 +155,7 @@ def test_a_preempted_job_says_so(sandbox: Sandbox) -> None:
 
     def preempt_time() -> float | None:
         details = client.job_details(job)
-        return details and details.preempt_time
+        return details.preempt_time if details else None
 
     since = sandbox.wait_for(preempt_time)
     assert since is not None and abs(since - time.time()) < 60
@@ -170,7 +170,7 @@ def test_cancelling(sandbox: Sandbox) -> None:
     sandbox.wait_for(lambda: not client.queued_jobs())
     client.cancel(jobs)
 
-    assert client.job_details(jobs[0]).state == "CANCELLED"  # type: ignore[union-attr]
+    assert client.job_details(jobs[0]).state == "CANCELLED"
     assert client.job_details("999999") is None
 
 
@@ -219,7 +219,7 @@ def test_a_cluster_that_preempts_by_qos(sandbox: Sandbox) -> None:
 def test_a_cluster_is_explained(sandbox: Sandbox) -> None:
     """All values with where they come from, and the partitions."""
     sandbox.configure(grace=8)
-    report = report_cluster(find_cluster("slurm"), client.ask_site)
+    report = report_cluster(open_cluster("slurm"), client.ask_site)
 
     text = report_text(report)
     assert report.problem is None

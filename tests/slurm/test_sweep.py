@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.monitor.status import find_runs
-from tests.slurm.sandbox import Sandbox
+from scripts.slurm_sandbox.sandbox import Sandbox
 from tests.slurm.workplace import Workplace
 from trainers.run.run_state import read_state
 

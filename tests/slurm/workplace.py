@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_job, read_pack_events
-from tests.launcher.conftest import write_array
+from scripts.workloads.checkout import LAUNCH
+from scripts.workloads.empty_volume import write_empty_volume
 from trainers.run.lease import read_lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import ENDED, read_state
+from trainers.run.run_state import read_state
 
 NETWORK = """\
 import time
@@ -56,7 +56,6 @@ resources: {gpus: 1, cpus: 1, memory_gb: 1, time: "00:30:00"}
 """
 
 Result = tuple[dict[str, str], list[dict[str, Any]]]
-LAUNCH = (sys.executable, "-c", "import sys; from launcher.cli import main; sys.exit(main())")
 
 
 class Workplace:
@@ -67,8 +66,7 @@ class Workplace:
         self.experiment = ExperimentFolder(folder / "experiments" / "naps")
         (folder / "naps.yaml").write_text(EXPERIMENT)
         (folder / "naps.py").write_text(NETWORK)
-        write_array(folder / "volume.zarr" / "raw", "|u1")
-        write_array(folder / "volume.zarr" / "labels", "<u8")
+        write_empty_volume(folder / "volume.zarr")
         (folder / "cluster_configs").mkdir()
         config = "kind: slurm\ndescription: the sandbox\nenvironment: {GLOO_SOCKET_IFNAME: lo}\n"
         (folder / "cluster_configs" / "sandbox.yaml").write_text(config)
@@ -150,7 +148,7 @@ class Workplace:
     def wait_for_end(self, name: str = "naps", timeout: float = 180) -> None:
         """Until the last attempt at the run is counted, and no other follows."""
         deadline = time.monotonic() + timeout
-        while not (self.state(name).status in ENDED and self.all_counted(name)):
+        while not (self.state(name).status.is_over and self.all_counted(name)):
             assert time.monotonic() < deadline, self.story(name)
             time.sleep(0.1)
 

@@ -10,7 +10,9 @@ from torch import nn
 class Affine(nn.Module):
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.linspace(-1, 1, 3 * in_channels).reshape(3, in_channels, 1, 1, 1))
+        self.weight = nn.Parameter(
+            torch.linspace(-1, 1, 3 * in_channels).reshape(3, in_channels, 1, 1, 1)
+        )
         self.bias = nn.Parameter(torch.zeros(3, 1, 1, 1))
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:

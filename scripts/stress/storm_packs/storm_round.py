@@ -1,0 +1,101 @@
+"""One submission of the unequal runs, and what one wants to know of it while it lasts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.pack import read_job, read_pack
+from launcher.slurm import client
+from scripts.stress.storm_packs.unequal_runs import UnequalRuns
+from scripts.workloads.checkout import LAUNCH
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state
+
+
+@frozen(kw_only=True)
+class RunningPack:
+    """A pack whose job runs now."""
+
+    folder: PackFolder
+    job: str
+    nodes: tuple[str, ...]
+    members: tuple[str, ...]
+
+
+class Round:
+    """The runs as an experiment of its own name."""
+
+    def __init__(self, runs: UnequalRuns, name: str, partition: str) -> None:
+        self.runs = runs
+        self.partition = partition
+        self.experiment = ExperimentFolder(runs.folder / "experiments" / name)
+
+    def submit(self) -> subprocess.CompletedProcess[str]:
+        words = ("submit", str(self.runs.file), "--cluster=sandbox", "--allow-invalid", "--json")
+        where = (f"--partition={self.partition}", f"name={self.experiment.name}")
+        return self._launch(*words, *where, *self.runs.overrides)
+
+    def resubmit(self) -> subprocess.CompletedProcess[str]:
+        """Have the runs carried on that wait, and that no job is going to carry on."""
+        return self._launch("resubmit", str(self.experiment.path), "--state=waiting", "--json")
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """What `launch status` tells of each run; of none before they are submitted."""
+        if not any(self.experiment.runs.glob("[!.]*")):
+            return {}
+        done = self._launch("status", str(self.experiment.path), "--json")
+        if done.returncode:
+            raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
+        return {each["name"]: each for each in json.loads(done.stdout)}
+
+    def _launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*LAUNCH, *arguments],
+            cwd=self.runs.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.runs.others, self.runs.crasher]
+
+    def run(self, name: str) -> RunFolder:
+        return self.experiment.run(name)
+
+    def state(self, name: str) -> RunState:
+        return read_state(self.run(name))
+
+    def left(self) -> list[str]:
+        """The runs that are not over, or whose last attempt nobody has judged."""
+        return [name for name in self.names if not self._is_over(name)]
+
+    def _is_over(self, name: str) -> bool:
+        run, state = self.run(name), self.state(name)
+        return state.status.is_over and not run.log(state.num_attempts).exists()
+
+    def packs(self) -> list[PackFolder]:
+        return [PackFolder(path) for path in sorted(self.experiment.jobs.glob("pack-*"))]
+
+    def running_packs(self) -> list[RunningPack]:
+        queue = client.queued_jobs()
+        found = []
+        for pack in self.packs():
+            job = read_job(pack)
+            queued = queue.get(job.job_id) if job else None
+            if job and queued and queued.state == "RUNNING":
+                members = tuple(member.name for member in read_pack(pack).members)
+                found.append(
+                    RunningPack(folder=pack, job=job.job_id, nodes=queued.nodes, members=members)
+                )
+        return found
+
+    def jobs_in_queue(self) -> Mapping[str, str]:
+        return {job: each.state for job, each in client.queued_jobs().items()}

@@ -1,0 +1,172 @@
+"""The command line, as far as nothing is trained."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from scripts.workloads.checkout import LAUNCH
+
+SWEEP = "sweep.seed=[1, 2]"
+
+
+def test_a_dry_run_writes_nothing(workplace, tmp_path):
+    """It shows the placement that the submission would have."""
+    before = sorted(tmp_path.rglob("*"))
+
+    assert workplace.submit(SWEEP, "--dry-run") == 0
+
+    assert workplace.out.splitlines() == [
+        "this machine has no GPU to give: the runs go on the CPU",
+        "RUN     ACTION     SLOT          FOLDER",
+        "seed-1  to submit  1 of 2 cores  experiments/dummies/runs/seed-1",
+        "seed-2  to submit  1 of 2 cores  experiments/dummies/runs/seed-2",
+        "2 of 2 to do, at most 2 at once",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_as_json(workplace, tmp_path):
+    """Programs are told the same as people."""
+    assert workplace.submit("--dry-run", "--json") == 0
+
+    folder = tmp_path / "experiments" / "dummies"
+    assert json.loads(workplace.out) == {
+        "experiment": "dummies",
+        "folder": str(folder),
+        "notices": ["this machine has no GPU to give: the runs go on the CPU"],
+        "packs": [],
+        "refusal": None,
+        "max_at_once": 1,
+        "runs": [
+            {
+                "name": "dummies",
+                "folder": str(folder / "runs" / "dummies"),
+                "state": "planned",
+                "due": True,
+            }
+        ],
+    }
+
+
+def test_overrides_may_stand_anywhere(workplace):
+    """Before and after options, the last one above the others."""
+    code = workplace.launch(
+        "submit",
+        "dummies.yaml",
+        "name=first",
+        "--cluster=local",
+        "name=second",
+        "--allow-invalid",
+        "--dry-run",
+        "sweep.seed=[7]",
+    )
+
+    assert code == 0
+    assert "experiments/second/runs/seed-7" in workplace.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["submit", "dummies.yaml"], "required: --cluster"),
+        (["submit", "dummies.yaml", "--cluster", "local", "--dryrun"], "arguments: --dryrun"),
+        (["status", "one", "two"], "unrecognized arguments: two"),
+        (["cancel"], "required: DIR"),
+    ],
+)
+def test_wrong_usage(workplace, capsys, arguments, message):
+    """Exit code 2, and a word about what is wrong."""
+    with pytest.raises(SystemExit) as caught:
+        workplace.launch(*arguments)
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["dummies.yaml", "--cluster", "slurn"],
+            "no cluster 'slurn'; did you mean 'slurm'? there are: local, debug",
+        ),
+        (["dummies.yaml", "--cluster", "my.yaml"], "my.yaml: No such file or directory"),
+        (["none.yaml", "--cluster", "local"], "none.yaml: No such file or directory"),
+        (
+            ["dummies.yaml", "num_iterations=0", "seed=-1", "--cluster", "local"],
+            "command line: num_iterations=0: num_iterations: found 0; must be at least 1\n"
+            "command line: seed=-1: seed: found -1; must be at least 0",
+        ),
+        (
+            ["dummies.yaml", SWEEP, "--cluster", "local"],
+            "seed-1 and 1 more: a DummyTrainerConfig is for tests and is never valid\n"
+            "--allow-invalid submits them all the same",
+        ),
+        (
+            ["dummies.yaml", "--cluster", "debug"],
+            "dummies: a DummyTrainerConfig is for tests and is never valid\n"
+            "--allow-invalid submits them all the same",
+        ),
+    ],
+)
+def test_what_cannot_be_submitted(workplace, tmp_path, arguments, message):
+    """All faults are told, with exit code 2, and nothing is written."""
+    assert workplace.launch("submit", *arguments) == 2
+
+    assert workplace.err.startswith(message)
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_run_that_fits_no_machine(workplace, tmp_path, monkeypatch):
+    """More GPUs than there are: exit code 4, and the most that would fit."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "GPU 0: NVIDIA A40 (UUID: GPU-aaaa)"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "gpu.yaml").write_text("kind: local\ndescription: one GPU\n")
+
+    code = workplace.submit("--cluster=gpu.yaml", "sweep.resources.gpus=[1, 2]")
+
+    assert code == 4
+    assert workplace.err == (
+        "gpus-2 does not fit because resources.gpus is 2 and this machine has 1 to give; "
+        "resources.gpus=1 would fit\n"
+    )
+    assert not (tmp_path / "experiments").exists()
+    assert workplace.submit("--cluster=gpu.yaml", "--dry-run") == 0
+    assert "dummies  to submit  1 of 1 GPUs" in workplace.out
+
+
+def test_a_job_that_does_not_start(workplace, monkeypatch):
+    """Exit code 5 with the job's own words; the runs are planned, and can be submitted."""
+    monkeypatch.setenv("LAUNCH_SLOTS_DIR", "/proc/no/such/folder")
+
+    assert workplace.submit() == 5
+
+    assert "did not start" in workplace.err
+    assert "No such file or directory: '/proc/no/such/folder'" in workplace.err
+    assert workplace.status().state == "planned"
+
+
+def test_status_without_runs(workplace):
+    """The folder that was looked at, and the one that is needed."""
+    assert workplace.launch("status") == 2
+
+    assert workplace.err.startswith(f"{workplace.experiment.path.parent} is no folder; give")
+
+
+def test_a_reader_may_stop_reading(workplace):
+    """`launch clusters | true` ends in silence."""
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+
+    command = [*LAUNCH, "clusters"]
+    clusters = subprocess.run(command, stdout=writing_end, stderr=subprocess.PIPE)
+
+    assert (clusters.returncode, clusters.stderr) == (0, b"")
+    os.close(writing_end)

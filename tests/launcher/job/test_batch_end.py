@@ -1,0 +1,31 @@
+"""When a job that never comes up is given up."""
+
+import pytest
+
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.batch_end import steps_in_vain
+from launcher.job.pack import PackEventKind, append_pack_event
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], 0),
+        ([1, 1, 1], 3),
+        (["started", 1, 1], 2),
+        ([1, "started", 137], 1),
+        ([1, 143, 140, 1], 2),
+        ([143, 143, 143, 143, 143, 143, 143], 0),
+    ],
+)
+def test_steps_that_nobody_has_told_to_stop(tmp_path, statuses, expected):
+    """They count since a supervisor came up last; those that Slurm has stopped do not."""
+    pack = ExperimentFolder(tmp_path).pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    for status in statuses:
+        if status == "started":
+            append_pack_event(pack, PackEventKind.STARTED)
+        else:
+            append_pack_event(pack, PackEventKind.STEP_ENDED, status=status)
+
+    assert steps_in_vain(pack) == expected

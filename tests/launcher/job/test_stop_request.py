@@ -1,0 +1,73 @@
+"""Requests to stop, and what several nodes make of them."""
+
+import json
+import signal
+
+import pytest
+
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.node import ThisNode
+from launcher.job.stop_request import SlurmStop
+from tests.launcher.job.test_node_supervisor import TERMS
+from trainers.stop_flag import StopFlag
+
+
+@pytest.fixture
+def pack(tmp_path):
+    pack = ExperimentFolder(tmp_path).pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    return pack
+
+
+@pytest.fixture
+def make_stop(pack, monkeypatch):
+    monkeypatch.setattr("launcher.job.stop_request._LOOK_EVERY_S", 0.0)
+
+    def make(index, *, start=0, num_nodes=2):
+        flag = StopFlag()
+        node = ThisNode(index=index, name=f"n{index}", job="12", start=start)
+        return flag, SlurmStop(flag, pack, TERMS, node, num_nodes=num_nodes)
+
+    return make
+
+
+def test_what_one_node_hears_all_nodes_hear(make_stop):
+    """Slurm may reach one of them only."""
+    (flag, first), (_, second) = make_stop(0), make_stop(1)
+    assert not first.is_asked() and not second.is_asked()
+
+    flag.received = signal.SIGUSR2
+
+    assert first.is_asked()
+    assert second.is_asked()
+
+
+def test_what_an_earlier_start_has_heard_is_over(make_stop):
+    """The job was stopped then; now it goes on."""
+    flag, before = make_stop(0)
+    flag.received = signal.SIGTERM
+    assert before.is_asked()
+
+    _, after = make_stop(1, start=1)
+
+    assert not after.is_asked()
+
+
+def test_a_single_node_asks_nobody(make_stop, pack):
+    """It leaves no file for others."""
+    flag, stop = make_stop(0, num_nodes=1)
+    flag.received = signal.SIGTERM
+
+    assert stop.is_asked()
+    assert not pack.stop.exists()
+
+
+def test_where_it_was_heard_is_told(make_stop, pack, monkeypatch):
+    """The reason of a node that heard nothing itself names the one that did."""
+    monkeypatch.setattr("launcher.slurm.client.job_details", lambda job: None)
+    (flag, first), (_, second) = make_stop(0), make_stop(1)
+    flag.received = signal.SIGTERM
+    first.is_asked(), second.is_asked()
+
+    assert second.request().reason == "its job was asked to stop (SIGTERM on n0)"
+    assert json.loads(pack.events.read_text())["signal"] == "SIGTERM on n0"

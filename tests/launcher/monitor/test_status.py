@@ -1,0 +1,343 @@
+import json
+
+import attrs
+import pytest
+
+from launcher import file_lock
+from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.attempt_end import AttemptEnd
+from launcher.job.pack import Member
+from launcher.job.record_end import record_end
+from launcher.job.unfinished_members import unfinished
+from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.monitor.status_table import status_table, summary
+from launcher.monitor.watch import is_under_way, watch
+from tests.fakes.fake_slurm import submitted
+from trainers.config.run_config import RetriesConfig
+from trainers.run.lease import Lease
+from trainers.run.run_state import Cause, RunState, Status, read_state, write_state
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two experiments, of two runs and one."""
+    for experiment, run in (("one", "a"), ("one", "b"), ("two", "a")):
+        folder = ExperimentFolder(tmp_path / experiment).run(run)
+        folder.path.mkdir(parents=True)
+        write_state(folder, RunState(num_iterations=10, pack="pack-0000"))
+    (tmp_path / "one" / "runs" / ".unfinished").mkdir()
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def status_of(folder):
+    (status,) = read_statuses([folder])
+    return status
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (".", ["one/runs/a", "one/runs/b", "two/runs/a"]),
+        ("one", ["one/runs/a", "one/runs/b"]),
+        ("one/runs/b", ["one/runs/b"]),
+    ],
+)
+def test_runs_are_found_from_every_level(root, path, expected):
+    """A root, an experiment or a run will do; what is not a run is passed over."""
+    assert [str(run.path.relative_to(root)) for run in find_runs(root / path)] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("notes", "notes holds no runs; give"), ("no", "no is no folder; give")]
+)
+def test_a_foreign_folder_is_refused(root, path, message):
+    """The error says what a folder is needed for."""
+    with pytest.raises(LauncherError, match=message):
+        find_runs(root / path)
+
+
+def test_a_run_is_running_while_its_lease_is_held(root):
+    """A trainer without a supervisor is running; without either, the run waits."""
+    run = ExperimentFolder(root / "one").run("a")
+    write_state(run, RunState(status="running", iteration=4))
+
+    with Lease.take(run.lease, owner="somebody", attempt=0):
+        assert status_of(run).state == "running"
+
+    status = status_of(run)
+    assert (status.state, status.iteration) == ("waiting", 4)
+    assert status.reason == "its processes ended without a word; submit again to carry on"
+
+
+def test_a_run_is_submitted_while_its_supervisor_lives(root):
+    """Of the pack that has the run to do, not of any other."""
+    experiment = ExperimentFolder(root / "one")
+    for pack in ("pack-0000", "pack-0001"):
+        experiment.pack(pack).path.mkdir(parents=True)
+    write_state(experiment.run("a"), RunState(status="submitted", pack="pack-0000"))
+    write_state(experiment.run("b"), RunState(status="submitted", pack="pack-0001"))
+
+    with Lease.take(experiment.pack("pack-0001").lease, owner="pack-0001", attempt=0):
+        statuses = read_statuses(find_runs(experiment.path))
+
+    assert [(each.state, each.is_expected) for each in statuses] == [
+        ("waiting", False),
+        ("submitted", True),
+    ]
+
+
+def test_a_failure_is_the_last_word_once_it_is_judged(root):
+    """A trainer tells of it first; its supervisor may start the run again."""
+    experiment = ExperimentFolder(root / "one")
+    pack, run = experiment.pack("pack-0000"), experiment.run("a")
+    pack.path.mkdir(parents=True)
+    write_state(run, RunState(status="failed", reason="RankError: lost", pack=pack.name))
+    run.logs.mkdir()
+    run.log(0).touch()
+    members = [Member(name="a", gpus=1, cpus=1)]
+
+    with Lease.take(pack.lease, owner=pack.name, attempt=0):
+        status = status_of(run)
+        assert (status.state, status.is_expected, status.reason) == ("running", True, "")
+        assert unfinished(pack, members) == members
+        record_end(run, AttemptEnd(cause=Cause.CRASHED), RetriesConfig(crashed=0))
+        status = status_of(run)
+        assert (status.state, status.is_expected) == ("failed", False)
+        assert unfinished(pack, members) == []
+
+
+def test_runs_of_a_job_in_the_queue_are_on_their_way(root, slurm):
+    """One that was preempted waits for its job, which nobody needs to submit."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", status="waiting", reason="preempted (SIGTERM)")
+    submitted(experiment, "pack-0002", "b", job_id="13")
+    slurm.queue(("12_[1-5]", "PENDING", "Priority"), ("13", "PENDING", "Resources"))
+
+    first, second = read_statuses(find_runs(experiment.path))
+
+    assert (first.state, first.job_id, first.job_state) == ("waiting", "12_3", "PENDING")
+    assert first.reason == "preempted (SIGTERM); its job 12_3 waits in the queue: Priority"
+    assert (second.state, second.job_id) == ("submitted", "13")
+    assert second.reason == "its job 13 waits in the queue: Resources"
+    assert is_under_way(first) and is_under_way(second)
+    assert slurm.calls("sacct") == []
+
+
+def test_runs_of_jobs_that_are_gone_wait_to_be_submitted(root, slurm):
+    """Accounting is asked once for all of them, and about no other job."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", status="running")
+    submitted(experiment, "pack-0002", "b", job_id="14_0")
+    slurm.ended(_12_3="NODE_FAIL", _14_0="CANCELLED by 0")
+
+    statuses = read_statuses(find_runs(experiment.path))
+
+    assert [(each.state, each.is_expected, each.job_state) for each in statuses] == [
+        ("waiting", False, None),
+        ("waiting", False, None),
+    ]
+    assert statuses[0].reason == (
+        "its processes ended without a word; its job 12_3 has left the queue (NODE_FAIL); "
+        "submit again to carry on"
+    )
+    assert "its job 14_0 has left the queue (CANCELLED); submit" in statuses[1].reason
+    (call,) = slurm.calls("sacct")
+    assert "--jobs=12,14 " in call
+
+
+def test_without_accounting_the_queue_is_enough(root, slurm):
+    """What became of a job that is gone is not told then."""
+    submitted(ExperimentFolder(root / "one"), "pack-0001", "a")
+    slurm.is_silent("sacct")
+
+    (status,) = read_statuses(find_runs(root / "one" / "runs" / "a"))
+
+    assert status.reason == "its job 12_3 has left the queue; submit again to carry on"
+
+
+def test_a_watch_asks_about_a_job_that_is_gone_once(root, slurm):
+    """However long it goes on."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a")
+    submitted(experiment, "pack-0002", "b", job_id="13")
+    slurm.queue(("13", "PENDING", "Priority"))
+
+    looks = watch(find_runs(experiment.path), poll_s=0)
+    for _ in range(3):
+        assert [each.state for each in next(looks)] == ["waiting", "submitted"]
+
+    assert (len(slurm.calls("squeue")), len(slurm.calls("sacct"))) == (1, 1)
+
+
+def test_the_queue_is_asked_once_for_all_runs(root, slurm):
+    """And not again within seconds."""
+    submitted(ExperimentFolder(root / "one"), "pack-0001", "a", "b")
+    submitted(ExperimentFolder(root / "two"), "pack-0001", "a", job_id="13")
+
+    for _ in range(3):
+        assert len(read_statuses(find_runs(root))) == 3
+
+    assert len(slurm.calls("squeue")) == 1
+
+
+def test_slurm_is_not_asked_about_what_is_over(root, slurm):
+    """Finished runs are finished; the table still names their job."""
+    submitted(ExperimentFolder(root / "one"), "pack-0001", "a", "b", status="finished")
+
+    statuses = read_statuses(find_runs(root))
+
+    assert [(each.state, each.job_id) for each in statuses[:2]] == [("finished", "12_3")] * 2
+    assert slurm.calls("squeue") == slurm.calls("sacct") == []
+
+
+def test_when_slurm_is_silent_the_folders_speak(root, slurm):
+    """A run whose job may still be queued is on its way as far as one can know."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", "b")
+    write_state(
+        experiment.run("b"), attrs.evolve(read_state(experiment.run("b")), status="running")
+    )
+    slurm.is_silent()
+
+    statuses = read_statuses(find_runs(experiment.path))
+
+    assert [each.state for each in statuses] == ["submitted", "waiting"]
+    for status in statuses:
+        assert status.is_expected
+        assert status.doubt is not None and status.doubt in status.reason
+        assert "Slurm does not answer: `squeue" in status.doubt
+
+
+def test_a_job_may_be_younger_than_the_view(root, slurm):
+    """One that was submitted a moment ago is not in the queue of a few seconds ago."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", ago_s=0)
+
+    (status,) = read_statuses([experiment.run("a")])
+
+    assert (status.state, status.is_expected) == ("submitted", True)
+    assert status.reason == "its job 12_3 was submitted a moment ago"
+
+
+def test_a_submission_may_be_going_on(root, slurm):
+    """The experiment's lock tells whether somebody is at it, unless it is held by who asks."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", job_id=None)
+    run = experiment.run("a")
+
+    with file_lock.hold(experiment.lock):
+        (being_submitted,) = read_statuses([run])
+        (asked_by_holder,) = read_statuses([run], is_locked=True)
+    (interrupted,) = read_statuses([run])
+
+    assert (being_submitted.state, being_submitted.is_expected) == ("submitted", True)
+    for status in (asked_by_holder, interrupted):
+        assert (status.state, status.is_expected) == ("waiting", False)
+        assert status.reason == "its submission was interrupted; submit again to carry on"
+
+
+def test_a_run_that_has_ended_waits_for_its_supervisor_to_say_so(root):
+    """What the trainer wrote is not the last word while its attempt is not counted."""
+    experiment = ExperimentFolder(root / "one")
+    pack, run = experiment.pack("pack-0000"), experiment.run("a")
+    pack.path.mkdir(parents=True)
+    state = RunState(status="failed", pack="pack-0000")
+    run.logs.mkdir()
+    run.log(0).touch()
+
+    with Lease.take(pack.lease, owner="pack-0000", attempt=0):
+        write_state(run, state)
+        assert is_under_way(status_of(run))
+        write_state(run, state.ended(cause=Cause.CRASHED, status=Status.FAILED))
+        assert not is_under_way(status_of(run))
+
+
+def test_a_status_is_plain_data(root, slurm):
+    """JSON has it as it is."""
+    submitted(ExperimentFolder(root / "one"), "pack-0001", "a")
+    slurm.queue(("12_3", "RUNNING"))
+
+    status = attrs.asdict(status_of(ExperimentFolder(root / "one").run("a")))
+
+    assert json.loads(json.dumps(status)) == {
+        "name": "a",
+        "experiment": "one",
+        "folder": str(root / "one" / "runs" / "a"),
+        "state": "submitted",
+        "iteration": 0,
+        "num_iterations": 10,
+        "attempts": {},
+        "reason": "its job 12_3 is running",
+        "wandb_id": "",
+        "is_expected": True,
+        "pack": "pack-0001",
+        "job_id": "12_3",
+        "job_state": "RUNNING",
+        "doubt": None,
+    }
+
+
+def test_an_unreadable_state_is_told(root):
+    """The other runs are shown, and the damaged one says what to do."""
+    (root / "one" / "runs" / "a" / "state.json").write_text("{")
+
+    damaged, other = read_statuses(find_runs(root / "one"))
+
+    assert damaged.state == "failed"
+    assert "state.json is not the state of a run" in damaged.reason
+    assert "Remove it" in damaged.reason
+    assert other.state == "planned"
+
+
+def make_status(**changes):
+    known = {
+        "name": "a",
+        "experiment": "one",
+        "folder": "/one/runs/a",
+        "state": "running",
+        "iteration": 5,
+        "num_iterations": 10,
+        "attempts": {},
+        "reason": "",
+        "wandb_id": "",
+        "is_expected": True,
+    }
+    return RunStatus(**{**known, **changes})
+
+
+def test_the_table_of_runs():
+    """Columns are as wide as they must be; a long reason is cut, and stays on its line."""
+    statuses = [
+        make_status(attempts={"preempted": 2, "crashed": 1}),
+        make_status(name="long-name", state="failed", num_iterations=0, reason="x\ny " + "z " * 99),
+    ]
+
+    header, first, second = status_table(statuses).splitlines()
+
+    assert header == "RUN        STATE    ITERATION  ATTEMPTS                REASON"
+    assert first == "a          running  5 of 10    2 preempted, 1 crashed"
+    assert second.startswith("long-name  failed   5 of ?                             x y z z z")
+    assert second.endswith("z [...]")
+    assert summary(statuses) == "2 runs: 1 running, 1 failed; iteration 10 of 10"
+
+
+def test_the_table_names_the_jobs_of_slurm():
+    """Where there are some; the state is Slurm's own."""
+    statuses = [make_status(job_id="12_3", job_state="PENDING"), make_status(name="b")]
+
+    header, first, second = status_table(statuses).splitlines()
+
+    assert header == "RUN  STATE    ITERATION  ATTEMPTS  JOB           REASON"
+    assert first == "a    running  5 of 10              12_3 PENDING"
+    assert second == "b    running  5 of 10"
+
+
+def test_runs_of_several_experiments_carry_their_names():
+    """Runs of different experiments may have the same name."""
+    statuses = [make_status(), make_status(experiment="two")]
+
+    lines = status_table(statuses).splitlines()
+
+    assert [line.split()[0] for line in lines] == ["RUN", "one/a", "two/a"]

@@ -1,0 +1,117 @@
+"""Ending runs, wherever they are on their way."""
+
+import json
+
+import pytest
+
+from launcher import cli
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.monitor.status import read_statuses
+from launcher.submission.cancel import cancel_runs
+from tests.fakes.fake_slurm import submitted
+from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, read_state, write_state
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return ExperimentFolder(tmp_path / "one")
+
+
+def cancelled(experiment, *names):
+    """The outcome for each run."""
+    found = cancel_runs([experiment.run(name) for name in names])
+    return {each.name: each.outcome for each in found}
+
+
+def test_runs_of_waiting_jobs_end_at_once(experiment, slurm):
+    """Their jobs leave the queue with one call, unless these have begun meanwhile."""
+    submitted(experiment, "pack-0001", "a", "b", job_id="12_0", status="waiting")
+    submitted(experiment, "pack-0002", "c", job_id="12_1")
+    slurm.queue(("12_[0-1]", "PENDING", "Priority"))
+
+    outcomes = cancelled(experiment, "a", "b", "c")
+
+    gone = "cancelled; its job {} was taken out of the queue"
+    assert outcomes == {
+        "a": gone.format("12_0"),
+        "b": gone.format("12_0"),
+        "c": gone.format("12_1"),
+    }
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_0 12_1"]
+    assert [read_state(experiment.run(name)).status for name in "abc"] == ["cancelled"] * 3
+
+
+def test_a_job_with_other_runs_stays(experiment, slurm):
+    """Until the last of its runs that are not over is cancelled too."""
+    submitted(experiment, "pack-0001", "a", "b", "c", job_id="12_0")
+    write_state(experiment.run("c"), RunState(status="finished", pack="pack-0001"))
+    slurm.queue(("12_0", "PENDING"))
+
+    assert cancelled(experiment, "a") == {"a": "cancelled"}
+    assert slurm.calls("scancel") == []
+
+    assert "taken out of the queue" in cancelled(experiment, "b")["b"]
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_0"]
+
+
+def test_a_run_that_a_later_pack_has_keeps_no_job(experiment, slurm):
+    """The earlier pack's job has nothing to do with it any more."""
+    submitted(experiment, "pack-0001", "a", "b", job_id="12_0")
+    submitted(experiment, "pack-0002", "b", job_id="12_1")
+    slurm.queue(("12_[0-1]", "PENDING"))
+
+    cancelled(experiment, "a")
+
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_0"]
+
+
+def test_a_job_that_has_begun_ends_by_itself(experiment, slurm):
+    """Its supervisor sees the requests; what it has in hand is its own to write about."""
+    pack = submitted(experiment, "pack-0001", "a", "b", job_id="12_0")
+    write_state(experiment.run("a"), RunState(status="running", pack="pack-0001"))
+    slurm.queue(("12_0", "RUNNING"))
+
+    with Lease.take(pack.lease, owner="pack-0001", attempt=0):
+        outcomes = cancelled(experiment, "a", "b")
+
+    assert outcomes == {"a": "its supervisor will ask it to checkpoint and go", "b": "cancelled"}
+    assert slurm.calls("scancel") == []
+    assert experiment.run("b").cancel_request.exists()
+    assert read_state(experiment.run("b")).status == "submitted"
+
+
+def test_a_silent_slurm_keeps_nobody_from_cancelling(experiment, slurm):
+    """The job finds nothing to do when it comes; that is said."""
+    submitted(experiment, "pack-0001", "a", job_id="12_0")
+    slurm.queue(("12_0", "PENDING"))
+    (slurm.folder / "scancel.sh").write_text("echo 'scancel: error: timed out' >&2; exit 1")
+
+    outcome = cancelled(experiment, "a")["a"]
+
+    assert outcome == (
+        "cancelled; its job 12_0 is still in the queue and will find nothing to do: "
+        "`scancel --quiet --state=PENDING 12_0`: scancel: error: timed out"
+    )
+    (status,) = read_statuses([experiment.run("a")])
+    assert (status.state, status.is_expected) == ("cancelled", False)
+
+
+def test_what_has_ended_is_left_alone(experiment, slurm):
+    """Slurm is not asked."""
+    submitted(experiment, "pack-0001", "a", status="finished")
+
+    assert cancelled(experiment, "a") == {"a": "finished already"}
+    assert not experiment.run("a").cancel_request.exists()
+    assert slurm.calls("squeue") == []
+
+
+def test_a_cancellation_as_json(experiment, slurm, capsys):
+    """Programs are told the same as people."""
+    submitted(experiment, "pack-0001", "a", job_id="12_0")
+
+    assert cli.main(["cancel", str(experiment.path), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out) == [
+        {"name": "a", "folder": str(experiment.run("a").path), "outcome": "cancelled"}
+    ]

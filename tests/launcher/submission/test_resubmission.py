@@ -1,0 +1,206 @@
+"""Starting runs again from nothing but their folders."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+
+from launcher import cli
+from launcher.errors import LauncherError
+from launcher.experiment.experiment import read_experiment
+from launcher.job.attempt_end import AttemptEnd
+from launcher.job.requeue_policy import verdict
+from launcher.submission.plan import plan_runs
+from launcher.submission.resubmission import choose_again
+from launcher.submission.write_runs import write_source, write_submitted
+from tests.fakes.fake_slurm import submitted
+from trainers.config.run_config import RetriesConfig
+from trainers.run.run_state import Cause, RunState, Status, read_state, write_state
+
+FILE = Path("dummies.yaml")
+SWEEP = "sweep.seed=[1, 2, 3]"
+
+
+@pytest.fixture
+def written(workplace):
+    """Three runs of an experiment: one failed, one waits, one is finished."""
+    experiment = read_experiment(FILE, [SWEEP])
+    for run in plan_runs(workplace.experiment, experiment.runs):
+        write_submitted(run, pack="")
+    write_source(workplace.experiment, experiment)
+    for name, status in (("seed-1", "failed"), ("seed-2", "waiting"), ("seed-3", "finished")):
+        run = workplace.run(name)
+        write_state(run, attrs.evolve(read_state(run), status=status, iteration=5))
+    FILE.unlink()
+    return workplace
+
+
+def again(workplace, *states, cluster=None):
+    return choose_again(workplace.experiment.path, states, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    ("states", "names"),
+    [
+        (["failed"], ["seed-1"]),
+        (["waiting", "failed"], ["seed-1", "seed-2"]),
+        (["cancelled"], None),
+    ],
+)
+def test_runs_are_chosen_by_their_states(written, states, names):
+    """The file of the experiment is not needed."""
+    found = again(written, *states)
+
+    assert (found and [run.name for run in found.experiment.runs]) == names
+
+
+def test_runs_go_where_they_were(written, slurm):
+    """To the cluster that their packs were submitted to, unless another one is named."""
+    assert again(written, "failed").cluster == "local"
+    submitted(written.experiment, "pack-0001", "seed-1", status="failed")
+
+    assert again(written, "failed").cluster == "slurm"
+    assert again(written, "failed", cluster="mine.yaml").cluster == "mine.yaml"
+    with pytest.raises(LauncherError, match="several clusters, local and slurm; say --cluster"):
+        again(written, "failed", "waiting")
+
+
+def test_several_experiments_are_refused(written, tmp_path):
+    """Each has a submission of its own."""
+    other = written.experiment.path.parent / "others" / "runs" / "x"
+    other.mkdir(parents=True)
+    (other / "state.json").write_text("{}")
+
+    with pytest.raises(LauncherError, match="holds 2 experiments; give the folder of one of them"):
+        choose_again(other.parents[2], ["failed"], cluster=None)
+
+
+def test_nothing_to_start_again(written):
+    """Exit code 3, and the states that were looked for."""
+    assert written.launch("resubmit", "experiments", "--state=cancelled") == 3
+    assert written.err == "nothing to do: no run is cancelled\n"
+
+    assert written.launch("resubmit", "experiments", "--state=cancelled", "--json") == 3
+    assert json.loads(written.out) == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: --state"),
+        (["--state=finished"], "found 'finished'; must be among failed, waiting, cancelled"),
+        (["--state=failed", "seed=3"], "unrecognized arguments: seed=3"),
+    ],
+)
+def test_wrong_usage(written, capsys, arguments, message):
+    """Exit code 2; overrides are for `launch submit`."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["resubmit", "experiments", *arguments])
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_whose_job_waits_is_not_started_twice(written, slurm):
+    """It is left alone, as by any other submission."""
+    submitted(written.experiment, "pack-0001", "seed-2", status="waiting")
+    slurm.queue(("12_3", "PENDING", "Priority"))
+
+    assert written.launch("resubmit", "experiments", "--state=waiting", "--cluster=local") == 3
+    assert "nothing to do" in written.out
+
+
+def test_a_dry_run_writes_nothing(written, tmp_path):
+    """It shows what would be started."""
+    before = sorted(tmp_path.rglob("*"))
+
+    assert written.launch("resubmit", "experiments", "--state=failed,waiting", "--dry-run") == 0
+
+    assert "seed-1  to submit: was failed" in written.out
+    assert "seed-3" not in written.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_runs_are_started_again(written):
+    """With the configs of their folders; the experiment's own file stays as it was submitted."""
+    source = written.experiment.source.read_bytes()
+    for name in ("seed-1", "seed-2"):
+        run = written.run(name)
+        write_state(run, attrs.evolve(read_state(run), iteration=0))
+
+    command = ("resubmit", "experiments", "--state=failed,waiting", "--wait", "--json")
+    assert written.launch(*command) == 0
+
+    statuses = json.loads(written.out)["statuses"]
+    assert [(each["name"], each["state"]) for each in statuses] == [
+        ("seed-1", "finished"),
+        ("seed-2", "finished"),
+    ]
+    assert written.experiment.source.read_bytes() == source
+
+
+@pytest.mark.slow
+def test_a_failed_run_has_its_budgets_anew(workplace):
+    """Each submission tries as often as the budget says; earlier attempts stay counted."""
+    arguments = ("architecture.arguments.groups=2", "--wait")
+    assert workplace.submit(*arguments, "retries.crashed=0") == 1
+    assert workplace.state().attempts == {"crashed": 1}
+
+    assert workplace.launch("resubmit", "experiments", "--state=failed", "--wait") == 1
+    assert workplace.state().attempts == {"crashed": 2}
+    assert workplace.submit(*arguments, "retries.crashed=1") == 1
+
+    state = workplace.state()
+    assert state.attempts["crashed"] in (3, 4)
+    assert state.forgiven == {"crashed": 2}
+
+
+CRASHED = AttemptEnd(cause=Cause.CRASHED, reason="exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "forgiven", "stalled", "status"),
+    [
+        (2, 0, 0, "waiting"),
+        (3, 0, 0, "failed"),
+        (3, 2, 0, "waiting"),
+        (5, 2, 0, "failed"),
+        (1, 0, 10, "failed"),
+    ],
+)
+def test_forgiven_attempts_count_against_no_budget(attempts, forgiven, stalled, status):
+    """Two crashes are retried; the reason counts from the last submission."""
+    state = RunState(
+        attempts={"crashed": attempts}, forgiven={"crashed": forgiven}, stalled=stalled
+    )
+
+    judged = verdict(state, CRASHED, RetriesConfig())
+
+    assert judged.status == status
+    if status == "failed" and not stalled:
+        assert judged.reason.startswith("given up: crashed 3 times, and retries.crashed is 2")
+    assert (
+        verdict(
+            state.forgive().ended(cause=Cause.CRASHED, status=Status.WAITING),
+            CRASHED,
+            RetriesConfig(),
+        ).status
+        == "waiting"
+    )
+
+
+def test_the_copy_of_an_experiment_can_be_submitted(workplace):
+    """It does not become a copy of itself; with overrides it is headed by them."""
+    workplace.experiment.path.mkdir(parents=True)
+    write_source(workplace.experiment, read_experiment(FILE, ["seed=3"]))
+    source = workplace.experiment.source
+    before = source.read_text()
+
+    write_source(workplace.experiment, read_experiment(source))
+    assert source.read_text() == before
+
+    write_source(workplace.experiment, read_experiment(source, ["seed=4"]))
+    assert source.read_text().endswith(before)
+    assert "# with seed=4\n" in source.read_text()

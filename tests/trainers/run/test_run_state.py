@@ -1,0 +1,94 @@
+import json
+
+import attrs
+import pytest
+
+from trainers.errors import ConfigError
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import (
+    Cause,
+    EventKind,
+    RunState,
+    Status,
+    append_event,
+    read_state,
+    write_state,
+)
+
+
+def test_a_new_run_is_planned(tmp_path):
+    """A folder without state.json holds a run that was never started."""
+    assert read_state(RunFolder(tmp_path)) == RunState(status="planned", iteration=0)
+
+
+def test_state_survives_the_disk(tmp_path):
+    """What was written is what is read."""
+    folder = RunFolder(tmp_path)
+    state = RunState(status="running", iteration=7, attempts={"preempted": 2}, wandb_id="abc")
+
+    write_state(folder, state)
+
+    assert read_state(folder) == state
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_attempts_are_counted_by_cause():
+    """The end of an attempt adds one to its cause and leaves the others alone."""
+    state = RunState(attempts={"preempted": 2}, iteration=5)
+
+    state = state.ended(cause=Cause.CRASHED, status=Status.FAILED, reason="killed")
+
+    assert state.attempts == {"preempted": 2, "crashed": 1}
+    assert (state.status, state.reason, state.iteration) == ("failed", "killed", 5)
+    assert state.num_attempts == 3
+
+
+def test_what_is_no_status_is_refused():
+    """A misspelt status is named."""
+    with pytest.raises(ValueError, match="'runing' is not a valid Status"):
+        RunState(status="runing")  # type: ignore[arg-type]
+
+
+def test_events_are_lines(tmp_path):
+    """Every event is one JSON object with its time."""
+    folder = RunFolder(tmp_path)
+
+    append_event(folder, EventKind.STARTED, iteration=0)
+    append_event(folder, EventKind.CHECKPOINT, iteration=9)
+
+    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    assert [(each["event"], each["iteration"]) for each in events] == [
+        ("started", 0),
+        ("checkpoint", 9),
+    ]
+    assert all(each["time"] > 1.6e9 for each in events)
+
+
+def test_a_later_version_may_have_written_the_state(tmp_path):
+    """What is not known is passed over; what is no state at all is refused."""
+    folder = RunFolder(tmp_path)
+    folder.state.write_text('{"status": "waiting", "iteration": 3, "colour": "blue"}')
+
+    assert read_state(folder) == RunState(status="waiting", iteration=3)
+
+    folder.state.write_text('["waiting"]')
+    with pytest.raises(ConfigError, match="is not the state of a run"):
+        read_state(folder)
+
+
+def test_attempts_in_a_row_without_a_newer_checkpoint():
+    """They are counted until one is saved."""
+    state = RunState()
+    for saved, stalled in [(0, 1), (0, 2), (50, 0), (50, 1)]:
+        state = attrs.evolve(state, saved_iteration=saved).ended(
+            cause=Cause.PREEMPTED, status=Status.WAITING
+        )
+        assert state.stalled == stalled
+
+
+def test_forgiven_attempts_count_against_no_budget():
+    """They stay in the count of all attempts."""
+    state = RunState(attempts={"crashed": 2}, stalled=2).forgive()
+    state = state.ended(cause=Cause.CRASHED, status=Status.WAITING)
+
+    assert (state.num_counted("crashed"), state.num_attempts, state.stalled) == (1, 3, 1)
