@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.checkpoints.retention import BestMode, (
+from trainers.checkpoints.retention import (
+    BestMode,
     KeepBest,
     Retention,
     SavedCheckpoint,
