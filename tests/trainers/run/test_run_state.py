@@ -46,7 +46,7 @@ def test_attempts_are_counted_by_cause():
 def test_what_is_no_status_is_refused():
     """A misspelt status is named."""
     with pytest.raises(ValueError, match="'runing' is not a valid Status"):
-        RunState(status="runing")  # type: ignore[arg-type]
+        RunState(status="runing")
 
 
 def test_events_are_lines(tmp_path):
