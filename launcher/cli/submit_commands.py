@@ -34,7 +34,7 @@ def submit(arguments: Namespace) -> int:
     options = _options(arguments)
     options.slurm.refuse_unless_slurm(cluster)
     experiment = read_experiment(arguments.file, arguments.overrides)
-    if not arguments.allow_invalid:
+    if not options.allow_invalid:
         refuse_invalid(experiment.runs)
     return _submit_to(cluster, experiment, options, arguments)
 
@@ -72,8 +72,12 @@ def _options(arguments: Namespace) -> SubmitOptions:
     from launcher.submission.options import SubmitOptions
 
     slurm = {each.name: getattr(arguments, each.name) for each in attrs.fields(SlurmOptions)}
-    given = {"root": arguments.root} if "root" in arguments else {}
-    return SubmitOptions(dry_run=arguments.dry_run, slurm=SlurmOptions(**slurm), **given)
+    others = {
+        name: getattr(arguments, name)
+        for name in ("root", "dry_run", "allow_invalid")
+        if name in arguments  # resubmit has not all of them
+    }
+    return SubmitOptions(slurm=SlurmOptions(**slurm), **others)
 
 
 def _submit_to(

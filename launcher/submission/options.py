@@ -18,5 +18,7 @@ class SubmitOptions:
     """The folder of experiments."""
     dry_run: bool = False
     """Decide and report as usual, but write and start nothing."""
+    allow_invalid: bool = False
+    """Submit runs whose `verify()` says that they can be of no use."""
     slurm: SlurmOptions = field(factory=SlurmOptions)
     """Only for clusters of kind slurm."""

@@ -51,7 +51,8 @@ def submit(
             f"found overrides for an experiment that is already read: {', '.join(overrides)}; "
             "pass them to read_experiment"
         )
-    refuse_invalid(experiment.runs)
+    if not options.allow_invalid:
+        refuse_invalid(experiment.runs)
     return submit_experiment(experiment, opened, options, _logger.info)
 
 

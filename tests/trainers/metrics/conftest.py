@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.wandb_server import WandbServer
 from tests.trainers.metrics.runs import RUN_ID, run_config
+from trainers.config.run_config import WandbMode
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, write_state
@@ -59,7 +60,7 @@ def attempt(folder: RunFolder) -> Attempt:
     """Report the iterations from `start` to before `stop`, and end the attempt."""
 
     def report(
-        mode: str, start: int, stop: int, *, finished: bool = False, preempted: bool = False
+        mode: WandbMode, start: int, stop: int, *, finished: bool = False, preempted: bool = False
     ) -> None:
         writer = open_metric_writer(run_config(mode), folder, start_iteration=start)
         for iteration in range(start, stop):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 from tests.trainers.metrics.runs import logs_of, run_config
+from trainers.config.run_config import WandbMode
 from trainers.metrics import background_writer
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
 
 
-def main(path: str, mode: str, num_iterations: int) -> None:
+def main(path: str, mode: WandbMode, num_iterations: int) -> None:
     background_writer.CLOSE_TIMEOUT_S = 2.0
     folder = RunFolder(Path(path))
     earlier_logs = logs_of(folder)
@@ -35,4 +37,4 @@ def main(path: str, mode: str, num_iterations: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], cast("WandbMode", sys.argv[2]), int(sys.argv[3]))
