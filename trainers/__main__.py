@@ -32,7 +32,7 @@ from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
 from trainers.stop_flag import StopFlag, set_pdeathsig
-from trainers.training.startup import StartTimes, early_start
+from trainers.training.startup import StartTimes, background_startup
 
 logger = logging.getLogger("trainers")
 
@@ -116,11 +116,11 @@ class _Attempt:
         sys.path += [str(path) for path in config.python_path]
         self.times.end("config and lease")
         try:
-            with early_start(self.folder, config, self.rank_info, self.times) as early:
+            with background_startup(self.folder, config, self.rank_info, self.times) as startup:
                 with pause_gc_during_import():
                     from trainers.training.training_run import train_run
 
-                finished = train_run(self.folder, config, early, stop, attempt=self.number)
+                finished = train_run(self.folder, config, startup, stop, attempt=self.number)
         except Exception as error:
             logger.exception("the run has failed")
             return _exit_code(error), Status.FAILED, f"{type(error).__name__}: {error}"

@@ -68,8 +68,8 @@ def set_determinism(deterministic: bool, num_threads: int) -> None:
     """
     torch.set_num_threads(num_threads)
     # Not torch.use_deterministic_algorithms, which does the same but imports torch._inductor; that
-    # takes a second or more at every start. Filling uninitialized memory costs time, and changes
-    # nothing unless a kernel reads what it has not written.
+    # takes a second at every start. Filling uninitialized memory costs time, and changes nothing
+    # unless a kernel reads what it has not written.
     torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
@@ -95,8 +95,8 @@ def nondeterminism_warnings(
     reasons = []
     if not deterministic:
         reasons.append(
-            "deterministic is false: torch chooses the fastest kernels, which may round differently "
-            "each time"
+            "deterministic is false: torch chooses the fastest kernels, which may round "
+            "differently each time"
         )
     if before is not None:
         changed = changes(before, now)
