@@ -83,7 +83,7 @@ class RunProgress:
             append_event(self._folder, kind, **details)
 
     def report(self, stats: TrainingIterationStats) -> None:
-        """Report a completed iteration, at most every STATE_INTERVAL_S; the first one with its start."""
+        """Report a completed iteration, every STATE_INTERVAL_S at most, and the start-up once."""
         if self._startup:
             self._report_start(stats, self._startup)
             self._startup = None

@@ -27,7 +27,6 @@ from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.startup import Startup
 from trainers.training.train_loop import train
-from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.init_from import load_initial_weights
 
 if TYPE_CHECKING:
@@ -146,8 +145,7 @@ class _Attempt:
                 should_stop=lambda: ranks.any_rank(self.should_stop()),
                 report=progress.report if ranks.is_rank_zero else _ignore,
             )
-        # No rank may exit 0 or 75 before the last checkpoint is committed: the launcher would end the
-        # attempt.
+        # The exit codes 0 and 75 promise a committed checkpoint, on every rank.
         ranks.barrier()
         return finished
 

@@ -177,7 +177,7 @@ class TrainingStep:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Return loss scale and averaged weights, as far as the run has them; tensors are not copied."""
+        """Return loss scale and averaged weights, if the run has them; tensors are not copied."""
         state = {
             "loss_scale": self._scaler.state_dict(),
             "averaged_weights": self._averaged.state_dict(),
@@ -192,7 +192,7 @@ class TrainingStep:
         return torch.amp.GradScaler(self._device.type, enabled=self._config.precision == "fp16")
 
     def _split(self, *arrays: npt.NDArray[Any]) -> list[_MicroBatch]:
-        """Split arrays into micro-batches, contiguous: strides decide about the rounding of kernels."""
+        """Split arrays into contiguous micro-batches: how kernels round depends on strides."""
         size = min(self._config.samples_at_once, len(arrays[0]))
         return [
             _MicroBatch(*(np.ascontiguousarray(each[start : start + size]) for each in arrays))

@@ -53,7 +53,7 @@ class AveragedWeights:
             )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the averages by the keys of the network's `state_dict`; empty if averaging is off."""
+        """Return the averages under the keys of the network's state dict; empty if off."""
         return dict(self._averages)
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
