@@ -62,7 +62,7 @@ class DistributedGroup(ProcessGroup):
         if error is None:
             distributed.destroy_process_group()
         elif isinstance(error, Exception):
-            # Not destroyed: NCCL would wait for operations that the other ranks never join.
+            # Not destroyed: NCCL may wait there for operations that other ranks never join.
             self._publish_failure(error)
 
     def any_rank(self, stop: bool) -> bool:

@@ -27,7 +27,7 @@ class RankInfo:
     """Number of ranks of the run."""
     local_rank: int = field(default=0, validator=ge(0))
     local_size: int = field(default=1, validator=ge(1))
-    """Number of ranks of the run on this node; torchrun's LOCAL_WORLD_SIZE."""
+    """Number of ranks of the run on this node: LOCAL_WORLD_SIZE."""
 
     def __attrs_post_init__(self) -> None:
         if self.rank >= self.world_size or self.local_rank >= self.local_size:
@@ -51,7 +51,7 @@ class RankInfo:
             shown = ", ".join(f"{name}={value}" for name, value in found.items())
             what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ConfigError(
-                f"cannot tell the rank of this process from its environment: {what}. Found {shown}; set "
+                f"cannot tell rank and world size from the environment: {what}. Found {shown}; set "
                 f"all of {', '.join(_VARIABLES.values())} to whole numbers as torchrun does, or "
                 "none of them for a run of one rank"
             ) from error
