@@ -144,7 +144,7 @@ class Lease:
         raise error
 
     def release(self) -> None:
-        """Release the lease, so that others can take it at once; the file still names the holder."""
+        """Release the lease for others to take at once; the file still names the holder."""
         self._ended.set()
         self._thread.join()
         # By descriptor: if another process has replaced the file since, its record is not touched.
