@@ -10,7 +10,7 @@ from trainers.checkpoints.retention import KeepBest, Retention
 
 @frozen(kw_only=True)
 class CheckpointConfig:
-    """When a run saves, besides at its end and when it is stopped, and which checkpoints it keeps."""
+    """When a run saves, besides at its end and at a stop, and which checkpoints it keeps."""
 
     every_minutes: float | None = field(default=None, validator=optional(gt(0)))
     """Save when this much time has passed since the last save."""

@@ -45,7 +45,7 @@ def from_plain(cls: type[T], data: Any, *, folder: Path = Path()) -> T:
         folder: Relative paths start here.
 
     Raises:
-        MalformedError: Keys are unknown or missing, or values are not allowed; has all of these.
+        MalformedError: Keys are unknown or missing, or values not allowed; has all faults.
     """
     return _converter(folder).structure(data, cls)
 
@@ -90,9 +90,9 @@ def _converter(folder: Path) -> cattrs.Converter:
         lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
     )
     for applies, read_with in (
-        (lambda cls: get_origin(cls) is Literal, _read_choice),
-        (lambda cls: get_origin(cls) is tuple, _read_tuple),
-        (lambda cls: get_origin(cls) is dict, _read_dict),
+        (lambda cls: _origin(cls) is Literal, _read_choice),
+        (lambda cls: _origin(cls) is tuple, _read_tuple),
+        (lambda cls: _origin(cls) is dict, _read_dict),
         (attrs.has, _read_class),
         (KINDS.__contains__, _read_kind),
     ):
@@ -154,6 +154,10 @@ _SCALARS: dict[type, Callable[[Any, type], Any]] = {
     float: _read_float,
     str: _read_str,
 }
+
+
+def _origin(cls: Any) -> Any:
+    return get_origin(cls)  # returned as Any: mypy takes its overloads for never being a Literal
 
 
 def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
