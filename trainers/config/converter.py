@@ -63,7 +63,7 @@ class FieldsReader:
         self._cls = cls
         self._converter = _converter(folder)
         self._values: dict[tuple[str, int], tuple[Any, Any]] = {}
-        """By field and `id` of the data; the data are kept, or another object could reuse the id."""
+        """By field and `id` of the data; the data are kept, or a new object could reuse the id."""
 
     def read(self, data: Any) -> tuple[dict[str, Any], list[Fault]]:
         """Return the valid fields, and the faults of the others."""

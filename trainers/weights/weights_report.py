@@ -48,9 +48,9 @@ class WeightsReport:
         kind = "averaged weights" if self.averaged else "weights"
         first = f"{self.num_matched} of {self.num_tensors} tensors initialized from the {kind} of"
         exceptions = {
-            "not in the checkpoint": self.missing,
-            "of another shape in the checkpoint": self.mismatched,
-            "only in the checkpoint": self.unexpected,
+            "newly initialized, not in the checkpoint": self.missing,
+            "newly initialized, of another shape there": self.mismatched,
+            "ignored, only in the checkpoint": self.unexpected,
         }
         return "\n".join(
             [
