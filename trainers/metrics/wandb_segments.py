@@ -27,8 +27,8 @@ _TAIL_BYTES = 2**20
 def read_records(path: Path, *, tail_bytes: int) -> Iterator[tuple[bytes, int]]:
     """Yield the records in about the last `tail_bytes` of a log, up to the first torn one.
 
-    Each comes with the offset in the file at which it ends. No fragment crosses the border of a block,
-    so reading can start at any block.
+    Each comes with the offset in the file at which it ends. No fragment crosses the border of a
+    block, so reading can start at any block.
     """
     block_index = max(0, path.stat().st_size - tail_bytes) // _BLOCK
     with path.open("rb") as file:
