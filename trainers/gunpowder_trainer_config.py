@@ -61,14 +61,14 @@ class GunpowderTrainerConfig(TrainerConfig):
     thread, whatever `resources.cpus`. See docs/decisions/003-exact-on-any-number-of-ranks.md."""
 
     def __attrs_post_init__(self) -> None:
-        if self.batch_size % self.samples_at_once:
+        if self.batch_size % self.effective_micro_batch_size:
             raise ValueError(
                 f"micro_batch_size: found {self.micro_batch_size}; must divide batch_size "
                 f"({self.batch_size})"
             )
 
     @property
-    def samples_at_once(self) -> int:
+    def effective_micro_batch_size(self) -> int:
         """The micro-batch size on a single rank."""
         if self.micro_batch_size is not None:
             return self.micro_batch_size
@@ -117,12 +117,13 @@ class GunpowderTrainerConfig(TrainerConfig):
 
     def verify_ranks(self, num_ranks: int) -> tuple[bool, str]:
         if self.exact_across_ranks:
-            num_leaves = self.batch_size // self.samples_at_once
-            if num_ranks not in (good := _powers_of_two_that_divide(num_leaves)):
+            size = self.effective_micro_batch_size
+            num_micro_batches = self.batch_size // size
+            if num_ranks not in (good := _powers_of_two_that_divide(num_micro_batches)):
                 return False, (
                     f"trainer.exact_across_ranks: {num_ranks} ranks (nodes x gpus in resources) "
-                    f"cannot add up the {num_leaves} micro-batches of a batch (batch_size "
-                    f"{self.batch_size} / micro_batch_size {self.samples_at_once}) in the order "
+                    f"cannot add up the {num_micro_batches} micro-batches of a batch (batch_size "
+                    f"{self.batch_size} / micro_batch_size {size}) in the order "
                     f"of a single rank; numbers of ranks that can: {', '.join(map(str, good))}"
                 )
         can_share, reason = super().verify_ranks(num_ranks)

@@ -57,11 +57,11 @@ class NodeTimes:
         def timed(node: gp.BatchProvider, request: gp.BatchRequest) -> Any:
             outer = getattr(self._nested, "seconds", 0.0)
             self._nested.seconds = 0.0
-            begun = time.perf_counter()
+            start = time.perf_counter()
             try:
                 return request_batch(node, request)
             finally:
-                elapsed = time.perf_counter() - begun
+                elapsed = time.perf_counter() - start
                 with self._lock:
                     self.seconds[node.name()] += elapsed - self._nested.seconds
                 self._nested.seconds = outer + elapsed
@@ -144,12 +144,12 @@ def _make_samples(trainer: Any, num_samples: int) -> tuple[dict[str, float], flo
     with SampleWorker(trainer.stream_spec) as worker:
         for number in range(_WARM_UP):
             worker.sample(number, 0)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with times.measuring():
             for number in range(_WARM_UP, _WARM_UP + num_samples):
                 worker.sample(number, 0)
                 _show_progress(f"sample {number + 1 - _WARM_UP} of {num_samples}")
-        sample_s = (time.perf_counter() - begun) / num_samples
+        sample_s = (time.perf_counter() - start) / num_samples
     nodes = {name: seconds / num_samples for name, seconds in times.seconds.items()}
     nodes["targets and the rest"] = max(sample_s - sum(nodes.values()), 0.0)
     return nodes, sample_s

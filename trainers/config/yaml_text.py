@@ -93,7 +93,7 @@ def _compose_slowly(text: str) -> yaml.Node | None:
         assert mark is not None
         problem = ", ".join(filter(None, (error.context, error.problem)))
         if start is not None and start.line < mark.line:
-            problem += f" (begun on line {start.line + 1})"
+            problem += f" (started on line {start.line + 1})"
         raise YamlError(mark.line + 1, mark.column + 1, problem) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")

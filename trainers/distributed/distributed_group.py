@@ -113,15 +113,15 @@ class DistributedGroup(ProcessGroup):
         A sum of two terms has the same bits in either order (addition is commutative), so both
         ranks of a pair end with the same result. An all-reduce of more ranks may use any order.
         """
-        own = []
+        pairs = []
         for distance in (1 << level for level in range(self.world_size.bit_length() - 1)):
             for first in (rank for rank in range(self.world_size) if not rank & distance):
                 pair = [first, first | distance]
                 # Collective: all ranks must create all groups, in the same order.
                 group = distributed.new_group(pair, timeout=self._timeout)
                 if self.rank in pair:
-                    own.append(group)
-        return own
+                    pairs.append(group)
+        return pairs
 
     def _reduce(
         self,
@@ -145,8 +145,8 @@ class DistributedGroup(ProcessGroup):
         Raises:
             RankError: Another rank failed first.
         """
-        own = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
+        message = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
         with suppress(distributed.DistError):  # rank 0, which hosts the store, may be gone
-            first = self._store.compare_set(_FAILURE, "", own).decode()
-            if first != own and (isinstance(error, RankError) or type(error) is RuntimeError):
+            first = self._store.compare_set(_FAILURE, "", message).decode()
+            if first != message and (isinstance(error, RankError) or type(error) is RuntimeError):
                 raise RankError(first) from error

@@ -78,7 +78,7 @@ class _Deadline:
 
 
 def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
-    family, host = _own_address(rank_info)
+    family, host = _local_address(rank_info)
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
         # torch would bind to all interfaces, and a port chosen first could be taken before torch
@@ -173,19 +173,21 @@ def _key(rank: int) -> str:
     return f"here/{rank}"
 
 
-def _own_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
+def _local_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
     """Return the address that rank 0 listens on."""
     if rank_info.is_on_one_node:
         return socket.AF_INET, "127.0.0.1"
     interfaces = os.environ.get("GLOO_SOCKET_IFNAME")
     if interfaces:
-        return socket.AF_INET, _address_of(interfaces.split(",")[0])
+        return socket.AF_INET, _ipv4_address_of(interfaces.split(",")[0])
     found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
     family, _, _, _, address = found[0]
     return family, str(address[0])
 
 
-def _address_of(interface: str) -> str:
+def _ipv4_address_of(interface: str) -> str:
+    # Python has no wrapper for SIOCGIFADDR; `struct ifreq` starts with the name, and the address
+    # lies at byte 20.
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:

@@ -124,7 +124,7 @@ class Lease:
                         f"{path.parent} is held by process {holder.pid} on {holder.host}; "
                         "wait for it, or end it with `launch cancel`"
                     )
-            return cls(path, _own_record(owner, attempt), on_loss)
+            return cls(path, _new_record(owner, attempt), on_loss)
 
     def check(self) -> None:
         """Return if this process still holds the lease.
@@ -263,7 +263,7 @@ def _to_bytes(record: LeaseRecord) -> bytes:
     return f"{text + ' ' * record.released}\n".encode()
 
 
-def _own_record(owner: str, attempt: int) -> LeaseRecord:
+def _new_record(owner: str, attempt: int) -> LeaseRecord:
     started = _start_time_of(os.getpid())
     assert started is not None
     return LeaseRecord(

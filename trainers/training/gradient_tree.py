@@ -128,7 +128,7 @@ class TreeAccumulation(GradientAccumulation):
         self._group = group
         self._num_micro_batches = num_leaves
         self._seed = seed
-        self._own = group.local_slice(num_leaves)
+        self._local = group.local_slice(num_leaves)
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._buffers = BufferChanges(model)
         self._spare: list[FlatTensors] = []
@@ -140,14 +140,14 @@ class TreeAccumulation(GradientAccumulation):
 
         def micro_batch(index: int) -> FlatTensors:
             RandomState.of_micro_batch(self._seed, iteration, index).apply()
-            losses.append(backward(self._model, index - self._own.start, shares[index]))
+            losses.append(backward(self._model, index - self._local.start, shares[index]))
             return self._take_result(used)
 
         for parameter in self._parameters:
             parameter.grad = None
         with torch.no_grad():
             self._buffers.save()
-        total = fold(self._own, micro_batch, self._add)
+        total = fold(self._local, micro_batch, self._add)
         self._group.tree_all_reduce_(total.vector)
         totals = self._group.all_reduce_sum(
             np.concatenate([self._zero_padded(torch.stack(losses).tolist()), used])
@@ -167,7 +167,7 @@ class TreeAccumulation(GradientAccumulation):
         An all-reduce of such vectors gathers the values: adding zeros is exact in any order.
         """
         padded = np.zeros(self._num_micro_batches)
-        padded[self._own.start : self._own.stop] = values
+        padded[self._local.start : self._local.stop] = values
         return padded
 
     @torch.no_grad()

@@ -116,7 +116,7 @@ class RunProgress:
         )
         reading = f"; checkpoint read and verified in {reading_s:.2f} s meanwhile"
         logger.info(
-            "iteration %d began %.2f s after the process: %s%s",
+            "iteration %d started %.2f s after the process: %s%s",
             *(stats.iteration + 1, times.total_s, times, reading if stats.iteration else ""),
         )
 

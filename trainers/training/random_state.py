@@ -48,6 +48,7 @@ class RandomState:
     @classmethod
     def of_micro_batch(cls, seed: int, iteration: int, index: int) -> RandomState:
         """Return the states before a micro-batch; the same on any rank."""
+        # The word is part of the seed: another one would change the draws of every run.
         return cls._of_digest(_digest(seed, iteration, "leaf", index))
 
     @classmethod

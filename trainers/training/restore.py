@@ -80,7 +80,7 @@ class Restoration:
         self._thread.join()
 
     def _read(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             if self._is_rank_zero:
                 self.store = CheckpointStore(
@@ -96,7 +96,7 @@ class Restoration:
                 self._compare_with_state(self._newest)
         except Exception as error:  # raised by `checkpoint`, on the main thread
             self._error = error
-        self.seconds = time.monotonic() - began
+        self.seconds = time.monotonic() - start
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.

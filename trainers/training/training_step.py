@@ -127,7 +127,7 @@ class TrainingStep:
             self._accumulation = TreeAccumulation(
                 self._model,
                 self._group,
-                num_leaves=self._config.batch_size // self._config.samples_at_once,
+                num_leaves=self._config.batch_size // self._config.effective_micro_batch_size,
                 seed=self._seed,
             )
         else:
@@ -193,7 +193,7 @@ class TrainingStep:
 
     def _split(self, *arrays: npt.NDArray[Any]) -> list[_MicroBatch]:
         """Split arrays into contiguous micro-batches: how kernels round depends on strides."""
-        size = min(self._config.samples_at_once, len(arrays[0]))
+        size = min(self._config.effective_micro_batch_size, len(arrays[0]))
         return [
             _MicroBatch(*(np.ascontiguousarray(each[start : start + size]) for each in arrays))
             for start in range(0, len(arrays[0]), size)

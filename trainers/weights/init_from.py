@@ -38,14 +38,15 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
     checkpoint = _read_checkpoint(source, group)
     origin = source.checkpoints / folder_name(checkpoint.iteration)
     weights, averaged = _weights(checkpoint.state, origin)
-    own = _tensors(model.state_dict())
-    shared = [name for name in own if name in weights]
-    matched = [name for name in shared if weights[name].shape == own[name].shape]
+    tensors = _tensors(model.state_dict())
+    shared = [name for name in tensors if name in weights]
+    matched = [name for name in shared if weights[name].shape == tensors[name].shape]
     if not matched:
         raise ConfigError(
             f"init_from: nothing in {origin} fits the network of this run. There: "
-            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(own, own))}. Some must have "
-            "the same name and shape: take a run of a similar architecture, or leave init_from out."
+            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(tensors, tensors))}. Some must "
+            "have the same name and shape: take a run of a similar architecture, or leave "
+            "init_from out."
         )
     model.load_state_dict({name: weights[name] for name in matched}, strict=False)
     return WeightsReport(
@@ -53,14 +54,14 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
         iteration=checkpoint.iteration,
         averaged=averaged,
         num_matched=len(matched),
-        num_tensors=len(own),
-        missing=_shown(own, own.keys() - weights.keys()),
+        num_tensors=len(tensors),
+        missing=_shown(tensors, tensors.keys() - weights.keys()),
         mismatched=tuple(
-            f"{_with_shape(name, own)}, there {list(weights[name].shape)}"
+            f"{_with_shape(name, tensors)}, there {list(weights[name].shape)}"
             for name in shared
             if name not in matched
         ),
-        unexpected=_shown(weights, weights.keys() - own.keys()),
+        unexpected=_shown(weights, weights.keys() - tensors.keys()),
     )
 
 
