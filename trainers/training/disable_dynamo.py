@@ -15,8 +15,8 @@ import torch
 def disable_dynamo() -> None:
     """Keep optimizers from importing `torch._dynamo` only to exclude themselves from compilation.
 
-    `torch.compile` of a network still works. Call this before an optimizer is created. With a torch
-    whose internals differ from what is expected here, it changes nothing but the start-up time.
+    `torch.compile` of a network still works. Call this before an optimizer is created. It relies on
+    private parts of torch, and changes nothing where they are different.
     """
     # Methods wrapped by torch._disable_dynamo import torch._dynamo on their first call, unless the
     # wrapped function has this attribute, in which torch caches what its compiler returned.

@@ -1,7 +1,7 @@
 """Prefetch the checkpoint that a run resumes from while the process still imports torch.
 
-Reading and verifying a checkpoint needs disk and CPU cores, importing torch mostly the interpreter:
-side by side they take about as long as the slower one.
+Reading and verifying need the disk and a core, importing torch mostly the interpreter; so the two
+run side by side.
 """
 
 from __future__ import annotations

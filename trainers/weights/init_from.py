@@ -44,8 +44,8 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
     if not matched:
         raise ConfigError(
             f"init_from: nothing in {origin} fits the network of this run. There: "
-            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(tensors, tensors))}. Some must "
-            "have the same name and shape: take a run of a similar architecture, or leave "
+            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(tensors, tensors))}. Some "
+            "must have the same name and shape: take a run of a similar architecture, or leave "
             "init_from out."
         )
     model.load_state_dict({name: weights[name] for name in matched}, strict=False)
