@@ -1,6 +1,7 @@
-"""Train segmentation networks on volumetric microscopy data, in runs that survive anything.
+"""Train segmentation networks on volumetric EM data, in runs that resume bit for bit.
 
-The public names; each is imported when it is first used, so that configs stay light.
+The public names. Each module is imported when its name is first used (PEP 562), so that
+`trainers.RunConfig` does not import torch on a login node.
 """
 
 from __future__ import annotations

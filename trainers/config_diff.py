@@ -1,4 +1,4 @@
-"""What differs between two configs."""
+"""Differences between two configs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ABSENT = object()
 
 @frozen
 class Difference:
-    """One value, as it was and as it is."""
+    """A value that differs."""
 
     key: str
     before: str
@@ -23,7 +23,7 @@ class Difference:
 
 
 def differences(before: Any, after: Any, key: str = "") -> Iterator[Difference]:
-    """Where two pieces of plain data differ, by dotted keys, in the order of the keys."""
+    """Yield the differences between plain data, by dotted keys, in the order of the keys."""
     if isinstance(before, dict) and isinstance(after, dict):
         parts: Any = {**before, **after}
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):

@@ -1,4 +1,4 @@
-"""Mistakes in a config, worded for the person who made them."""
+"""Faults of a config, as messages for its author: where, what was found, what is allowed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from attrs import frozen
 from trainers.errors import ConfigError
 
 Key = tuple[str | int, ...]
-"""The way from the top of a file to a value: names of keys, and positions in lists."""
+"""The path from the top of a file to a value: keys and list positions."""
 
+# Messages of attrs' own validators, which name an attribute instead of a key in a file.
 _BOUND = re.compile(r"'\w+' must be (>=|<=|>|<) (.+): (.+)")
 _LENGTH = re.compile(r"Length of '\w+' must be (>=|<=) (\d+): (\d+)")
 _WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
@@ -21,13 +22,13 @@ _WORDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 @frozen
 class Fault:
-    """What is wrong with one value."""
+    """A fault of one value."""
 
     key: Key
     message: str
 
     def under(self, *parents: str | int) -> Fault:
-        """The same fault, seen from further up."""
+        """Return the same fault with a key that starts further up."""
         return Fault((*parents, *self.key), self.message)
 
     def __str__(self) -> str:
@@ -36,10 +37,10 @@ class Fault:
 
 @frozen(order=True)
 class Place:
-    """Where a value was written down."""
+    """The source location of a value."""
 
     source: str
-    """A file, or what stood on the command line."""
+    """A file, or an argument of the command line."""
     line: int | None = None
 
     def __str__(self) -> str:
@@ -48,7 +49,7 @@ class Place:
 
 @frozen(order=True)
 class PlacedFault:
-    """A fault for the user to read; sorted by file and line."""
+    """A fault with its source location; sorted by file and line."""
 
     place: Place
     text: str
@@ -58,7 +59,7 @@ class PlacedFault:
 
 
 class MalformedError(ConfigError):
-    """A value has faults; their keys start at this value."""
+    """A value has faults, whose keys start at this value."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -66,10 +67,11 @@ class MalformedError(ConfigError):
 
     @classmethod
     def at_top(cls, message: str) -> MalformedError:
+        """Return the error of a fault of the value itself."""
         return cls([Fault((), message)])
 
     def under(self, parent: str | int) -> list[Fault]:
-        """The faults as they are seen from what holds the value under `parent`."""
+        """Return the faults for the object that holds this value under the key `parent`."""
         return [fault.under(parent) for fault in self.faults]
 
     def __str__(self) -> str:
@@ -77,12 +79,12 @@ class MalformedError(ConfigError):
 
 
 def config_error(faults: Iterable[PlacedFault]) -> ConfigError:
-    """All faults, a line each, in the order of the files."""
+    """Return one error with all faults, a line each, sorted by file and line."""
     return ConfigError("\n".join(map(str, sorted(faults))))
 
 
 def show(value: Any) -> str:
-    """A value the way it stands in a file, shortened."""
+    """Return a value as YAML, shortened to 60 characters."""
     text = _flow(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -102,7 +104,7 @@ def _flow(value: Any) -> str:
 
 
 def unknown_keys(data: Mapping[str, Any], allowed: Collection[str]) -> list[Fault]:
-    """A fault for every key that is not allowed."""
+    """Return a fault for each key that is not allowed."""
     return [
         Fault((key,), f"unknown key; {_allowed(key, allowed)}")
         for key in data
@@ -111,7 +113,7 @@ def unknown_keys(data: Mapping[str, Any], allowed: Collection[str]) -> list[Faul
 
 
 def not_one_of(value: Any, allowed: Collection[Any]) -> str:
-    """The message for a value that stands in no list."""
+    """Return the message for a value that is not among the allowed ones, with a suggestion."""
     return f"found {show(value)}; {_allowed(str(value), allowed)}"
 
 
@@ -122,8 +124,8 @@ def _allowed(word: str, allowed: Collection[Any]) -> str:
     return f"{hint}allowed: {', '.join(words) or 'none'}"
 
 
-def reworded(error: ValueError, value: Any) -> str:
-    """The message of a field's validator, with the words of attrs' own ones put into ours."""
+def validator_message(error: ValueError, value: Any) -> str:
+    """Return the message of a field's validator; those of attrs' validators are reworded."""
     message = str(error.args[0])
     if len(error.args) == 4:  # attrs' in_: message, attribute, options, value
         return not_one_of(error.args[3], error.args[2])

@@ -1,4 +1,4 @@
-"""A trainer for trying out everything around training: no data, quick, and it learns."""
+"""A trainer for tests of everything around training: it needs no data, is quick, and learns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DummyTrainer(Trainer):
-    """Learns to answer noise with a constant; the loss falls from the first iterations on."""
+    """Learns to map noise to a constant; the loss falls from the first iterations on."""
 
     iteration = 0
 

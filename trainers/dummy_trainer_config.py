@@ -1,4 +1,4 @@
-"""A trainer for trying out everything around training."""
+"""The config of a trainer for tests of everything around training."""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""TrainerError
-|- ConfigError                 the user can fix it in a file
-|  `- MalformedError           plain data that are no config: `faults.py`
+"""The errors of this package.
+
+TrainerError
+|- ConfigError                 a config that its author can fix
+|  `- MalformedError           plain data that are not a config: `config_faults.py`
 |- DataError                   a volume cannot be read, or is not what the config says
-|- StreamError                 the data stream broke; carries the worker's own traceback
-|- RankError                   the other ranks of the run did not come, or were lost
+|- StreamError                 a data worker failed; carries its traceback
+|- RankError                   other ranks did not join, or were lost
 |- CheckpointError             the files of a checkpoint are not usable
-|  `- DamagedCheckpointError   they are not what was written: `checkpoints/errors.py`
-|- LeaseHeldError              another process writes this folder: the run or pack is its own
-`- LeaseLostError              another process has taken over; nothing may be written any more
+|  `- DamagedCheckpointError   they are not what was written
+|- LeaseHeldError              another process holds the lease of this folder
+`- LeaseLostError              another process has taken over; this one must not write any more
 """
 
 from __future__ import annotations
@@ -26,15 +28,19 @@ class DataError(TrainerError):
 
 
 class StreamError(TrainerError):
-    """The data stream broke; the message holds the traceback of the worker."""
+    """A data worker failed; the message holds its traceback."""
 
 
 class RankError(TrainerError):
-    """The other ranks of the run did not come, or were lost."""
+    """Other ranks of the run did not join, or were lost."""
 
 
 class CheckpointError(TrainerError):
     """A checkpoint is missing, partial, damaged or of another version."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The files of a checkpoint are not what was written."""
 
 
 class LeaseHeldError(TrainerError):
@@ -42,8 +48,4 @@ class LeaseHeldError(TrainerError):
 
 
 class LeaseLostError(TrainerError):
-    """Another process has taken the lease over; this one may write nothing any more."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """The files of a checkpoint are not what was written."""
+    """Another process has taken over the lease; this one must not write any more."""

@@ -1,14 +1,14 @@
-"""What the exit status of `python -m trainers` tells whoever started it."""
+"""Exit codes of `python -m trainers`, by which the launcher decides about a retry."""
 
 from __future__ import annotations
 
 FINISHED = 0
 FAILED = 1
 UNUSABLE = 2
-"""The run folder, its config or its data cannot be used; trying again will not help."""
+"""The run folder, its config, data or checkpoints are not usable; a retry cannot help."""
 NOTHING_TO_DO = 3
-"""Another process trains the run, or has taken over from this one; its state is none of ours."""
+"""Another process holds the run's lease, or has taken it over; the run's state is up to it."""
 OUT_OF_MEMORY = 4
-"""Failed, for the machine's memory or that of its GPU was too small."""
+"""Failed for lack of memory, of the machine or of the GPU."""
 STOPPED = 75
-"""Asked to stop, and did, with a committed checkpoint: start it again. EX_TEMPFAIL of sysexits."""
+"""Stopped on request with a committed checkpoint; resume it. EX_TEMPFAIL of sysexits.h."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -60,11 +59,12 @@ class GunpowderTrainer(Trainer):
 
     @property
     def stream_spec(self) -> StreamSpec:
-        """What decides about its samples, once `build_batch_provider` is done."""
+        """Everything that the samples depend on; available after `build_batch_provider`."""
         return self._spec
 
     @property
     def num_data_fetchers(self) -> int:
+        """Workers that prefetch samples, on each node; see `GunpowderTrainerConfig`."""
         return self._config.num_data_fetchers
 
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
@@ -91,7 +91,7 @@ class GunpowderTrainer(Trainer):
         self._step = TrainingStep(
             self._config, model, task.loss, self.context.ranks, self.context.seed
         )
-        reading = self._reading()
+        reading = self._read_options()
         for dataset in datasets:
             dataset.read_with(reading)
         self._spec = StreamSpec(
@@ -122,23 +122,17 @@ class GunpowderTrainer(Trainer):
         )
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stream = self._snapshots = None
         self._resources.close()
 
     def next(self) -> Batch:
-        """The batch of the next iteration, or this rank's part: raw, gt, target, weight, mask.
+        """Return this rank's part of the next batch: raw, gt, target, weight, mask.
 
-        With a batch axis first: raw float32 in 0..1 [B, C, z, y, x] of the model's input shape; of
-        its output shape: gt as stored [B, z, y, x], target and weight float32 [B, K, z, y, x],
-        mask uint8 [B, z, y, x].
+        raw: float32 in 0..1, [B, C, z, y, x] of the model's input shape. Of its output shape: gt as
+        stored [B, z, y, x], target and weight float32 [B, K, z, y, x], mask uint8 [B, z, y, x].
         """
-        raw, gt, target, weight, mask = self._stack(self._next_samples())
+        raw, gt, target, weight, mask = self._collate(self._next_samples())
         return to_unit_range(raw), gt, target, weight, mask
 
     def iterate(
@@ -152,9 +146,9 @@ class GunpowderTrainer(Trainer):
         model.to(device).train()
         self._step.begin(model, device)
         for _ in range(num_iterations):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             samples = self._next_samples()
-            batch = self._stack(samples)
+            batch = self._collate(samples)
             arrived = time.perf_counter()
             learning_rate = self.learning_rate * self._config.optimizer.schedule.factor(
                 self.iteration
@@ -169,16 +163,16 @@ class GunpowderTrainer(Trainer):
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
-            queue = self._stream.pop_stats() if self._stream else None
+            prefetch = self._stream.pop_stats() if self._stream else None
             if result.first_sample:
                 self._take_snapshot(iteration, samples[0], batch, model, result.first_sample)
             yield TrainingIterationStats(
                 iteration=iteration,
                 loss=result.loss,
                 time=ended - arrived,
-                data_wait=arrived - asked,
-                data_queue_depth=queue.mean_depth if queue else None,
-                data_hit_rate=queue.hit_rate if queue else None,
+                data_wait=arrived - requested,
+                data_queue_depth=prefetch.mean_depth if prefetch else None,
+                data_hit_rate=prefetch.hit_rate if prefetch else None,
                 learning_rate=learning_rate,
             )
 
@@ -191,7 +185,8 @@ class GunpowderTrainer(Trainer):
         if self._step:
             self._step.load_state_dict(state)
 
-    def _reading(self) -> Reading:
+    def _read_options(self) -> Reading:
+        """Return cache size and timeout; processes share the memory, threads one cache."""
         config = self._config
         num_processes = (
             1
@@ -208,12 +203,12 @@ class GunpowderTrainer(Trainer):
             raise RuntimeError("the data stream is not running; use the trainer in a `with` block")
         return self._stream.next()
 
-    def _stack(self, samples: Sequence[Sample]) -> Batch:
+    def _collate(self, samples: Sequence[Sample]) -> Batch:
         gt = np.stack([sample.gt for sample in samples])
         target = np.stack([sample.target for sample in samples])
         target_mask = np.stack([sample.target_mask for sample in samples])
         return (
-            _stacked_raw(samples),
+            _collate_raw(samples),
             gt,
             target,
             self._task.predictor.create_weight(
@@ -234,7 +229,7 @@ class GunpowderTrainer(Trainer):
         sample: Sample,
         batch: Batch,
         model: Model,
-        found: FirstSample,
+        first_sample: FirstSample,
     ) -> None:
         assert self._snapshots is not None
         raw, gt, target, weight, mask = (array[0] for array in batch)
@@ -245,8 +240,8 @@ class GunpowderTrainer(Trainer):
             "weight": weight,
             "mask": mask,
         }
-        arrays["prediction"] = model.activation(found.logits.unsqueeze(0))[0].cpu().numpy()
-        arrays["gradients"] = found.gradient.cpu().numpy()
+        arrays["prediction"] = model.activation(first_sample.logits.unsqueeze(0))[0].cpu().numpy()
+        arrays["gradients"] = first_sample.gradient.cpu().numpy()
         voxel_size = self._datasets[sample.dataset].raw.info.voxel_size_nm
         border = [
             (outer - inner) / 2 * size
@@ -263,8 +258,8 @@ class GunpowderTrainer(Trainer):
         )
 
 
-def _stacked_raw(samples: Sequence[Sample]) -> npt.NDArray[Any]:
-    """In the type that they have, if it is one and the same."""
+def _collate_raw(samples: Sequence[Sample]) -> npt.NDArray[Any]:
+    """Stack raw arrays; as float32 in 0..1 if their data types differ."""
     arrays = [sample.raw for sample in samples]
     if len({array.dtype for array in arrays}) > 1:
         arrays = [to_unit_range(array) for array in arrays]

@@ -1,4 +1,4 @@
-"""Training on crops that a gunpowder pipeline cuts out of volumes."""
+"""The config of training on crops that a gunpowder pipeline cuts out of volumes."""
 
 from __future__ import annotations
 
@@ -18,66 +18,65 @@ if TYPE_CHECKING:
     from trainers.gunpowder_trainer import GunpowderTrainer
     from trainers.stream.worker_pool import WorkerPool
 
-
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @frozen(kw_only=True)
 class GunpowderTrainerConfig(TrainerConfig):
-    """Trains on random crops of the datasets, drawn anew for every iteration."""
+    """Trains on random crops of the datasets, new ones in every iteration."""
 
     num_data_fetchers: int = field(default=5, validator=ge(0))
-    """How many make samples ahead of time, on each node, where its ranks share them: each has at
-    least one. They are threads, or processes if an augment is not fit for threads. 0 makes samples
-    when they are needed. The samples are the same."""
+    """Workers that prefetch samples, on each node; its ranks share them, and each has at least one.
+    They are threads, or processes if an augment is not thread-safe. 0 makes samples when they are
+    needed. The samples do not depend on it."""
     augments: tuple[AugmentConfig, ...] = field(default=(), converter=tuple)
     """Applied in this order."""
     snapshot_interval: int | None = field(default=None, validator=optional(ge(1)))
-    """Iterations between two pictures of what the trainer saw, the first at iteration 0."""
+    """Iterations between two snapshots, the first at iteration 0."""
     min_masked: float | None = field(
         default=0.15,
         validator=optional([ge(0), le(1)]),  # type: ignore[arg-type]  # the default is no None
     )
-    """Fraction of a crop's output that the mask must cover, or another crop is drawn."""
+    """Fraction of a crop's output that the mask must cover; other crops are rejected."""
     clip_raw: bool = True
     """Whether raw outside of the ground truth's extent reads as 0."""
     reading: ReadingConfig = field(factory=ReadingConfig)
     optimizer: OptimizerConfig = field(factory=RAdamConfig)
     precision: Precision = field(default="fp32", validator=in_(get_args(Precision)))
-    """In which the network computes, wherever torch's autocast deems it safe; with fp16 the loss is
-    scaled so that gradients do not vanish, and an iteration in which they overflow changes nothing.
-    Weights, loss, gradients of weights and optimizer are float32 in any case."""
+    """Mixed precision: the type of torch's autocast. With fp16 the loss is scaled so that gradients
+    do not underflow, and an iteration in which they overflow leaves the weights as they are.
+    Weights, loss, gradients of weights and optimizer state are always float32."""
     micro_batch_size: int | None = field(default=None, validator=optional(ge(1)))
-    """Samples that a rank puts through the network at once. The gradients of several micro-batches
-    are added up to those of the whole batch, in less memory. By default all of a rank's samples, or
-    one if `exact_across_ranks`."""
+    """Gradient accumulation: samples of one forward and backward pass on a rank. Smaller ones need
+    less memory. By default all of a rank's samples, or one if `exact_across_ranks`."""
     max_gradient_norm: float | None = field(default=None, validator=optional(gt(0)))
-    """Longer gradients, of all weights taken together, are shortened to this length."""
+    """Gradient clipping: the largest L2 norm of the gradients of all weights together."""
     ema_decay: float | None = field(default=None, validator=optional([gt(0), lt(1)]))
-    """How much of the running average of weights and buffers is kept in an iteration; without it
-    there is none. `load_model(…, averaged=True)` gives the averaged network."""
+    """Decay of an exponential moving average of weights and buffers; None for no average.
+    `load_model(…, averaged=True)` returns the averaged network."""
     exact_across_ranks: bool = False
-    """Weights and metrics are the same, bit for bit, on any power of two of ranks that divides the
-    number of micro-batches, and the run may go from one such number to another. Micro-batches are
-    what every sum is made of: batch normalization sees one at a time, and the changes of buffers
-    are averaged. On CPUs each rank computes with one thread, whatever `resources.cpus`."""
+    """Whether weights and metrics have the same bits on any power of two of ranks that divides the
+    number of micro-batches; a run may resume on another such number. Batch normalization sees one
+    micro-batch at a time, and changes of buffers are averaged. On CPUs each rank computes with one
+    thread, whatever `resources.cpus`. See docs/decisions/003-exact-on-any-number-of-ranks.md."""
 
     def __attrs_post_init__(self) -> None:
-        if self.batch_size % self.samples_at_once:
+        if self.batch_size % self.effective_micro_batch_size:
             raise ValueError(
                 f"micro_batch_size: found {self.micro_batch_size}; must divide batch_size "
                 f"({self.batch_size})"
             )
 
     @property
-    def samples_at_once(self) -> int:
-        """Samples of a micro-batch on a single rank."""
+    def effective_micro_batch_size(self) -> int:
+        """The micro-batch size on a single rank."""
         if self.micro_batch_size is not None:
             return self.micro_batch_size
         return 1 if self.exact_across_ranks else self.batch_size
 
     @property
     def thread_safe(self) -> bool:
+        """Whether samples can be made in threads: all augments are thread-safe."""
         return are_thread_safe(self.augments)
 
     @property
@@ -90,7 +89,7 @@ class GunpowderTrainerConfig(TrainerConfig):
         return self.trainer_type(self)
 
     def num_data_workers(self, num_local_ranks: int) -> int:
-        """A rank's part of the node's data fetchers, at least one if there are any."""
+        """Return a rank's share of the node's workers, at least one if there are any."""
         return min(self.num_data_fetchers, max(1, self.num_data_fetchers // num_local_ranks))
 
     def worker_pool(self, num_local_ranks: int) -> WorkerPool:
@@ -118,12 +117,13 @@ class GunpowderTrainerConfig(TrainerConfig):
 
     def verify_ranks(self, num_ranks: int) -> tuple[bool, str]:
         if self.exact_across_ranks:
-            num_leaves = self.batch_size // self.samples_at_once
-            if num_ranks not in (good := _powers_of_two_that_divide(num_leaves)):
+            size = self.effective_micro_batch_size
+            num_micro_batches = self.batch_size // size
+            if num_ranks not in (good := _powers_of_two_that_divide(num_micro_batches)):
                 return False, (
                     f"trainer.exact_across_ranks: {num_ranks} ranks (nodes x gpus in resources) "
-                    f"cannot add up the {num_leaves} micro-batches of a batch (batch_size "
-                    f"{self.batch_size} / micro_batch_size {self.samples_at_once}) in the order "
+                    f"cannot add up the {num_micro_batches} micro-batches of a batch (batch_size "
+                    f"{self.batch_size} / micro_batch_size {size}) in the order "
                     f"of a single rank; numbers of ranks that can: {', '.join(map(str, good))}"
                 )
         can_share, reason = super().verify_ranks(num_ranks)
@@ -139,5 +139,5 @@ class GunpowderTrainerConfig(TrainerConfig):
 
 
 def _powers_of_two_that_divide(number: int) -> list[int]:
-    largest = number & -number
+    largest = number & -number  # the lowest set bit
     return [1 << exponent for exponent in range(largest.bit_length())]

@@ -1,7 +1,7 @@
 """Where the time of a run's iterations goes: `python -m trainers.profile CONFIG [--iterations N]`.
 
-CONFIG is that of a run, as YAML. It is trained from its first iteration on, in a folder that is
-thrown away. What is found is printed as JSON, on the last line.
+CONFIG is the config of a run, as YAML. The run starts at iteration 0 in a temporary folder. Prints
+the result as JSON, on the last line. `launch profile` runs this and explains the result.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.training_run import num_threads
 from trainers.training_iteration_stats import TrainingIterationStats
 
+_WARM_UP = 3
+"""Iterations, and samples, that are not counted: they compile kernels and fill caches."""
+
 
 class NodeTimes:
-    """Seconds that threads spend in each gunpowder node, without those upstream of it."""
+    """Seconds spent in each gunpowder node by all threads, without those upstream of it."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -47,17 +50,18 @@ class NodeTimes:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Measure all requests of the process meanwhile."""
+        """Measure all requests of the process, inside of the context."""
+        # Every request between two nodes passes through this method.
         request_batch = gp.BatchProvider.request_batch
 
         def timed(node: gp.BatchProvider, request: gp.BatchRequest) -> Any:
             outer = getattr(self._nested, "seconds", 0.0)
             self._nested.seconds = 0.0
-            begun = time.perf_counter()
+            start = time.perf_counter()
             try:
                 return request_batch(node, request)
             finally:
-                elapsed = time.perf_counter() - begun
+                elapsed = time.perf_counter() - start
                 with self._lock:
                     self.seconds[node.name()] += elapsed - self._nested.seconds
                 self._nested.seconds = outer + elapsed
@@ -67,10 +71,6 @@ class NodeTimes:
             yield
         finally:
             gp.BatchProvider.request_batch = request_batch
-
-
-_WARM_UP = 3
-"""Iterations, and samples, that are left out."""
 
 
 def main() -> int:
@@ -88,14 +88,14 @@ def main() -> int:
 
 
 def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
-    """Seconds of the parts of an iteration and of a sample, and what they belong to.
+    """Return the seconds of the parts of an iteration and of a sample, with the settings behind.
 
     Raises:
         TrainerError: The run cannot be trained.
     """
     if not isinstance(config.trainer, GunpowderTrainerConfig):
-        raise ConfigError("only trainers of the kind gunpowder have a data stream to look at")
-    with _parts(config) as parts:
+        raise ConfigError("only trainers of the kind gunpowder have a data stream to profile")
+    with _built_parts(config) as parts:
         stats = _train(parts, num_iterations)
         nodes, sample_s = _make_samples(parts.trainer, num_iterations)
     return {
@@ -114,16 +114,16 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _parts(config: RunConfig) -> Iterator[RunParts]:
+def _built_parts(config: RunConfig) -> Iterator[RunParts]:
     set_determinism(config.deterministic, num_threads(config, ALONE))
     disable_dynamo()
     assert isinstance(config.trainer, GunpowderTrainerConfig)
     with (
-        config.trainer.worker_pool(1) as reserve,
+        config.trainer.worker_pool(1) as workers,
         tempfile.TemporaryDirectory(prefix="launch-profile-") as folder,
     ):
         run = RunFolder(Path(folder))
-        yield build_parts(config, run, ALONE, reserve, is_restored=False)
+        yield build_parts(config, run, ALONE, workers, is_restored=False)
 
 
 def _train(parts: RunParts, num_iterations: int) -> list[TrainingIterationStats]:
@@ -133,23 +133,23 @@ def _train(parts: RunParts, num_iterations: int) -> list[TrainingIterationStats]
             _WARM_UP + num_iterations, parts.model, parts.optimizer, parts.device
         ):
             stats.append(each)
-            _say(f"iteration {len(stats)} of {_WARM_UP + num_iterations}")
+            _show_progress(f"iteration {len(stats)} of {_WARM_UP + num_iterations}")
     return stats[_WARM_UP:]
 
 
 def _make_samples(trainer: Any, num_samples: int) -> tuple[dict[str, float], float]:
-    """Seconds for each node of a sample, made by one thread, and for all of it."""
+    """Return the seconds of each node per sample, and of the whole sample, in one thread."""
     assert isinstance(trainer, GunpowderTrainer)
     times = NodeTimes()
-    with SampleWorker(trainer.stream_spec) as maker:
+    with SampleWorker(trainer.stream_spec) as worker:
         for number in range(_WARM_UP):
-            maker.sample(number, 0)
-        begun = time.perf_counter()
+            worker.sample(number, 0)
+        start = time.perf_counter()
         with times.measuring():
             for number in range(_WARM_UP, _WARM_UP + num_samples):
-                maker.sample(number, 0)
-                _say(f"sample {number + 1 - _WARM_UP} of {num_samples}")
-        sample_s = (time.perf_counter() - begun) / num_samples
+                worker.sample(number, 0)
+                _show_progress(f"sample {number + 1 - _WARM_UP} of {num_samples}")
+        sample_s = (time.perf_counter() - start) / num_samples
     nodes = {name: seconds / num_samples for name, seconds in times.seconds.items()}
     nodes["targets and the rest"] = max(sample_s - sum(nodes.values()), 0.0)
     return nodes, sample_s
@@ -160,7 +160,7 @@ def _mean(values: list[float | None]) -> float | None:
     return statistics.mean(known) if known else None
 
 
-def _say(text: str) -> None:
+def _show_progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{text:40}")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Remember that somebody asked this process to stop, or that its supervisor has died."""
+"""Requests to stop: signals set a flag, and the death of the supervisor sends one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import signal
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""Schedulers announce a preemption or a time limit with one of these; SIGINT is Ctrl-C."""
+"""Slurm announces preemptions and time limits with one of these; SIGINT is Ctrl-C."""
+
+_VARIABLE = "LAUNCH_SUPERVISOR_PID"
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>; Python has no wrapper
 
 
 class StopFlag:
-    """Call it to learn whether one of SIGNALS has arrived.
+    """Returns, when called, whether one of SIGNALS has arrived.
 
-    The handler sets a flag and does nothing else: it may interrupt any line. A second Ctrl-C
-    interrupts as usual.
+    The handler sets a flag and does nothing else, since it may interrupt any line. A second Ctrl-C
+    raises KeyboardInterrupt as usual.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
 
     def listen(self) -> None:
-        """Replace the handlers of SIGNALS; call it on the main thread."""
+        """Install the handlers of SIGNALS; Python allows that on the main thread only."""
         for signum in SIGNALS:
             signal.signal(signum, self._receive)
 
@@ -35,18 +38,17 @@ class StopFlag:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_VARIABLE = "LAUNCH_SUPERVISOR_PID"
-_PR_SET_PDEATHSIG = 1
-
-
 def set_pdeathsig() -> None:
-    """Have this process be sent SIGTERM when its supervisor dies, in whatever way, or has died.
+    """Have the kernel send SIGTERM to this process when its supervisor dies, even by SIGKILL.
 
-    Only a process that LAUNCH_SUPERVISOR_PID is set for has a supervisor: its parent.
+    Otherwise a trainer would keep its GPU while the next attempt starts there. The supervisor is
+    the parent process; without LAUNCH_SUPERVISOR_PID there is none.
     """
     supervisor = os.environ.get(_VARIABLE)
     if supervisor is None:
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    # The signal is sent for deaths from now on. A supervisor that died before has left this process
+    # to another parent. See prctl(2).
     if os.getppid() != int(supervisor):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a trainer can do."""
+"""The interface of trainers, and the context that they train in."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TrainingContext:
-    """What surrounds a training: given to a trainer once, before anything else."""
+    """The surroundings of a training, given to a trainer once, before anything else."""
 
     seed: int = 0
-    """The run's; what is drawn in an iteration depends on this and on the iteration alone."""
+    """Of the run; random draws in an iteration depend on this and on the iteration alone."""
     ranks: ProcessGroup = ALONE
     """The ranks that share each batch."""
     folder: RunFolder | None = None
-    """Of the run; None outside of one, where nobody else may write."""
+    """Of the run; None outside of a run."""
     memory_bytes: int | None = None
-    """What this rank may use; None: not known."""
+    """Memory that this rank may use; None if unknown."""
     workers: WorkerPool = field(factory=WorkerPool)
-    """Where processes that make samples come from."""
+    """Processes that were started early, to make samples."""
 
     @property
     def fence(self) -> Fence:
-        """To be asked before a file of the run is made final."""
+        """The check to call before a file of the run is made final."""
         return self.folder.fence if self.folder else unfenced
 
 
 class Trainer(ABC):
-    """Makes a model learn, one iteration at a time.
+    """Trains a model, one iteration at a time.
 
-    A trainer is a context manager: whatever it starts (data workers, writer threads) lives inside
-    of the `with` block and is gone after it.
+    A trainer is a context manager: data workers and threads that it starts end with the `with`
+    block.
     """
 
     iteration: int
     """Iterations completed so far, over all restarts."""
 
     batch_size: int
-    """Samples of an iteration, over all ranks."""
+    """Samples per iteration, over all ranks."""
 
     learning_rate: float
-    """The highest learning rate; the optimizer's schedule scales it down."""
+    """The peak learning rate; the optimizer's schedule scales it down."""
 
     context: TrainingContext = TrainingContext()
-    """Set it before `build_batch_provider`."""
+    """To be set before `build_batch_provider`."""
 
     @abstractmethod
     def create_optimizer(self, model: Model) -> torch.optim.Optimizer:
-        """An optimizer for the model's parameters, before its first step."""
+        """Return a new optimizer for the model's parameters."""
 
     @abstractmethod
     def iterate(
@@ -78,14 +78,14 @@ class Trainer(ABC):
     ) -> Iterator[TrainingIterationStats]:
         """Train for `num_iterations` more iterations, yielding after each one.
 
-        At every yield `self.iteration`, the model and the optimizer agree, so that the caller may
-        save them there, or break out for good. All ranks make the same steps and report the same
-        loss, that of the whole batch.
+        At every yield `self.iteration`, the model and the optimizer are at the same iteration, so
+        that the caller may save a checkpoint there, or end the loop. All ranks take the same steps
+        and report the same loss, that of the whole batch.
         """
 
     @abstractmethod
     def can_train(self, datasets: Sequence[Dataset]) -> bool:
-        """Whether these datasets are enough to train with; logs which one is not, and why."""
+        """Return whether the datasets suffice for training; log which one does not, and why."""
 
     @abstractmethod
     def build_batch_provider(
@@ -98,29 +98,26 @@ class Trainer(ABC):
         """Prepare the data pipeline; it starts when the trainer is entered.
 
         Args:
-            model: Tells which shapes to cut out of the volumes.
+            model: Gives the input and output shapes of samples.
             task: Turns ground truth into targets and weights.
-            snapshot_container: The OME-Zarr folder for pictures of what the trainer saw; for one
-                rank only.
+            snapshot_container: The OME-Zarr folder for snapshots; given to rank 0 only.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What the trainer itself must remember over a restart, once it is prepared.
+        """Return the state of the trainer itself for a checkpoint, after `build_batch_provider`.
 
-        Tensors are its own, and change with the next iteration.
+        Tensors are not copied: the next iteration changes them.
         """
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave, of which it copies what it keeps.
-
-        The trainer is prepared by then.
-        """
+        """Resume from a state dict, after `build_batch_provider`; tensors are copied."""
         self.iteration = state["iteration"]
 
     def __enter__(self) -> Self:
         return self
 
+    # Three typed parameters: the published signature, which overrides may repeat.
     def __exit__(
         self,
         exc_type: type[BaseException] | None,

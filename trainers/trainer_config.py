@@ -1,4 +1,4 @@
-"""What every trainer config promises. Light: safe to import on a login node."""
+"""The base of trainer configs. Light: safe to import on a login node."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class TrainerConfig(ABC):
     batch_size: int = field(validator=ge(1))
     """Samples per iteration."""
     learning_rate: float = field(validator=gt(0))
-    """The highest learning rate; a schedule scales it down."""
+    """The peak learning rate; a schedule scales it down."""
 
     @property
     def exact_across_ranks(self) -> bool:
-        """Whether the number of ranks changes no bit of weights and metrics."""
+        """Whether weights and metrics have the same bits on any number of ranks."""
         return False
 
     @property
     @abstractmethod
     def trainer_type(self) -> type[Trainer]:
-        """The class that this config configures; asking for it imports torch."""
+        """The trainer class of this config; reading it imports torch."""
 
     @abstractmethod
     def build(self) -> Trainer: ...
 
     def worker_pool(self, num_local_ranks: int) -> WorkerPool:
-        """The processes that each of so many ranks on a node is going to need.
+        """Return the worker processes that each of the ranks on a node needs.
 
-        They are started before anything else, as they take long to be ready.
+        They are started before torch is imported, since they import much themselves.
         """
         from trainers.stream.worker_pool import WorkerPool
 
@@ -49,10 +49,10 @@ class TrainerConfig(ABC):
 
     @abstractmethod
     def verify(self) -> tuple[bool, str]:
-        """Whether a run with this config can be of use, and the reason."""
+        """Return whether a run with this config makes sense, and the reason."""
 
     def verify_ranks(self, num_ranks: int) -> tuple[bool, str]:
-        """Whether so many ranks can share each batch, and the reason."""
+        """Return whether this number of ranks can share each batch, and the reason."""
         if self.batch_size % num_ranks:
             return False, uneven_batch(self.batch_size, num_ranks)
         return True, "the ranks share each batch evenly"

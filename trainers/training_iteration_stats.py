@@ -1,4 +1,4 @@
-"""What one training iteration reports."""
+"""The report of a training iteration."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class TrainingIterationStats:
-    """The figures of one iteration."""
+    """Loss, times and prefetch statistics of one iteration."""
 
     iteration: int
-    """Counted from 0: the iteration that these figures are about."""
+    """Counted from 0."""
 
     loss: float
 
@@ -18,13 +18,13 @@ class TrainingIterationStats:
     """Seconds from the batch's arrival to the end of the optimizer step."""
 
     data_wait: float = 0.0
-    """Seconds that the trainer waited for the batch."""
+    """Seconds spent waiting for the batch."""
 
     data_queue_depth: float | None = None
-    """Samples that were ready when one was asked for, on average; None: none are made ahead."""
+    """Mean number of prefetched samples when one was requested; None without prefetching."""
 
     data_hit_rate: float | None = None
-    """Part of the samples that were ready when they were asked for."""
+    """Prefetch hit rate: the share of samples that were ready when they were requested."""
 
     learning_rate: float
-    """As used in this iteration."""
+    """Of this iteration."""

@@ -1,1 +1,1 @@
-"""What a run is told: its config, read strictly from YAML. Light: no torch."""
+"""Run configs, read strictly from YAML. Light: no torch."""

@@ -1,4 +1,4 @@
-"""When a run is saved, and which of its checkpoints stay."""
+"""When checkpoints are saved, and which are kept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from trainers.checkpoints.retention import KeepBest, Retention
 
 @frozen(kw_only=True)
 class CheckpointConfig:
-    """When a run is saved, besides when it is stopped and when it ends; and what stays of that."""
+    """When a run saves, besides at its end and at a stop, and which checkpoints it keeps."""
 
     every_minutes: float | None = field(default=None, validator=optional(gt(0)))
-    """At latest so long after the save before."""
+    """Save when this much time has passed since the last save."""
     every_iterations: int | None = field(
         default=Factory(lambda self: 1000 if self.every_minutes is None else None, takes_self=True),
         validator=optional(ge(1)),
     )
-    """At multiples of it."""
+    """Save at multiples of this number. Default: 1000, or none if `every_minutes` is set."""
     keep_last: int = field(default=2, validator=ge(1))
     keep_every: int | None = field(default=None, validator=optional(ge(1)))
     keep_best: KeepBest | None = None
@@ -26,8 +26,8 @@ class CheckpointConfig:
     def __attrs_post_init__(self) -> None:
         if self.every_iterations is None and self.every_minutes is None:
             raise ValueError(
-                "every_iterations: found null, and no every_minutes; a run that is never saved "
-                "loses all to a node that fails: set one of them, or both"
+                "every_iterations: found null, and no every_minutes; a run without checkpoints "
+                "loses everything when its node fails: set one of them, or both"
             )
 
     @property

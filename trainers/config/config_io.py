@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 
 def read_config(cls: type[T], path: Path) -> T:
-    """The config that a YAML file holds; relative paths in it start at the file's folder.
+    """Read a config from a YAML file; relative paths in it start at the file's folder.
 
     Raises:
-        ConfigError: The file is not there, not YAML, or has faults; lists all of them by line.
+        ConfigError: The file is missing, not YAML, or has faults; lists all of them by line.
     """
     return config_of(cls, YamlSource.read(path))
 
 
 def config_of(cls: type[T], source: YamlSource) -> T:
-    """The config that a YAML file holds, once it is read as YAML.
+    """Return the config that a YAML file holds, which was parsed already.
 
     Raises:
         ConfigError: It has faults; lists all of them by line.
@@ -50,7 +50,7 @@ def config_of(cls: type[T], source: YamlSource) -> T:
 
 
 def read_run_config(path: Path) -> RunConfig:
-    """The config of a run, as `write_run_config` wrote it.
+    """Read the config of a run, as `write_run_config` wrote it.
 
     Raises:
         ConfigError: As from `read_config`.

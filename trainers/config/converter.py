@@ -1,7 +1,8 @@
-"""Turn configs into plain data and back, strictly.
+"""Convert configs to plain data and back, strictly, with cattrs.
 
 Works from the fields of attrs classes, their types and their validators: a new config class needs
-an entry in the table of its kind, and nothing here.
+an entry in the table of its kind, and nothing here. cattrs' own hooks for scalars are replaced,
+since they convert: `int("3")`, `bool("false")` and `float(True)` would all pass.
 """
 
 from __future__ import annotations
@@ -18,78 +19,41 @@ import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
 from trainers.config.kinds import KIND_NAMES, KINDS
-from trainers.config_faults import Fault, MalformedError, not_one_of, reworded, show, unknown_keys
+from trainers.config_faults import (
+    Fault,
+    MalformedError,
+    not_one_of,
+    show,
+    unknown_keys,
+    validator_message,
+)
 from trainers.datasets.remote_path import RemotePath, VolumePath, is_url, volume_path
 from trainers.errors import ConfigError
-
-
-def read_bool(data: Any, _: type) -> bool:
-    if not isinstance(data, bool):
-        raise MalformedError.at_top(f"found {show(data)}; must be true or false")
-    return data
-
-
-def read_int(data: Any, _: type) -> int:
-    if type(data) is not int:
-        raise MalformedError.at_top(f"found {show(data)}; must be a whole number")
-    return data
-
-
-def read_float(data: Any, _: type) -> float:
-    if type(data) not in (int, float):
-        raise MalformedError.at_top(f"found {show(data)}; must be a number")
-    try:
-        number = float(data)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise MalformedError.at_top(f"found {show(data)}; must be a finite number")
-    return number
-
-
-def read_str(data: Any, _: type) -> str:
-    if not isinstance(data, str):
-        raise MalformedError.at_top(f"found {show(data)}; must be text; put it in quotes if it is")
-    return data
-
-
-def read_path(folder: Path, data: Any, _: Any) -> Path:
-    """A path without `~` and `..`; a relative one starts at the folder."""
-    if not isinstance(data, str) or not data:
-        raise MalformedError.at_top(f"found {show(data)}; must be a path")
-    return Path(os.path.normpath(folder / Path(data).expanduser()))
-
-
-SCALARS: dict[type, Callable[[Any, type], Any]] = {
-    bool: read_bool,
-    int: read_int,
-    float: read_float,
-    str: read_str,
-}
-
 
 T = TypeVar("T")
 
 
 def to_plain(config: Any) -> Any:
-    """Dicts, lists and scalars, as YAML and JSON have them; `from_plain` turns them back."""
+    """Return a config as dicts, lists and scalars; `from_plain` reads them back."""
     return _converter(Path()).unstructure(config)
 
 
 def from_plain(cls: type[T], data: Any, *, folder: Path = Path()) -> T:
-    """The config that plain data describe.
+    """Return the config that plain data describe.
 
     Args:
         folder: Relative paths start here.
 
     Raises:
-        MalformedError: Keys are unknown or missing, or have bad values; has all such faults.
+        MalformedError: Keys are unknown or missing, or values not allowed; has all faults.
     """
     return _converter(folder).structure(data, cls)
 
 
 class FieldsReader:
-    """Reads the fields of a class from many data; what these share it reads once.
+    """Reads the fields of a class from many data, such as the runs of a sweep.
+
+    Parts that these share, by identity, are read once.
 
     Args:
         folder: Relative paths start here.
@@ -99,10 +63,10 @@ class FieldsReader:
         self._cls = cls
         self._converter = _converter(folder)
         self._values: dict[tuple[str, int], tuple[Any, Any]] = {}
-        """By field and identity of the data, which are kept, so that no others take their place."""
+        """By field and `id` of the data; the data are kept, or a new object could reuse the id."""
 
     def read(self, data: Any) -> tuple[dict[str, Any], list[Fault]]:
-        """The fields as far as their data are right, and the faults of the others."""
+        """Return the valid fields, and the faults of the others."""
         return _read_fields(self._converter, data, self._cls, self._read_once)
 
     def _read_once(
@@ -119,9 +83,9 @@ class FieldsReader:
 @cache
 def _converter(folder: Path) -> cattrs.Converter:
     converter = cattrs.Converter(unstruct_collection_overrides={tuple: list})
-    for cls, read in SCALARS.items():
+    for cls, read in _SCALARS.items():
         converter.register_structure_hook(cls, read)
-    converter.register_structure_hook(Path, partial(read_path, folder))
+    converter.register_structure_hook(Path, partial(_read_path, folder))
     converter.register_structure_hook_func(
         lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
     )
@@ -144,14 +108,62 @@ def _converter(folder: Path) -> cattrs.Converter:
     return converter
 
 
-def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
-    if isinstance(data, str) and is_url(data):
-        return volume_path(data)
-    return read_path(folder, data, cls)
+def _read_bool(data: Any, _: type) -> bool:
+    if not isinstance(data, bool):
+        raise MalformedError.at_top(f"found {show(data)}; must be true or false")
+    return data
+
+
+def _read_int(data: Any, _: type) -> int:
+    if type(data) is not int:
+        raise MalformedError.at_top(f"found {show(data)}; must be a whole number")
+    return data
+
+
+def _read_float(data: Any, _: type) -> float:
+    if type(data) not in (int, float):
+        raise MalformedError.at_top(f"found {show(data)}; must be a number")
+    try:
+        number = float(data)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise MalformedError.at_top(f"found {show(data)}; must be a finite number")
+    return number
+
+
+def _read_str(data: Any, _: type) -> str:
+    if not isinstance(data, str):
+        raise MalformedError.at_top(f"found {show(data)}; must be text; put it in quotes if it is")
+    return data
+
+
+def _read_path(folder: Path, data: Any, _: Any) -> Path:
+    """Return a path without `~` and `..`; a relative one starts at the folder.
+
+    Links are kept, as they may differ on a compute node.
+    """
+    if not isinstance(data, str) or not data:
+        raise MalformedError.at_top(f"found {show(data)}; must be a path")
+    return Path(os.path.normpath(folder / Path(data).expanduser()))
+
+
+_SCALARS: dict[type, Callable[[Any, type], Any]] = {
+    bool: _read_bool,
+    int: _read_int,
+    float: _read_float,
+    str: _read_str,
+}
 
 
 def _origin(cls: Any) -> Any:
-    return get_origin(cls)
+    return get_origin(cls)  # returned as Any: mypy takes its overloads for never being a Literal
+
+
+def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
+    if isinstance(data, str) and is_url(data):
+        return volume_path(data)
+    return _read_path(folder, data, cls)
 
 
 def _plain_with_kind(
@@ -186,7 +198,7 @@ def _read_field(converter: cattrs.Converter, data: Any, field: attrs.Attribute[A
         try:
             field.validator(None, field, value)
         except ValueError as error:
-            raise MalformedError.at_top(reworded(error, data)) from error
+            raise MalformedError.at_top(validator_message(error, data)) from error
     return value
 
 
@@ -214,7 +226,7 @@ def _read_fields(
 
 
 def _fault_between_fields(cls: type, message: str) -> Fault:
-    """A message that starts with the name of a field belongs there."""
+    """Return the fault of a whole object, under the field that its message starts with, if any."""
     name, _, rest = message.partition(": ")
     if name in attrs.fields_dict(cls):
         return Fault((name,), rest)
@@ -260,11 +272,8 @@ def _read_tuple(converter: cattrs.Converter, data: Any, cls: Any) -> tuple[Any, 
 
 
 def _read_choice(_: cattrs.Converter, data: Any, cls: Any) -> str:
-    """One of a few words; the validator of its field says which, and is the one to refuse others.
-
-    A `null` that YAML made of the word `none`, say, is refused here.
-    """
-    return read_str(data, cls)
+    """Read a Literal; the validator of its field refuses other words, with suggestions."""
+    return _read_str(data, cls)
 
 
 def _read_dict(_: cattrs.Converter, data: Any, __: Any) -> dict[str, Any]:

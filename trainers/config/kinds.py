@@ -1,4 +1,4 @@
-"""The one table of kinds: what `kind: …` stands for in a config file."""
+"""The tables of kinds: which class `kind: …` stands for in a config file."""
 
 from __future__ import annotations
 
@@ -62,12 +62,10 @@ SCHEDULES: dict[str, type[ScheduleConfig]] = {
     "polynomial": PolynomialScheduleConfig,
 }
 
-
 ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {
     "unet": UNetConfig,
     "custom": CustomArchitectureConfig,
 }
-
 
 AUGMENTS: dict[str, type[AugmentConfig]] = {
     "simple": SimpleAugmentConfig,
@@ -83,19 +81,16 @@ AUGMENTS: dict[str, type[AugmentConfig]] = {
     "custom": CustomAugmentConfig,
 }
 
-
 TASKS: dict[str, type[TaskConfig]] = {
     "affinities": AffinitiesTaskConfig,
     "one_hot": OneHotTaskConfig,
     "distance": DistanceTaskConfig,
 }
 
-
 TRAINERS: dict[str, type[TrainerConfig]] = {
     "dummy": DummyTrainerConfig,
     "gunpowder": GunpowderTrainerConfig,
 }
-
 
 KINDS: dict[type, Mapping[str, type]] = {
     TaskConfig: TASKS,
@@ -105,6 +100,6 @@ KINDS: dict[type, Mapping[str, type]] = {
     ScheduleConfig: SCHEDULES,
     AugmentConfig: AUGMENTS,
 }
-"""Tables of kinds by the type of the field."""
+"""Tables of kinds by the type of the config field."""
 
 KIND_NAMES: dict[type, str] = {cls: name for table in KINDS.values() for name, cls in table.items()}

@@ -1,4 +1,4 @@
-"""A whole run as one value."""
+"""The config of a run: everything that is known about it before it starts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from trainers.datasets.dataset_config import DatasetConfig
 from trainers.tasks.task_configs import TaskConfig
 from trainers.trainer_config import TrainerConfig
 
+WandbMode = Literal["online", "offline", "disabled"]
+
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 _NO_PART_OF_RESULT = ("name", "num_data_fetchers", "reading", "snapshot_interval")
-"""Keys of a trainer that change nothing in the weights."""
+"""Keys of a trainer that do not influence the weights."""
 
 
 def _folder_name(_: object, __: Attribute[str], name: str) -> None:
@@ -60,17 +62,14 @@ def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetCon
 
 @frozen(kw_only=True)
 class MetricsConfig:
-    """Which iterations are reported."""
+    """Which iterations are written to metrics.jsonl and W&B."""
 
     every_iterations: int = field(default=1, validator=ge(1))
 
 
-WandbMode = Literal["online", "offline", "disabled"]
-
-
 @frozen(kw_only=True)
 class WandbConfig:
-    """Where W&B shows the run; `disabled` by default."""
+    """The W&B project of the run; `disabled` by default."""
 
     project: str | None = field(default=None, validator=optional(min_len(1)))
     entity: str | None = field(default=None, validator=optional(min_len(1)))
@@ -83,15 +82,15 @@ class WandbConfig:
 
 @frozen(kw_only=True)
 class ResourcesConfig:
-    """What one run asks of each of its nodes."""
+    """What a run requests on each of its nodes."""
 
     gpus: float = field(default=1.0, validator=[ge(0), _share_or_whole])
-    """A whole number, a share of one GPU, such as 0.5, or 0."""
+    """A whole number, a share of one GPU such as 0.5, or 0."""
     nodes: int = field(default=1, validator=ge(1))
     cpus: int = field(default=2, validator=ge(1))
     memory_gb: float = field(default=8.0, validator=gt(0))
     time: str = field(default="24:00:00", validator=_time)
-    """At most so long, as HH:MM:SS or days-HH:MM:SS."""
+    """Time limit, as HH:MM:SS or days-HH:MM:SS."""
 
     def __attrs_post_init__(self) -> None:
         if self.nodes > 1 and self.gpus != int(self.gpus):
@@ -102,15 +101,17 @@ class ResourcesConfig:
 
     @property
     def ranks_per_node(self) -> int:
-        """Processes that train the run together on a node: one for each GPU, and at least one."""
+        """Ranks on each node: one per GPU, at least one."""
         return max(1, int(self.gpus))
 
     @property
     def num_ranks(self) -> int:
+        """The world size of the run."""
         return self.nodes * self.ranks_per_node
 
     @property
     def time_s(self) -> int:
+        """The time limit in seconds."""
         match = _TIME.fullmatch(self.time)
         assert match is not None
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -119,7 +120,7 @@ class ResourcesConfig:
 
 @frozen(kw_only=True)
 class RetriesConfig:
-    """How often a run is started again by itself after an attempt has ended, by cause.
+    """Retry budgets: how often a run is requeued automatically after an attempt, by its cause.
 
     None stands for any number of times.
     """
@@ -130,7 +131,7 @@ class RetriesConfig:
     out_of_memory: int | None = field(default=1, validator=_none_or_count)
     crashed: int | None = field(default=2, validator=_none_or_count)
     without_progress: int = field(default=10, validator=ge(1))
-    """Attempts in a row, whatever their causes, that saved no further iteration: then it ends."""
+    """Attempts in a row, of any cause, without a newer checkpoint after which the run fails."""
 
 
 @frozen(kw_only=True)
@@ -142,7 +143,7 @@ class RunConfig:
     experiment: str = field(
         default=Factory(lambda self: self.name, takes_self=True), validator=_folder_name
     )
-    """The experiment that the run belongs to; a run that stands alone is its own."""
+    """The experiment that the run belongs to; by default the run's own name."""
     seed: int = field(default=0, validator=[ge(0), le(2**63 - 1)])
     num_iterations: int = field(validator=ge(1))
     datasets: tuple[DatasetConfig, ...] = field(validator=[min_len(1), _distinct_names])
@@ -150,9 +151,9 @@ class RunConfig:
     architecture: ArchitectureConfig
     trainer: TrainerConfig
     init_from: Path | None = None
-    """The run, or one of its checkpoints, whose weights are the first ones of this run."""
+    """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with."""
     deterministic: bool = True
-    """Whether torch computes in ways that give the same bits every time, wherever it knows one."""
+    """Whether torch uses deterministic implementations, wherever it has them: reproducible runs."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
     metrics: MetricsConfig = field(factory=MetricsConfig)
     wandb: WandbConfig = field(factory=WandbConfig)
@@ -162,22 +163,22 @@ class RunConfig:
     """Folders with the user's own modules."""
 
     def verify(self) -> tuple[bool, str]:
-        """Whether the run can be of use, and the reason."""
+        """Return whether the run can be trained as configured, and the reason."""
         can_share, reason = self.trainer.verify_ranks(self.resources.num_ranks)
         return self.trainer.verify() if can_share else (False, reason)
 
     @property
     def identity(self) -> str:
-        """Equal for two runs exactly if what counts is; the same in every process."""
+        """The hash of the fingerprint fields: equal for two runs if their weights should be."""
         text = json.dumps(self.what_counts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def what_counts(self) -> dict[str, Any]:
-        """What determines the weights, as plain data: seed, datasets, task, network, trainer, first
-        weights.
+        """What determines the weights, as plain data: seed, datasets, task, network, trainer, and
+        initial weights.
 
-        How long, where, how quickly, and what is recorded do not count.
+        Length, resources, speed and reports are left out, so that they may change between attempts.
         """
         trainer = to_plain(self.trainer)
         return {

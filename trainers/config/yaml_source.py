@@ -1,4 +1,4 @@
-"""A YAML file whose values know where they come from."""
+"""A YAML file whose values know their source location."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from trainers.errors import ConfigError
 
 @frozen
 class YamlSource:
-    """The data of a file, with some values replaced, and the place that each one comes from."""
+    """The data of a file, with overrides applied, and the source location of each value."""
 
     data: Any
     faults: tuple[Fault, ...]
-    """What must not stand in the file, found while reading it."""
+    """Faults found while parsing, such as duplicate keys."""
     path: Path
-    """As messages call it."""
+    """As shown in messages."""
     _lines: Mapping[Key, int]
     _replaced: tuple[tuple[Key, Place], ...] = ()
-    """Keys and places of the values that do not come from where they stand, newest first."""
+    """Keys and source locations of overridden values, newest first."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The file at `path`; messages will call it by this path.
+        """Read a file; messages show `path` as given.
 
         Raises:
-            ConfigError: It is not there, or not YAML.
+            ConfigError: It cannot be read, or is not YAML.
         """
         try:
             yaml = parse_yaml(path.read_text(encoding="utf-8-sig"))
@@ -47,9 +47,9 @@ class YamlSource:
         return cls(yaml.data, yaml.faults, path, yaml.lines)
 
     def place(self, key: Key) -> Place:
-        """Where a value comes from; if it is missing, where the nearest one around it does.
+        """Return the source location of a value; of the nearest parent if the key is missing.
 
-        What has a replaced value inside is taken to come from there too.
+        A parent of an overridden value has the location of the override.
         """
         for replaced, place in self._replaced:
             shared = min(len(key), len(replaced))
@@ -60,22 +60,23 @@ class YamlSource:
         return Place(str(self.path), self._lines[key])
 
     def placed(self, faults: Iterable[Fault]) -> set[PlacedFault]:
+        """Return the faults with their source locations."""
         return {PlacedFault(self.place(fault.key), str(fault)) for fault in faults}
 
     def with_value(self, key: Key, value: Any, place: Place) -> Self:
-        """A copy in which a value stands at `key` that comes from `place`; shares what is equal.
+        """Return a copy with the value at `key` overridden; unchanged data are shared.
 
-        Mappings that are missing on the way are made; positions in lists may be given as text.
+        Missing mappings above it are created; list positions may be given as text.
 
         Raises:
-            MalformedError: The way leads nowhere.
+            MalformedError: The key passes through a scalar, or a list has no such position.
         """
         data, key = _with_value(self.data, key, value)
         return attrs.evolve(self, data=data, replaced=((key, place), *self._replaced))
 
 
 def _with_value(data: Any, key: Key, value: Any, above: Key = ()) -> tuple[Any, Key]:
-    """The new data, and the key as it leads through them; `above` is the way down to the data."""
+    """Return the new data and the normalized key; `above` is the key of the given data."""
     if not key:
         return value, above
     part, rest = key[0], key[1:]
@@ -83,14 +84,16 @@ def _with_value(data: Any, key: Key, value: Any, above: Key = ()) -> tuple[Any, 
         position = int(part) if str(part).isdecimal() else len(data)
         if position >= len(data):
             allowed = ", ".join(map(str, range(len(data)))) or "none"
-            raise MalformedError([Fault(above, f"there is no position {part}; allowed: {allowed}")])
+            raise MalformedError(
+                [Fault(above, f"no position {part} in the list; allowed: {allowed}")]
+            )
         data = list(data)
-        data[position], way = _with_value(data[position], rest, value, (*above, position))
+        data[position], normalized = _with_value(data[position], rest, value, (*above, position))
     elif isinstance(data, dict):
-        below, way = _with_value(data.get(part, {}), rest, value, (*above, part))
+        below, normalized = _with_value(data.get(part, {}), rest, value, (*above, part))
         data = {**data, part: below}
     else:
         raise MalformedError(
             [Fault(above, f"found {show(data)}, which has no key {part!r} inside")]
         )
-    return data, way
+    return data, normalized

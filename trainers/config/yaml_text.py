@@ -1,4 +1,8 @@
-"""YAML 1.2 as plain data: `1e-4` is a number; `yes`, `on` and `02:00:00` are text."""
+"""YAML 1.2 as plain data: `1e-4` is a number; `yes`, `on` and `02:00:00` are text.
+
+PyYAML implements YAML 1.1, where `1e-4` is text, `no` is false and `02:00:00` is 7200. So only its
+parser is used, through loaders that leave scalars alone, and scalars are resolved here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+")  # Python takes 4300 digits
+_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+")  # int() refuses over 4300 digits
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF_OR_NAN = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
@@ -40,13 +44,13 @@ class YamlText:
 
     data: Any
     lines: dict[Key, int]
-    """Where every value stands, counted from 1; a value of a mapping stands where its key does."""
+    """Lines of all values, counted from 1; the value of a mapping has the line of its key."""
     faults: tuple[Fault, ...]
-    """What could be read but must not stand there, such as a key that is given twice."""
+    """What is YAML but not allowed, such as a duplicate key or a tag."""
 
 
 def parse_yaml(text: str) -> YamlText:
-    """Read one document; nothing that it says can run code.
+    """Parse one document; nothing in it can run code.
 
     Raises:
         YamlError: The text is not YAML.
@@ -60,7 +64,7 @@ def parse_yaml(text: str) -> YamlText:
 
 
 def dump_yaml(data: Any) -> str:
-    """Text that `parse_yaml` reads back as the same data; keys stay in their order."""
+    """Return text that `parse_yaml` reads back as the same data; keys keep their order."""
     text: str = yaml.dump(
         data,
         Dumper=_Yaml12Dumper,
@@ -81,7 +85,7 @@ def _compose(text: str) -> yaml.Node:
 
 
 def _compose_slowly(text: str) -> yaml.Node | None:
-    """The parser in Python says better than the one in C what is wrong."""
+    """Parse again in Python, whose messages are better than those of libyaml."""
     try:
         return yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -89,7 +93,7 @@ def _compose_slowly(text: str) -> yaml.Node | None:
         assert mark is not None
         problem = ", ".join(filter(None, (error.context, error.problem)))
         if start is not None and start.line < mark.line:
-            problem += f" (begun on line {start.line + 1})"
+            problem += f" (started on line {start.line + 1})"
         raise YamlError(mark.line + 1, mark.column + 1, problem) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position].split("\n")
@@ -98,7 +102,7 @@ def _compose_slowly(text: str) -> yaml.Node | None:
 
 
 class _Walk:
-    """Turns nodes into data, and remembers where they stood."""
+    """Turns nodes into data, and records their lines."""
 
     def __init__(self) -> None:
         self.lines: dict[Key, int] = {}
@@ -113,7 +117,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.style else _scalar(node.value)
         if node in self._open:
-            self.faults.append(Fault(key, "an alias must not stand for what contains it"))
+            self.faults.append(Fault(key, "an alias must not refer to a value that contains it"))
             return None
         self._open.append(node)
         read = self._mapping if isinstance(node, yaml.MappingNode) else self._list
@@ -150,7 +154,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _scalar(text: str) -> Any:
-    """What a scalar without quotes means, by the core schema of YAML 1.2."""
+    """Resolve a scalar without quotes by the core schema of YAML 1.2."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
@@ -163,7 +167,7 @@ def _scalar(text: str) -> Any:
 
 
 class _Yaml12Dumper(_Dumper):  # type: ignore[misc, valid-type]
-    """Puts text in quotes where YAML 1.1 needs none but YAML 1.2 does, such as '1e-4'."""
+    """Quotes text where YAML 1.2 requires it but YAML 1.1 does not, such as '1e-4'."""
 
 
 def _represent_text(dumper: Any, text: str) -> yaml.Node:

@@ -1,1 +1,1 @@
-"""The ranks of a run: who they are, how they find one another, and what they agree on."""
+"""Distributed training: rank and world size, the rendezvous, and the process group."""

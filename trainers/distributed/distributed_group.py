@@ -1,4 +1,4 @@
-"""Several ranks that train one run, by way of torch.distributed."""
+"""The process group of a run on several ranks: torch.distributed with NCCL and gloo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
@@ -26,12 +25,12 @@ _FAILURE = "failure"
 
 
 class DistributedGroup(ProcessGroup):
-    """Gradients go by NCCL between GPUs and by gloo between CPUs, everything else by gloo.
+    """Gradients are reduced by NCCL between GPUs and by gloo between CPUs, all else by gloo.
 
     Args:
-        store: All ranks are connected to it.
-        timeout: After so long an operation that a rank takes no part in fails on the others. That
-            of a rank that has ended fails at once.
+        store: The key-value store that all ranks are connected to.
+        timeout: A collective operation that some rank does not join fails on the others after this
+            time; at once if that rank's process has ended.
     """
 
     def __init__(self, rank_info: RankInfo, store: TCPStore, timeout: timedelta) -> None:
@@ -39,6 +38,8 @@ class DistributedGroup(ProcessGroup):
         self._store = store
         self._timeout = timeout
         if rank_info.is_on_one_node:
+            # Otherwise gloo binds to the address of the host name, which may not resolve, and is
+            # open to the network.
             for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(name, "lo")
 
@@ -53,20 +54,16 @@ class DistributedGroup(ProcessGroup):
             world_size=self.world_size,
             timeout=self._timeout,
         )
-        # of its own: what is agreed on must not queue behind gradients, nor need a GPU
+        # A second group, so that stop votes neither queue behind gradients nor need a GPU.
         self._control = distributed.new_group(backend="gloo", timeout=self._timeout)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc_value is None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
             distributed.destroy_process_group()
-        elif isinstance(exc_value, Exception):
-            self._blame(exc_value)
+        elif isinstance(error, Exception):
+            # Not destroyed: NCCL may wait there for operations that other ranks never join.
+            self._publish_failure(error)
 
     def any_rank(self, stop: bool) -> bool:
         votes = torch.tensor(int(stop))
@@ -85,6 +82,7 @@ class DistributedGroup(ProcessGroup):
         return total.item() / self.world_size
 
     def broadcast_from_rank0(self, value: int) -> int:
+        # A sum with zeros: the same value, and one code path for errors.
         decision = torch.tensor(value if self.is_rank_zero else 0)
         self._reduce(decision, self._control)
         return int(decision)
@@ -93,8 +91,10 @@ class DistributedGroup(ProcessGroup):
         self.any_rank(False)
 
     def wrap_ddp(self, model: Model) -> torch.nn.Module:
-        # After its first iteration DDP re-orders its buckets, and with them the sums inside of a
-        # reduction: a resumed run would round otherwise. Not if parameters may be unused, though.
+        # Do not drop find_unused_parameters, although DDP warns that it costs time and finds none.
+        # Without it DDP rebuilds its buckets after the first iteration, in the order in which
+        # gradients became ready; that changes the order of sums inside an all-reduce, so a resumed
+        # run, whose first iteration is another one, would differ in the last bits.
         return DistributedDataParallel(model, find_unused_parameters=True)
 
     def no_sync(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
@@ -108,18 +108,20 @@ class DistributedGroup(ProcessGroup):
 
     @cached_property
     def _pairs(self) -> list[distributed.ProcessGroup]:
-        """Groups of two ranks: this one, and the one at a distance of 1, of 2, of 4, …
+        """Groups of this rank and the one at a distance of 1, 2, 4, …: recursive doubling.
 
-        Of two terms every reduction makes the same sum, whichever way it goes.
+        A sum of two terms has the same bits in either order (addition is commutative), so both
+        ranks of a pair end with the same result. An all-reduce of more ranks may use any order.
         """
-        own = []
+        pairs = []
         for distance in (1 << level for level in range(self.world_size.bit_length() - 1)):
             for first in (rank for rank in range(self.world_size) if not rank & distance):
                 pair = [first, first | distance]
-                group = distributed.new_group(pair, timeout=self._timeout)  # all ranks must call it
+                # Collective: all ranks must create all groups, in the same order.
+                group = distributed.new_group(pair, timeout=self._timeout)
                 if self.rank in pair:
-                    own.append(group)
-        return own
+                    pairs.append(group)
+        return pairs
 
     def _reduce(
         self,
@@ -130,15 +132,21 @@ class DistributedGroup(ProcessGroup):
         try:
             distributed.all_reduce(tensor, operation, group=group)
         except RuntimeError as error:
-            raise RankError(f"rank {self.rank} has lost another one: {error}") from error
+            raise RankError(
+                f"rank {self.rank} lost its connection to another rank: {error}"
+            ) from error
 
-    def _blame(self, error: Exception) -> None:
-        """Tell the others why this rank fails, or raise why another one has failed before.
+    def _publish_failure(self, error: Exception) -> None:
+        """Publish why this rank fails, or raise why another one has failed before it.
 
-        That another one has ended shows as a RankError, or in DDP as a RuntimeError.
+        That another rank has ended shows as a RankError, or inside DDP as a bare RuntimeError; its
+        message names sockets. The first failure in the store is the one that explains the others.
+
+        Raises:
+            RankError: Another rank failed first.
         """
-        told = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
-        with suppress(distributed.DistError):  # rank 0, who keeps the store, may be gone
-            first = self._store.compare_set(_FAILURE, "", told).decode()
-            if first != told and (isinstance(error, RankError) or type(error) is RuntimeError):
+        message = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
+        with suppress(distributed.DistError):  # rank 0, which hosts the store, may be gone
+            first = self._store.compare_set(_FAILURE, "", message).decode()
+            if first != message and (isinstance(error, RankError) or type(error) is RuntimeError):
                 raise RankError(first) from error

@@ -1,4 +1,4 @@
-"""Join the other ranks of an attempt."""
+"""Open the process group of an attempt: rendezvous, then torch.distributed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainers.distributed.rank_info import RankInfo
 from trainers.run.run_folder import RunFolder
 
 TIMEOUT = timedelta(minutes=10)
-"""How long ranks wait for each other: at the start, in an iteration, while rank 0 saves."""
+"""How long ranks wait for each other: at the rendezvous, in an iteration, while rank 0 saves."""
 
 
 @contextmanager
@@ -22,17 +22,18 @@ def open_process_group(
     *,
     timeout: timedelta = TIMEOUT,
 ) -> Iterator[ProcessGroup | None]:
-    """Meet the other ranks of an attempt, as many as torchrun's variables tell.
+    """Yield the process group of an attempt, with the world size that torchrun's variables give.
 
-    Gives None when a rank was asked to stop before all of them were there.
+    Yields None if a rank was asked to stop before all of them had joined. A single rank imports
+    nothing of torch.distributed.
 
     Args:
-        attempt: The same number for all ranks of an attempt, and another for each attempt.
-        timeout: Ranks wait for each other no longer than that, now and later.
+        attempt: The same number on all ranks of an attempt, another one in each attempt.
+        timeout: Of the rendezvous, and of each collective operation after it.
 
     Raises:
-        ConfigError: The variables do not go together.
-        RankError: Others did not come in time; or, from the body, others have failed.
+        ConfigError: The variables contradict each other.
+        RankError: Other ranks did not join in time; or, from the body, other ranks have failed.
     """
     rank_info = RankInfo.from_environment()
     if rank_info.world_size == 1:

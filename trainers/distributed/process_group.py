@@ -1,4 +1,4 @@
-"""The processes that train one run together."""
+"""The process group: the ranks that train one run, and their collective operations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class ProcessGroup:
-    """A run's ranks as one of them sees them. This one is alone: there is nothing to agree on.
+    """A process group of one rank: its collective operations return at once.
 
-    The others of these are called by all ranks, in the same order: whoever comes first waits.
+    In the derived group of several ranks all ranks call these methods, in the same order; a call
+    blocks until the others have made it too.
     """
 
     def __init__(self, rank_info: RankInfo) -> None:
@@ -33,7 +34,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def local_slice(self, batch_size: int) -> range:
-        """The samples of each batch that are this rank's.
+        """Return the indices of this rank's samples in each batch.
 
         Raises:
             ConfigError: The ranks cannot share the batch evenly.
@@ -44,44 +45,44 @@ class ProcessGroup:
         return range(self.rank * share, (self.rank + 1) * share)
 
     def any_rank(self, stop: bool) -> bool:
-        """Whether any rank wants to stop; on all ranks the same."""
+        """Return whether any rank passes true; the same on all ranks."""
         return stop
 
     def all_reduce_sum(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The sums of numbers over all ranks; on all ranks the same bits."""
+        """Return the elementwise sum over all ranks; the same bits on all of them."""
         return values
 
     def all_reduce_mean(self, value: float) -> float:
-        """The mean of a number over all ranks; on all ranks the same bits."""
+        """Return the mean over all ranks; the same bits on all of them."""
         return value
 
     def broadcast_from_rank0(self, value: int) -> int:
-        """What the first rank gives, on all ranks."""
+        """Return the value that rank 0 passes, on all ranks."""
         return value
 
     def barrier(self) -> None:
         """Return once every rank is here."""
 
     def wrap_ddp(self, model: Model) -> torch.nn.Module:
-        """A module to call in place of the model, whose gradients are the mean over all ranks.
+        """Return a module to call in place of the model, whose gradients are means over all ranks.
 
-        They are after `backward` what one rank would have found that has the whole batch, if the
-        mean of the ranks' losses is its loss.
+        After `backward` they are those of the whole batch, if its loss is the mean of the ranks'
+        losses.
         """
         return model
 
     def no_sync(self, replica: torch.nn.Module) -> AbstractContextManager[None]:
-        """While it lasts, `forward` and `backward` of a replica add to this rank's gradients only.
+        """Accumulate gradients of the replica on this rank only, inside of the context.
 
-        The next `backward` after it takes the mean of all that was added up.
+        The first `backward` after it reduces all that was accumulated.
         """
         return nullcontext()
 
     def tree_all_reduce_(self, vector: torch.Tensor) -> None:
-        """Turn a vector into the sum of those of all ranks, in place; the same bits on all ranks.
+        """Sum a vector over all ranks in place, by pairwise summation; the same bits on all ranks.
 
-        Pairs of neighbors are added up, then pairs of these sums, and so on, so that the number of
-        ranks must be a power of two.
+        Neighbors are added in pairs, then pairs of these sums, and so on, so the world size must be
+        a power of two. See `trainers.training.gradient_tree` for why the order is fixed.
         """
 
 

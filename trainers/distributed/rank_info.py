@@ -1,4 +1,4 @@
-"""Which of a run's processes this one is."""
+"""Rank, world size and local rank of this process, from torchrun's environment variables."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _VARIABLES = {
 
 @frozen(kw_only=True)
 class RankInfo:
-    """Rank and world size of this process; one rank alone unless told otherwise."""
+    """Rank and world size of this process; by default the only rank of its run."""
 
     rank: int = field(default=0, validator=ge(0))
     world_size: int = field(default=1, validator=ge(1))
-    """Ranks of the run."""
+    """Number of ranks of the run."""
     local_rank: int = field(default=0, validator=ge(0))
     local_size: int = field(default=1, validator=ge(1))
-    """Ranks of the run on this node."""
+    """Number of ranks of the run on this node: LOCAL_WORLD_SIZE."""
 
     def __attrs_post_init__(self) -> None:
         if self.rank >= self.world_size or self.local_rank >= self.local_size:
             raise ValueError("a rank must be smaller than the number of ranks")
         if self.local_size > self.world_size:
-            raise ValueError("a node has more ranks than there are")
+            raise ValueError("the local world size must not exceed the world size")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> RankInfo:
-        """As torchrun's variables tell; one rank if there are none.
+        """Read torchrun's variables; a single rank if none of them is set.
 
         Raises:
-            ConfigError: They do not go together.
+            ConfigError: Some are missing, no whole numbers, or contradict each other.
         """
         found = {name: environ[name] for name in _VARIABLES.values() if name in environ}
         if not found:
@@ -51,18 +51,19 @@ class RankInfo:
             shown = ", ".join(f"{name}={value}" for name, value in found.items())
             what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
             raise ConfigError(
-                f"the environment does not tell which rank this is: {what}. Found {shown}; set "
+                f"cannot tell rank and world size from the environment: {what}. Found {shown}; set "
                 f"all of {', '.join(_VARIABLES.values())} to whole numbers as torchrun does, or "
                 "none of them for a run of one rank"
             ) from error
 
     @property
     def is_on_one_node(self) -> bool:
+        """Whether all ranks of the run are on this node."""
         return self.world_size == self.local_size
 
 
 def uneven_batch(batch_size: int, num_ranks: int) -> str:
-    """Why so many ranks cannot share a batch, and what they could share."""
+    """Return the message that this number of ranks cannot share a batch, with sizes that work."""
     below = batch_size // num_ranks * num_ranks
     nearest = f"{below} or {below + num_ranks}" if below else f"{num_ranks}"
     return (

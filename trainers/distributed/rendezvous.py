@@ -1,8 +1,9 @@
-"""How the ranks of one attempt find each other: by a file in the run's folder.
+"""Rendezvous: the ranks of one attempt find each other by a file in the run's folder.
 
-Rank 0 binds a port of its own and writes its address to `rendezvous.json`; the others wait for the
-one of their attempt. Nothing listens but on the loopback interface if all ranks are on one node, or
-else on the one address that the ranks use.
+Rank 0 binds a free port and writes its address to `rendezvous.json`; the others wait for the
+address of their attempt. No port is fixed (MASTER_PORT), since several runs of a pack share a node.
+If all ranks are on one node, rank 0 listens on the loopback interface only, or else on the one
+address that the ranks use: the store has no authentication.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ Address = tuple[str, int]
 
 _POLL_S = 0.05
 _PROBE_S = 5.0
+"""Timeout of a test connection to rank 0."""
 _LINGER_S = 10 * _POLL_S
-"""So long rank 0 stays when it was asked to stop before all were there, for the others to know."""
+"""How long rank 0, which hosts the store, outlives a stop during the rendezvous: others poll it."""
 _STOP = "stop"
 _SIOCGIFADDR = 0x8915
-"""The ioctl that tells an interface's IPv4 address."""
+"""The ioctl of Linux that returns an interface's IPv4 address; see netdevice(7)."""
 
 
 def meet(
@@ -42,15 +44,15 @@ def meet(
     *,
     timeout: timedelta,
 ) -> TCPStore | None:
-    """Wait until all ranks of the attempt are there; None if one was asked to stop before.
+    """Wait until all ranks of the attempt have joined; None if one was asked to stop before.
 
     Returns:
-        The key-value store that all of them are connected to; it lives in rank 0.
+        The key-value store that all of them are connected to, hosted by rank 0.
 
     Raises:
-        RankError: Some did not come in time, or left again.
+        RankError: Some did not join in time, or exited again.
     """
-    wait = _Wait(timeout.total_seconds(), should_stop)
+    wait = _Deadline(timeout.total_seconds(), should_stop)
     if rank_info.rank == 0:
         store = _host(folder, attempt, rank_info, timeout)
     else:
@@ -58,27 +60,29 @@ def meet(
         if address is None:
             return None
         store = _connect(address, rank_info, timeout)
-    return store if _all_here(store, rank_info, wait) else None
+    return store if _all_joined(store, rank_info, wait) else None
 
 
-class _Wait:
-    """Asked again and again by whoever waits."""
+class _Deadline:
+    """Bounds a loop that polls, by a timeout and by a request to stop."""
 
     def __init__(self, timeout_s: float, should_stop: Callable[[], bool]) -> None:
         self.timeout_s = timeout_s
         self._ends_at = time.monotonic() + timeout_s
         self.should_stop = should_stop
 
-    def goes_on(self) -> bool:
-        """Pause, then tell whether there is time left."""
+    def sleep(self) -> bool:
+        """Sleep for one poll interval; return whether there is time left."""
         time.sleep(_POLL_S)
         return time.monotonic() < self._ends_at
 
 
 def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
-    family, host = _own_address(rank_info)
+    family, host = _local_address(rank_info)
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
+        # torch would bind to all interfaces, and a port chosen first could be taken before torch
+        # binds to it: so the store is given a socket that listens already.
         store = TCPStore(
             host,
             port,
@@ -88,24 +92,27 @@ def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedel
             wait_for_workers=False,
             master_listen_fd=listening.fileno(),
         )
-        listening.detach()  # it is the store's now
+        listening.detach()  # the store owns the descriptor and will close it
     with atomic_write(folder.rendezvous, fence=folder.fence) as file:
         file.write(json.dumps({"attempt": attempt, "host": host, "port": port}).encode())
     return store
 
 
 def _await_address(
-    folder: RunFolder, attempt: int, rank_info: RankInfo, wait: _Wait
+    folder: RunFolder, attempt: int, rank_info: RankInfo, wait: _Deadline
 ) -> Address | None:
-    """Where rank 0 of this attempt listens; a file that a dead process left is waited out."""
+    """Return where rank 0 of this attempt listens; None on a request to stop.
+
+    A file of an earlier start of the attempt may be there: its address must answer first.
+    """
     while not wait.should_stop():
         address = _read_address(folder, attempt)
         if address is not None and _answers(address):
             return address
-        if not wait.goes_on():
+        if not wait.sleep():
             where = "did not write" if address is None else f"does not answer at {address} of"
             raise RankError(
-                f"rank {rank_info.rank} has waited {wait.timeout_s:g} s in vain: rank 0 of attempt "
+                f"rank {rank_info.rank} timed out after {wait.timeout_s:g} s: rank 0 of attempt "
                 f"{attempt} {where} {folder.rendezvous}. See the log of rank 0; if it runs, name "
                 "an interface that all nodes can reach in GLOO_SOCKET_IFNAME"
             )
@@ -137,7 +144,7 @@ def _connect(address: Address, rank_info: RankInfo, timeout: timedelta) -> TCPSt
         ) from error
 
 
-def _all_here(store: TCPStore, rank_info: RankInfo, wait: _Wait) -> bool:
+def _all_joined(store: TCPStore, rank_info: RankInfo, wait: _Deadline) -> bool:
     try:
         store.set(_key(rank_info.rank), "")
         while not store.check([_key(rank) for rank in range(rank_info.world_size)]):
@@ -145,19 +152,19 @@ def _all_here(store: TCPStore, rank_info: RankInfo, wait: _Wait) -> bool:
                 store.set(_STOP, "")
                 time.sleep(_LINGER_S if rank_info.rank == 0 else 0)
                 return False
-            if not wait.goes_on():
+            if not wait.sleep():
                 missing = [
                     rank for rank in range(rank_info.world_size) if not store.check([_key(rank)])
                 ]
                 raise RankError(
-                    f"rank {rank_info.rank} has waited {wait.timeout_s:g} s in vain for "
+                    f"rank {rank_info.rank} timed out after {wait.timeout_s:g} s waiting for "
                     f"rank {', '.join(map(str, missing))} of {rank_info.world_size}; see their logs"
                 )
     except DistError as error:
         if wait.should_stop():
             return False
         raise RankError(
-            f"rank 0 left before all {rank_info.world_size} ranks were there"
+            f"rank 0 exited before all {rank_info.world_size} ranks had joined"
         ) from error
     return True
 
@@ -166,19 +173,21 @@ def _key(rank: int) -> str:
     return f"here/{rank}"
 
 
-def _own_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
-    """Where rank 0 listens."""
+def _local_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
+    """Return the address that rank 0 listens on."""
     if rank_info.is_on_one_node:
         return socket.AF_INET, "127.0.0.1"
     interfaces = os.environ.get("GLOO_SOCKET_IFNAME")
     if interfaces:
-        return socket.AF_INET, _address_of(interfaces.split(",")[0])
+        return socket.AF_INET, _ipv4_address_of(interfaces.split(",")[0])
     found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
     family, _, _, _, address = found[0]
     return family, str(address[0])
 
 
-def _address_of(interface: str) -> str:
+def _ipv4_address_of(interface: str) -> str:
+    # Python has no wrapper for SIOCGIFADDR; `struct ifreq` starts with the name, and the address
+    # lies at byte 20.
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:

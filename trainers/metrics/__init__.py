@@ -1,4 +1,4 @@
-"""Where the scalars of a run go: JSON lines, and W&B beside them."""
+"""Metric writers: the scalars of a run as JSON lines, and in W&B."""
 
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, NullWriter

@@ -1,4 +1,4 @@
-"""Keep training safe from a writer that is slow, hangs or breaks."""
+"""A metric writer on a thread of its own, so that a slow or broken service cannot stop training."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING_ROWS = 10_000
 CLOSE_TIMEOUT_S = 15.0
+"""More than W&B's own `finish_timeout`; within a preemption's grace, after the checkpoint."""
 
 Opened = tuple[MetricWriter, Iterable[tuple[int, Mapping[str, float]]]]
-"""A writer, and rows that go before everything else."""
+"""A writer, and the rows of earlier attempts that it lacks, to be written first."""
 
 
 class BackgroundWriter(MetricWriter):
-    """Passes everything on from a thread of its own; nothing here raises, and only `close` waits.
+    """Passes calls on from a thread of its own; nothing here raises, and only `close` blocks.
 
-    A writer that raises, falls behind or does not end is given up, with one warning.
+    A writer that raises, falls behind or does not close in time is abandoned, with one warning.
 
     Args:
-        open_writer: Called on the thread, first of all.
-        name: What the warning calls the writer.
-        kill: Called when the writer has not ended in time; must make it end.
+        open_writer: Called on the thread, before anything else.
+        name: Of the writer, in the warning.
+        kill: Called when the writer does not close in time; must unblock it.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class BackgroundWriter(MetricWriter):
         self._open_writer = open_writer
         self._name = name
         self._kill = kill
-        self._given_up = False
+        self._is_abandoned = False
         self._calls: SimpleQueue[Callable[[MetricWriter], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -46,21 +47,21 @@ class BackgroundWriter(MetricWriter):
         self._put(methodcaller("write", iteration, dict(scalars)))
 
     def sync(self) -> None:
-        """Does nothing: to wait for a slow writer is what this class is against."""
+        """Do nothing: checkpoints wait for `sync`, and must not wait for a slow service."""
 
     def close(self, *, finished: bool, preempted: bool) -> None:
         self._put(methodcaller("close", finished=finished, preempted=preempted))
         self._calls.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
-            self._give_up(f"it has not ended within {CLOSE_TIMEOUT_S:.0f} s")
+            self._abandon(f"it did not close within {CLOSE_TIMEOUT_S:.0f} s")
             self._kill()
             self._thread.join(CLOSE_TIMEOUT_S)
 
     def _put(self, call: Callable[[MetricWriter], None]) -> None:
         if self._calls.qsize() >= MAX_WAITING_ROWS:
-            self._give_up(f"it is {MAX_WAITING_ROWS} rows behind")
-        if not self._given_up:
+            self._abandon(f"it is {MAX_WAITING_ROWS} rows behind")
+        if not self._is_abandoned:
             self._calls.put(call)
 
     def _work(self) -> None:
@@ -71,13 +72,13 @@ class BackgroundWriter(MetricWriter):
                 writer.write(iteration, scalars)
             for call in iter(self._calls.get, None):
                 call(writer)
-        except Exception as error:  # whatever it is, training must not die of it
-            self._give_up(repr(error))
-        if self._given_up:
+        except Exception as error:  # no failure of the service may end the training
+            self._abandon(repr(error))
+        if self._is_abandoned:
             with suppress(Exception):
                 writer.close(finished=False, preempted=False)
 
-    def _give_up(self, reason: str) -> None:
-        if not self._given_up:
-            self._given_up = True
-            logger.warning("training goes on without %s: %s", self._name, reason)
+    def _abandon(self, reason: str) -> None:
+        if not self._is_abandoned:
+            self._is_abandoned = True
+            logger.warning("training continues without %s: %s", self._name, reason)

@@ -1,4 +1,4 @@
-"""Scalars as JSON lines: the record that counts."""
+"""Scalars as JSON lines: the authoritative record, which W&B is filled up from."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ logger = logging.getLogger(__name__)
 class JsonLinesWriter(MetricWriter):
     """Appends rows such as `{"iteration": 7, "loss": 0.25}`, one line each.
 
-    A float reads back with the same bits. NaN and the infinities become null, since the numbers of
-    JSON, and so jq and `pandas.read_json(lines=True)`, have no place for them.
+    Floats read back with the same bits. NaN and the infinities become null, since JSON has no such
+    numbers; jq and `pandas.read_json(lines=True)` would refuse them.
 
-    Rows that the disk does not take wait in memory, until the next row comes or `sync` is called,
-    which may be by another thread.
+    Rows that cannot be written stay in memory until the next row, or until `sync`, which may be
+    called on another thread.
 
     Args:
-        folder: Of the run. Its fence is not asked later on: an attempt begins a new file, and the
-            one that it has taken over from goes on appending to the old one, which has no name.
-        start_iteration: Where the attempt begins; the rows of it and of later ones are removed.
+        folder: Of the run. Its fence is asked only at the start: each attempt creates a new file,
+            and an attempt that was taken over appends to the old one, which has no name any more.
+        start_iteration: The first iteration of the attempt; rows from it on are removed.
     """
 
     def __init__(self, folder: RunFolder, *, start_iteration: int) -> None:
-        self._last_iteration = _cut_back(folder, start_iteration)
+        self._last_iteration = _truncate(folder, start_iteration)
         self._path = folder.metrics
         self._file = self._path.open("ab", buffering=0)
-        folder.fence()  # or it may be the file of the next attempt that was opened
+        folder.fence()  # a process that took over since may have replaced the file that is open
         self._lock = threading.Lock()
         self._waiting = bytearray()
-        self._is_cut_off = False
+        self._is_disk_failing = False
 
     @property
     def last_iteration(self) -> int:
-        """The last iteration that earlier attempts have left a row of; -1 if there is none."""
+        """The iteration of the last row of earlier attempts; -1 without one."""
         return self._last_iteration
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
@@ -54,11 +54,13 @@ class JsonLinesWriter(MetricWriter):
         try:
             self._append(line)
         except OSError as error:
-            if not self._is_cut_off:
-                logger.warning("rows wait until %s takes them: %s", self._path, error.strerror)
-            self._is_cut_off = True
+            if not self._is_disk_failing:
+                logger.warning(
+                    "cannot write to %s, rows are kept in memory: %s", self._path, error.strerror
+                )
+            self._is_disk_failing = True
         else:
-            self._is_cut_off = False
+            self._is_disk_failing = False
 
     def sync(self) -> None:
         try:
@@ -71,7 +73,7 @@ class JsonLinesWriter(MetricWriter):
         try:
             self.sync()
         except OSError as error:
-            logger.error("rows are lost, of which no checkpoint knows: %s", error)
+            logger.error("lost rows that are newer than the last checkpoint: %s", error)
         self._file.close()
 
     def _append(self, line: bytes) -> None:
@@ -83,7 +85,7 @@ class JsonLinesWriter(MetricWriter):
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """Iteration and scalars of every row; null reads as NaN, and what is no row is left out."""
+    """Yield iteration and scalars of each row; null reads as NaN, and other lines are skipped."""
     with path.open("rb") as file:
         for line in file:
             if (row := _parse(line)) is not None:
@@ -94,10 +96,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 )
 
 
-def _cut_back(folder: RunFolder, start_iteration: int) -> int:
-    """Leave the rows before `start_iteration`; the result is the iteration of the last of them.
+def _truncate(folder: RunFolder, start_iteration: int) -> int:
+    """Drop the rows from `start_iteration` on; return the iteration of the last row that is left.
 
-    A kill can tear the last line. Lines that are damaged in any other way are dropped aloud.
+    A kill can tear the last line, which is no reason to warn. Other damaged lines are.
     """
     last, strays, damaged = -1, 0, 0
     path = folder.metrics
@@ -111,7 +113,7 @@ def _cut_back(folder: RunFolder, start_iteration: int) -> int:
                 new.write(line.rstrip() + b"\n")
                 last, damaged = row["iteration"], strays
     if damaged:
-        logger.warning("%s: lines dropped as they are no rows of metrics: %d", path, damaged)
+        logger.warning("%s: dropped lines that are not rows of metrics: %d", path, damaged)
     return last
 
 

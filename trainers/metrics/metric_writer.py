@@ -1,4 +1,4 @@
-"""Where scalar metrics go."""
+"""The interface of metric writers, and those that combine others."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Mapping, Sequence
 
 
 class MetricWriter(ABC):
-    """Receives the scalars of one attempt at a run."""
+    """Records the scalars of one attempt."""
 
     @abstractmethod
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
-        """Record the scalars of one iteration; iterations come in rising order."""
+        """Record the scalars of one iteration; called in increasing order of iterations."""
 
     @abstractmethod
     def sync(self) -> None:
-        """Make what was written survive a power failure, where that is possible.
+        """Make the rows so far survive a power failure, where the writer promises that.
 
-        Another thread than that of `write` may call it.
+        May be called on another thread than `write`.
 
         Raises:
-            OSError: It cannot be made to.
+            OSError: The rows cannot be made durable.
         """
 
     @abstractmethod
     def close(self, *, finished: bool, preempted: bool) -> None:
-        """End the attempt: the run is finished, or was preempted, or neither: it failed."""
+        """End the attempt: the run is finished, or was preempted, or has failed if neither."""
 
 
 class NullWriter(MetricWriter):
-    """Drops everything."""
+    """Discards everything."""
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
         pass
@@ -42,7 +42,7 @@ class NullWriter(MetricWriter):
 
 
 class ThinningWriter(MetricWriter):
-    """Passes on the rows of every so many iterations, the first one among them."""
+    """Passes on the rows of iterations 0, `every`, 2 · `every`, …"""
 
     def __init__(self, writer: MetricWriter, *, every: int) -> None:
         self._writer = writer

@@ -1,4 +1,4 @@
-"""Show a run in W&B."""
+"""The metric writer for W&B: one W&B run over all attempts."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ FINISH_TIMEOUT_S = 10.0
 
 
 class WandbWriter(MetricWriter):
-    """One W&B run over all attempts, with every iteration once; the step of W&B is the iteration.
+    """One W&B run over all attempts, with each iteration once; W&B's step is the iteration.
 
-    An attempt begins by asking how far W&B has come. Rows that the run has lost in a kill are
-    rewound; where W&B refuses, they stay, for the same rows are coming again. Rows that W&B has
-    lost are the caller's to write: all after `last_step`. A server that cannot be reached makes
-    this attempt an offline one.
+    An attempt starts by asking how far W&B has come. Rows after the resumed checkpoint are rewound;
+    if W&B refuses, they stay, since the resumed run gives the same rows again. Rows that W&B lacks,
+    after `last_step`, are written by the caller. Without a server the attempt is recorded offline.
 
     Args:
-        last_iteration: The last one that the run has a row of; -1 if there is none.
-        segment: Which attempt this is; W&B shows it beside every row.
+        last_iteration: The last iteration that metrics.jsonl has a row of; -1 without one.
+        segment: The number of the attempt, in each row.
 
     Raises:
         OSError: The W&B folder of the run cannot be written.
-        Exception: Whatever else W&B may raise.
+        Exception: Anything else that W&B raises.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class WandbWriter(MetricWriter):
             "name": name,
             "group": group,
             "config": dict(config),
-            "allow_val_change": True,  # of num_iterations, say
+            "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
         try:
@@ -73,16 +72,17 @@ class WandbWriter(MetricWriter):
 
     @property
     def last_step(self) -> int:
-        """The last iteration that W&B has a row of; -1 if there is none."""
+        """The last iteration that W&B has a row of; -1 without one."""
         return self._last_step
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
         if iteration > self._last_step:
             row = {"iteration": iteration, "segment": self._segment, **scalars}
+            # commit: with a step, W&B keeps the last row back until the next call.
             self._run.log(row, step=iteration, commit=True)
 
     def sync(self) -> None:
-        """Does nothing: the rows that a kill takes are written again by the next attempt."""
+        """Do nothing: the next attempt writes rows that a kill has lost."""
 
     def close(self, *, finished: bool, preempted: bool) -> None:
         try:
@@ -100,29 +100,30 @@ class WandbWriter(MetricWriter):
                 logger.warning("W&B records this attempt offline, in %s: %r", folder.wandb, error)
                 _end_service()
             else:
-                mark_as_synced(folder.wandb)  # the backlog has their rows
+                mark_as_synced(folder.wandb)  # the caller writes their rows online
+                # Not run.step, which is 0 after a resume.
                 self._last_step = run.starting_step - 1
                 return run
         recorded = last_recorded_step(folder.wandb)
         if recorded <= last_iteration:
             self._last_step = recorded
-            return self._continue("offline")
+            return self._resume("offline")
         self._last_step = max(last_iteration, 0)
         return self._rewind("offline", self._last_step)
 
     def _open_online(self, last_iteration: int) -> wandb.Run:
-        run = self._continue("online")
+        run = self._resume("online")
         if run.starting_step <= last_iteration + 1:
             return run
-        run.finish(exit_code=1)  # only a run that has ended can be rewound
+        run.finish(exit_code=1)  # the server rewinds only runs that have ended (wandb issue 10438)
         try:
             return self._rewind("online", max(last_iteration, 0))
         except Exception as error:
             logger.info("W&B does not rewind to iteration %d: %r", last_iteration, error)
             _end_service()
-            return self._continue("online")
+            return self._resume("online")
 
-    def _continue(self, mode: str) -> wandb.Run:
+    def _resume(self, mode: str) -> wandb.Run:
         return self._init(mode=mode, id=self._run_id, resume="allow")
 
     def _rewind(self, mode: str, step: int) -> wandb.Run:
@@ -139,9 +140,9 @@ class WandbWriter(MetricWriter):
             x_disable_meta=True,  # command line, host, user and e-mail address
             x_disable_machine_info=True,  # its monitor outlives a killed trainer by 5 s
             x_save_requirements=False,
-            x_transaction_log_flush_interval=5.0,
+            x_transaction_log_flush_interval=5.0,  # the default loses up to 15 s of rows to SIGKILL
             init_timeout=INIT_TIMEOUT_S,
-            finish_timeout=FINISH_TIMEOUT_S,
+            finish_timeout=FINISH_TIMEOUT_S,  # the default blocks forever on a dead server
             finish_timeout_raises=True,
         )
         wandb.setup(settings)
@@ -149,13 +150,14 @@ class WandbWriter(MetricWriter):
 
 
 def _end_service() -> None:
-    # A service that has crashed makes this raise, or exit with the service's status.
+    # After a failed init, a second one of the same id raises "run ID is in use" unless the service
+    # was torn down. A service that has crashed makes this raise, or exit with the service's status.
     with suppress(Exception, SystemExit):
         wandb.teardown()
 
 
 def _require_writable(folder: Path) -> None:
-    """W&B itself would go to /tmp without a word."""
+    """Raise if a folder cannot be written: W&B would silently use /tmp, lost on a compute node."""
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass

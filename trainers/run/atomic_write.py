@@ -1,4 +1,8 @@
-"""Write files that a kill cannot leave half written."""
+"""Atomic writes: files and folders that a kill or a power failure cannot leave half written.
+
+Everything is written under a temporary name first, and renamed once it is complete. Before either
+step a fence is asked, so that a process that lost its lease adds nothing to a run.
+"""
 
 from __future__ import annotations
 
@@ -14,38 +18,39 @@ from uuid import uuid4
 logger = logging.getLogger(__name__)
 
 Fence = Callable[[], None]
-"""Returns if this process may write; otherwise it raises, or ends the process."""
+"""Returns if this process may write; otherwise raises, or ends the process."""
 
 _PREFIX = ".tmp-"
 
 
 def unfenced() -> None:
-    """The fence of a process that nobody takes over from."""
+    """Allow writing: the fence of a process that no other one takes over from."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name of its own in the same folder, for what is worthless once its process is gone."""
+    """Return a unique temporary name in the same folder, which `sweep` removes later if needed."""
     return path.with_name(f"{_PREFIX}{path.name}-{uuid4().hex}")
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder of this name is worthless once its process is gone."""
+    """Return whether this is a temporary name, worthless once its process has ended."""
     return name.startswith(_PREFIX)
 
 
 def make_final(temporary: Path, path: Path, fence: Fence) -> None:
-    """Give something its final name, if this process may; a file that bears it is replaced."""
+    """Rename to the final name, if the fence allows it; an existing file is replaced."""
     fence()
     try:
         temporary.rename(path)
     except FileNotFoundError:
-        fence()  # it may be that somebody has taken over since, and has swept it away
+        fence()  # a process that took over since may have swept it: then the fence says so
         raise
 
 
 def sweep(folder: Path, fence: Fence) -> None:
-    """Remove all that is temporary in a folder; what cannot be removed costs a warning."""
+    """Remove everything temporary in a folder; log a warning for what cannot be removed."""
     fence()
+    # Renamed before it is deleted: from then on a writer that was taken over cannot make it final.
     trash = temporary_beside(folder / "trash")
     trash.mkdir()
     fence()
@@ -67,10 +72,8 @@ def sweep(folder: Path, fence: Fence) -> None:
 def atomic_write(path: Path, *, fence: Fence = unfenced) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, or replaces the old file, only if the body succeeds.
 
-    The file and its folder are flushed to disk, so that a rename survives a power failure too.
-
     Args:
-        fence: Asked before the file is made, and before it gets its name.
+        fence: Asked before the file is created, and before it is renamed.
     """
     fence()
     temporary = temporary_beside(path)
@@ -80,14 +83,14 @@ def atomic_write(path: Path, *, fence: Fence = unfenced) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         make_final(temporary, path, fence)
-        sync_folder(path.parent)
+        sync_folder(path.parent)  # fsync of a file does not make its name durable: fsync(2)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: creations, renames and removals up to now."""
+    """Make all creations, renames and removals in a folder so far durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

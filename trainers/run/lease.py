@@ -1,12 +1,13 @@
-"""Who may write in a folder: one process at a time, on whatever machine.
+"""Leases: at most one process writes in a folder, on whatever machine.
 
-The holder of a lease keeps touching the lease's file. Somebody else may take the lease over when
-the holder is dead, or has not touched the file for TTL_S; a later attempt of the same owner may at
-once, since whoever has started that knows that the earlier one is over. None of this has to be so:
-a process that counts as lost may go on, after a stop or on a node that is back. What keeps it from
-writing is that it asks `Lease.check` before it makes anything final, see `temporaries`.
+The holder of a lease touches the lease's file every RENEW_S. Another process may take the lease
+over when the holder is dead, or has not touched the file for TTL_S; a later attempt of the same
+owner at once, since whoever started it knows that the earlier one is over.
 
-Ages are measured on the clock of the file system: those of two machines may differ.
+A holder that counts as dead may still run: it was suspended, or its node was cut off. So every
+writer asks `Lease.check`, its fence, before it makes a file final: `trainers.run.atomic_write`.
+
+Ages are measured on the clock of the file system, as the clocks of two machines may differ.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -34,33 +34,34 @@ from trainers.errors import LeaseHeldError, LeaseLostError
 
 RENEW_S = 10.0
 TTL_S = 60.0
+"""Six renewals: a file system that hangs for a while must not cost the lease."""
 _TAKE_TIMEOUT_S = 10.0
 
 
 @frozen(kw_only=True)
 class LeaseRecord:
-    """Who holds a lease, or held it last."""
+    """The holder of a lease, or its last holder."""
 
     token: str
-    """Of this holder alone."""
+    """Unique to this holder."""
     owner: str
     attempt: int = field(validator=instance_of(int))
     host: str
     machine: str
-    """The boot and the namespace of processes in which `pid` counts."""
+    """Boot id and PID namespace in which `pid` is valid."""
     pid: int = field(validator=instance_of(int))
     process_started: int
-    """In clock ticks since the boot; tells the process from a later one of the same number."""
+    """In clock ticks since boot; distinguishes the process from a later one with the same PID."""
     since: float
     released: bool = False
     renewed: float = 0.0
     """When the file was last touched, by the clock of the file system."""
 
     def is_live(self, *, now: float) -> bool:
-        """Whether it keeps others away.
+        """Return whether the lease is held: not released, not expired, its process not known dead.
 
         Args:
-            now: On the clock of the file system, see `file_system_time`.
+            now: From `file_system_time`.
         """
         if self.released or (self.is_here and not self.process_lives):
             return False
@@ -68,19 +69,19 @@ class LeaseRecord:
 
     @property
     def is_here(self) -> bool:
-        """Whether the holder is, or was, a process that this one could see."""
+        """Whether the holder is or was a process on this machine, in this PID namespace."""
         return self.host == socket.gethostname() and self.machine == _this_machine()
 
     @property
     def process_lives(self) -> bool:
-        """Whether the holder exists; can be told only where `is_here`."""
-        return _start_of(self.pid) == self.process_started
+        """Whether the holder still runs; meaningful only if `is_here`."""
+        return _start_time_of(self.pid) == self.process_started
 
 
 class Lease:
     """A lease that this process holds, from `take` to `release` or the end of the `with` block.
 
-    A thread renews it, and looks whether it is still ours.
+    A thread renews it, and checks that no other process has taken it over.
     """
 
     def __init__(
@@ -104,17 +105,17 @@ class Lease:
         attempt: int,
         on_loss: Callable[[LeaseLostError], None] = lambda error: None,
     ) -> Lease:
-        """Hold the lease, or say who does.
+        """Take the lease.
 
         Args:
-            owner: Names the chain of attempts that this one belongs to; a later one takes over
-                from an earlier one at once.
-            on_loss: Called, on any thread, by whatever notices first that somebody has taken over.
+            owner: Identifies the chain of attempts that this one belongs to; a later attempt takes
+                over from an earlier one at once.
+            on_loss: Called when a check finds that another process has taken over; on any thread.
 
         Raises:
-            LeaseHeldError: Somebody else holds it; the message names the process.
+            LeaseHeldError: Another process holds it; the message names it.
         """
-        with _taking(path):
+        with _acquiring(path):
             holder = read_lease(path)
             if holder and holder.is_live(now=file_system_time(path.parent)):
                 succeeds = holder.owner == owner and holder.attempt < attempt
@@ -123,33 +124,31 @@ class Lease:
                         f"{path.parent} is held by process {holder.pid} on {holder.host}; "
                         "wait for it, or end it with `launch cancel`"
                     )
-            return cls(path, _own_record(owner, attempt), on_loss)
+            return cls(path, _new_record(owner, attempt), on_loss)
 
     def check(self) -> None:
-        """Return if nobody has taken over.
+        """Return if this process still holds the lease.
 
         Raises:
-            LeaseLostError: Somebody has, or the folder is gone; `on_loss` has been told.
-            OSError: It cannot be said.
+            LeaseLostError: Another process has taken over, or the folder is gone.
+            OSError: The lease cannot be read.
         """
         holder = read_lease(self._path)
         if holder and holder.token == self._record.token:
             return
-        what = f"{self._path} has gone"
+        what = f"{self._path} no longer exists"
         if holder:
             what = f"process {holder.pid} on {holder.host} has taken over"
-        error = LeaseLostError(f"{self._path.parent} is no longer this process's to write: {what}")
+        error = LeaseLostError(f"this process may no longer write to {self._path.parent}: {what}")
         self._on_loss(error)
         raise error
 
     def release(self) -> None:
-        """Let go of it, for others to take at once; the file still says who it was.
-
-        Only the file that was held is written to, whoever holds the lease by now.
-        """
+        """Release the lease for others to take at once; the file still names the holder."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):  # it will expire
+        # By descriptor: if another process has replaced the file since, its record is not touched.
+        with suppress(OSError):  # it expires after TTL_S
             os.pwrite(self._descriptor, _to_bytes(attrs.evolve(self._record, released=True)), 0)
         with suppress(OSError):
             os.close(self._descriptor)
@@ -157,12 +156,7 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _keep_renewing(self) -> None:
@@ -173,13 +167,13 @@ class Lease:
             except LeaseLostError:
                 return
             except OSError:
-                continue  # the file system may be back next time
+                continue  # an outage of the file system; the lease lasts for TTL_S
 
 
 def read_lease(path: Path) -> LeaseRecord | None:
-    """Who holds a lease, or held it last; None if nobody ever did.
+    """Return the holder of a lease, or its last one; None if no process ever held it.
 
-    The file is opened anew: only then does a network file system say what is there now.
+    The file is opened on each call: NFS checks its caches only on open (close-to-open consistency).
     """
     try:
         with path.open("rb") as file:
@@ -190,10 +184,10 @@ def read_lease(path: Path) -> LeaseRecord | None:
 
 
 def live_holder(path: Path, *, now: float | None = None) -> LeaseRecord | None:
-    """Who holds a lease now.
+    """Return the present holder of a lease; None if it is free.
 
     Args:
-        now: Of `file_system_time`; for who asks about many leases at once.
+        now: From `file_system_time`; saves a file creation per lease when many are read.
     """
     record = read_lease(path)
     if record is None:
@@ -203,32 +197,34 @@ def live_holder(path: Path, *, now: float | None = None) -> LeaseRecord | None:
 
 
 def is_live(path: Path, *, now: float | None = None) -> bool:
-    """Whether somebody holds a lease; see `live_holder`."""
+    """Return whether a process holds the lease; see `live_holder`."""
     return live_holder(path, now=now) is not None
 
 
 def file_system_time(folder: Path) -> float:
-    """The time on the clock that stamps files in a folder, which may be another machine's."""
+    """Return the time on the clock that stamps files in a folder, which may be a server's."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.utime(file.fileno())
             return os.fstat(file.fileno()).st_mtime
-    except OSError:  # a full disk, or a folder that may only be read
+    except OSError:  # a full disk, or a read-only folder
         return time.time()
 
 
 @contextmanager
-def _taking(path: Path) -> Iterator[None]:
-    """Take turns with others who want the lease; the kernel ends the turn of a process that dies.
+def _acquiring(path: Path) -> Iterator[None]:
+    """Hold a flock while the lease is examined and taken; the kernel releases it with the process.
 
-    It decides who wins, and nothing depends on it otherwise: two who had their turns at once would
-    still leave one holder, since the later one fences the other off.
+    Correctness does not depend on it, since some network file systems ignore flock: two processes
+    that take the lease at once still leave one holder, because the later one replaces the file.
     """
     with path.with_name(f".{path.name}.lock").open("ab") as file:
         deadline = time.monotonic() + _TAKE_TIMEOUT_S
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise LeaseHeldError(f"{path.parent} is being taken by a process that hangs")
+                raise LeaseHeldError(
+                    f"another process hangs while it takes the lease on {path.parent}"
+                )
             time.sleep(0.01)
         yield
 
@@ -242,9 +238,9 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _replace(path: Path, record: LeaseRecord) -> int:
-    """Make a new file the lease; gives its open descriptor.
+    """Replace the lease's file by a new one, and return its open descriptor.
 
-    It is closed once before it has its name: on a network file system others see it only then.
+    The file is closed once before it is renamed: NFS sends its contents to the server on close.
     """
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -260,15 +256,15 @@ def _replace(path: Path, record: LeaseRecord) -> int:
 
 
 def _to_bytes(record: LeaseRecord) -> bytes:
-    """As JSON, of one length whether it is released or not: it is overwritten in place."""
+    """Return JSON of one length, "true" or "false": `release` overwrites it in place."""
     content: dict[str, Any] = attrs.asdict(record)
     del content["renewed"]
     text = json.dumps(content)
     return f"{text + ' ' * record.released}\n".encode()
 
 
-def _own_record(owner: str, attempt: int) -> LeaseRecord:
-    started = _start_of(os.getpid())
+def _new_record(owner: str, attempt: int) -> LeaseRecord:
+    started = _start_time_of(os.getpid())
     assert started is not None
     return LeaseRecord(
         token=uuid4().hex,
@@ -282,8 +278,11 @@ def _own_record(owner: str, attempt: int) -> LeaseRecord:
     )
 
 
-def _start_of(pid: int) -> int | None:
-    """When a process began, in clock ticks since the boot; None if it has ended."""
+def _start_time_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it has ended.
+
+    Fields 3 and 22 of /proc/PID/stat; the name before them may contain spaces and parentheses.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

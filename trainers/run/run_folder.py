@@ -1,4 +1,4 @@
-"""Where everything about one run lies."""
+"""The files of a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trainers.run.atomic_write import Fence, unfenced
 
 @frozen
 class RunFolder:
-    """The files of one run; no other place joins these names."""
+    """The paths of one run's files; no other module joins these names."""
 
     path: Path = field(converter=Path)
     fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
-    """Asked before a file of the run is made final; whoever holds the run's lease has one."""
+    """Asked before a file of the run is made final; the check of the run's lease for its holder."""
 
     def fenced(self, fence: Fence) -> Self:
-        """The same folder, for the process that holds the run's lease."""
+        """Return the same folder for the process that holds the run's lease."""
         return attrs.evolve(self, fence=fence)
 
     @property
@@ -44,22 +44,22 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """JSON lines, one per reported iteration; cut back to the checkpoint at a resume."""
+        """JSON lines, one per reported iteration; truncated to the checkpoint at a resume."""
         return self.path / "metrics.jsonl"
 
     @property
     def lease(self) -> Path:
-        """Who trains the run now: a `trainers.run.lease`."""
+        """Which process trains the run: see `trainers.run.lease`."""
         return self.path / "lease.json"
 
     @property
     def cancel_request(self) -> Path:
-        """Exists once somebody has asked for the run to end."""
+        """Exists once the run was asked to end."""
         return self.path / "cancel"
 
     @property
     def rendezvous(self) -> Path:
-        """Where rank 0 of an attempt awaits the other ranks: one JSON object."""
+        """The address that rank 0 of an attempt listens on: one JSON object."""
         return self.path / "rendezvous.json"
 
     @property
@@ -79,5 +79,5 @@ class RunFolder:
         return self.path / "logs"
 
     def log(self, attempt: int, rank: int = 0) -> Path:
-        """What one rank of one attempt printed; attempts are counted from 0."""
+        """Return the log of one rank of one attempt; attempts are counted from 0."""
         return self.logs / f"attempt-{attempt:03d}.rank-{rank}.log"

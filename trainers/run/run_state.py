@@ -1,4 +1,4 @@
-"""What is known about a run without reading its checkpoints."""
+"""State and events of a run, readable without its checkpoints."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from trainers.run.run_folder import RunFolder
 
 
 class Status(StrEnum):
-    """Where a run stands; the text is that of `state.json`."""
+    """The status of a run; the texts are those of `state.json`."""
 
     PLANNED = auto()
     SUBMITTED = auto()
     RUNNING = auto()
     WAITING = auto()
-    """For another attempt."""
+    """For its next attempt."""
     FINISHED = auto()
     FAILED = auto()
     CANCELLED = auto()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing happens to such a run any more until it is submitted again."""
+        """Whether such a run stays as it is until it is submitted again."""
         return self in (Status.FINISHED, Status.FAILED, Status.CANCELLED)
 
 
 class Cause(StrEnum):
-    """Why an attempt ended; the text is that of `state.json` and of `retries` in a config."""
+    """Why an attempt ended; the texts are those of `state.json` and of `retries` in a config."""
 
     FINISHED = auto()
     PREEMPTED = auto()
@@ -46,18 +46,18 @@ class Cause(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened to a run; the text is that of `events.jsonl`. A status may be a kind, too."""
+    """What happened to a run; the texts are those of `events.jsonl`, next to those of `Status`."""
 
     SUBMITTED = "submitted"
     CANCEL_REQUESTED = "cancel requested"
     LAUNCHED = "launched"
-    """A supervisor has started the ranks of an attempt."""
+    """A supervisor started the ranks of an attempt."""
     ATTEMPT = "attempt"
-    """Rank 0 of an attempt has the lease."""
+    """Rank 0 of an attempt took the lease."""
     STARTED = "started"
     RESTORED = "restored"
     INITIALIZED = "initialized"
-    """The network begins with weights of another run."""
+    """The network starts with weights of another run: `init_from`."""
     BEGAN = "began"
     """The first iteration of an attempt is done."""
     CHECKPOINT = "checkpoint"
@@ -66,7 +66,7 @@ class EventKind(StrEnum):
     CHECKPOINT_DAMAGED = "checkpoint_damaged"
     NOT_REPRODUCIBLE = "inexact"
     ENDED = "ended"
-    """The attempt is counted under its cause."""
+    """The attempt ended and was counted under its cause."""
 
 
 @frozen(kw_only=True)
@@ -78,30 +78,30 @@ class RunState:
 
     status: Status = field(default=Status.PLANNED, converter=Status)
     iteration: int = 0
-    """Iterations that are done; more than the newest checkpoint holds while the run is running."""
+    """Completed iterations; while the run runs, more than the newest checkpoint holds."""
     attempts: dict[str, int] = field(factory=dict)
     """Ended attempts by cause."""
     reason: str = ""
-    """Why the last attempt ended, for a person to read."""
+    """Why the last attempt ended, in words."""
     wandb_id: str = ""
     """The one W&B run of this folder."""
     num_iterations: int = 0
-    """The goal, as last submitted; 0 for a run that no launcher has submitted."""
+    """The goal as last submitted; 0 for a run that was never submitted."""
     identity: str = ""
-    """`RunConfig.identity`, as submitted."""
+    """`RunConfig.fingerprint`, as submitted."""
     pack: str = ""
-    """The pack that has the run to do; a job of an earlier pack leaves it alone."""
+    """The pack that runs this run; jobs of earlier packs leave it alone."""
     saved_iteration: int = 0
-    """Of the newest committed checkpoint."""
+    """The iteration of the newest committed checkpoint."""
     saved_before: int = 0
-    """`saved_iteration` as the last attempt to end has left it."""
+    """`saved_iteration` when the last attempt ended."""
     stalled: int = 0
-    """Ended attempts in a row that left no newer checkpoint behind."""
+    """Ended attempts in a row without a newer checkpoint."""
     forgiven: dict[str, int] = field(factory=dict)
-    """Those of the attempts that count against no budget any more."""
+    """Attempts by cause that no longer count against the retry budgets."""
 
     def ended(self, *, cause: Cause, status: Status, reason: str = "") -> RunState:
-        """The state after an attempt has ended."""
+        """Return the state after an attempt has ended."""
         return attrs.evolve(
             self,
             status=status,
@@ -112,11 +112,11 @@ class RunState:
         )
 
     def forgive(self) -> RunState:
-        """The state with all budgets as new: somebody wants the run to be tried again."""
+        """Return the state with full retry budgets, as at a resubmission; `attempts` stay."""
         return attrs.evolve(self, forgiven=self.attempts, stalled=0)
 
     def num_counted(self, cause: str) -> int:
-        """How many attempts count against the budget of a cause."""
+        """Return the number of attempts that count against the retry budget of a cause."""
         return self.attempts.get(cause, 0) - self.forgiven.get(cause, 0)
 
     @property
@@ -128,12 +128,13 @@ _KEYS = {each.name for each in attrs.fields(RunState)}
 
 
 def read_state(folder: RunFolder) -> RunState:
-    """The state of a run; the one of a new run when there is none yet.
+    """Read the state of a run; a new state if there is no file yet.
 
-    Keys of a later version are passed over: the code of a run is as old as its submission.
+    Unknown keys are ignored: a newer launcher may write the state of a run, whose code is as old as
+    its submission.
 
     Raises:
-        ConfigError: The file holds something else.
+        ConfigError: The file does not hold a run's state.
     """
     try:
         data = dict(json.loads(folder.state.read_bytes()))
@@ -142,24 +143,25 @@ def read_state(folder: RunFolder) -> RunState:
         return RunState()
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{folder.state} is not the state of a run: {error}. Remove it to have the run's "
-            "attempts counted anew; its checkpoints stay good."
+            f"{folder.state} is not the state of a run: {error}. Remove it to count the run's "
+            "attempts from zero; its checkpoints stay valid."
         ) from error
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
-    """Replace the state; a reader sees the old one or the new one."""
+    """Replace the state atomically."""
     with atomic_write(folder.state, fence=folder.fence) as file:
         file.write(json.dumps(attrs.asdict(state), indent=1).encode())
 
 
 def append_event(folder: RunFolder, kind: EventKind | Status, **details: Any) -> None:
-    """Add a line to `events.jsonl`, with the wall-clock time in seconds.
+    """Append a line to `events.jsonl`, with the wall-clock time in seconds.
 
-    It may come late, as many processes append: one that is stopped after the fence has let it pass
-    adds its line when it goes on.
+    Lines may be out of order: a process that is suspended between the fence and the write appends
+    its line once it continues.
     """
     line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
+    # Unbuffered and in append mode: one write call per line, so lines of two processes do not mix.
     with folder.events.open("ab", buffering=0) as file:
         folder.fence()
         file.write(line)

@@ -1,4 +1,4 @@
-"""Pictures of what a trainer saw."""
+"""Snapshots: images of the samples, targets and predictions of an iteration."""
 
 from trainers.snapshots.snapshot_writer import SnapshotWriter
 

@@ -1,4 +1,4 @@
-"""Write images as OME-Zarr 0.4, which napari and neuroglancer open."""
+"""Write images as OME-Zarr 0.4 (Zarr 2), which napari and neuroglancer open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_CHUNK = 128
 
 
 def write_group(path: Path, attributes: Mapping[str, Any] | None = None) -> None:
-    """Make a folder a group of Zarr 2."""
+    """Create a Zarr 2 group, or turn a folder into one."""
     path.mkdir(exist_ok=True)
     (path / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
     if attributes is not None:
@@ -28,11 +28,11 @@ def write_image(
     voxel_size_nm: tuple[float, ...],
     offset_nm: tuple[float, ...],
 ) -> None:
-    """Write an image of one level.
+    """Write an image with a single resolution level.
 
     Args:
-        array: Of axes [z, y, x] or [c, z, y, x], in 2-D without z; integers are written as such.
-        offset_nm: Where the lower corner of the first voxel lies.
+        array: [z, y, x] or [c, z, y, x], in 2-D without z; the data type is kept.
+        offset_nm: Position of the lower corner of the first voxel.
     """
     channel = [{"name": "c", "type": "channel"}] * (array.ndim - len(voxel_size_nm))
     space = [

@@ -1,4 +1,4 @@
-"""Write snapshots while training goes on."""
+"""Write snapshots in the background of the training."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from trainers.snapshots.ome_zarr import write_group, write_image
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 2
+MAX_PENDING = 2
+"""Snapshots in memory at once: more would let a slow disk fill it."""
 
 
 class SnapshotWriter:
     """Writes the OME-Zarr images `<iteration>/<name>` into a Zarr group, on a thread of its own.
 
-    A snapshot is whole or absent. One that exists already stays as it is: an iteration that comes
-    again after a kill looks the same. What fails is logged; training goes on.
+    A snapshot is whole or absent. An existing one is not written again: an iteration that is
+    repeated after a kill gives the same bits. Failures are logged, and training continues.
 
     Args:
-        folder: Such as `snapshots.zarr`; made with the first snapshot.
-        fence: Asked before a snapshot is begun, and before it gets its name; see `temporaries`.
+        folder: Such as `snapshots.zarr`; created with the first snapshot.
+        fence: Asked before a snapshot is written, and before it is renamed to its final name; see
+            `trainers.run.atomic_write`.
     """
 
     def __init__(self, folder: Path, *, fence: Fence = unfenced) -> None:
         self._folder = folder
         self._fence = fence
-        self._places = BoundedSemaphore(MAX_WAITING)
+        self._pending = BoundedSemaphore(MAX_PENDING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
         if folder.is_dir():
             sweep(folder, fence)
@@ -48,11 +50,11 @@ class SnapshotWriter:
         voxel_size_nm: tuple[float, ...],
         offsets_nm: Mapping[str, tuple[float, ...]],
     ) -> None:
-        """Have arrays written; waits while two earlier snapshots are not done yet.
+        """Submit a snapshot; blocks while MAX_PENDING earlier ones are not written yet.
 
         Args:
-            arrays: Of axes [z, y, x] or [c, z, y, x], in 2-D without z; not to be changed later.
-            offsets_nm: Where the lower corner of the first voxel of each array lies.
+            arrays: [z, y, x] or [c, z, y, x], in 2-D without z; not copied, so do not change them.
+            offsets_nm: Position of the lower corner of the first voxel of each array.
         """
         images = {
             name: partial(
@@ -60,7 +62,7 @@ class SnapshotWriter:
             )
             for name, array in arrays.items()
         }
-        self._places.acquire()
+        self._pending.acquire()
         self._thread.submit(self._write, iteration, images)
 
     def close(self) -> None:
@@ -71,10 +73,10 @@ class SnapshotWriter:
         try:
             if not (self._folder / str(iteration)).exists():
                 self._write_new(iteration, images)
-        except Exception as error:  # a picture is not worth a run
-            logger.warning("no snapshot of iteration %d: %r", iteration, error)
+        except Exception as error:  # a snapshot must not end a run
+            logger.warning("cannot write the snapshot of iteration %d: %r", iteration, error)
         finally:
-            self._places.release()
+            self._pending.release()
 
     def _write_new(self, iteration: int, images: Mapping[str, partial[None]]) -> None:
         path = self._folder / str(iteration)

@@ -1,1 +1,1 @@
-"""The training of a run: the loop, the step, saving and restoring."""
+"""The training of a run: the loop, the step, gradient accumulation, saving and restoring."""

@@ -1,4 +1,4 @@
-"""Save a run while it is trained: when, what, and who is told."""
+"""Checkpoint hooks: when to save a run during training, and what goes into a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainers.training.random_state import RandomState
 
 
 class CheckpointSchedule:
-    """At multiples of some number of iterations, and at latest some time after the save before.
+    """When to save: at multiples of a number of iterations, or some time after the last save.
 
     Args:
-        every_iterations, every_minutes: None for one that does not count.
-        now_s: On a clock that only goes forward; the time counts from here.
+        every_iterations, every_minutes: None turns one of the two rules off.
+        now_s: Seconds on a monotonic clock; the first period starts here.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class CheckpointSchedule:
         self._last_s = now_s
 
     def is_due(self, iteration: int, *, now_s: float) -> bool:
-        """Whether to save after so many iterations; if so, the time counts from now on."""
+        """Return whether to save after this many iterations; if so, a new period starts."""
         every, period_s = self._every_iterations, self._period_s
         due = (every is not None and iteration % every == 0) or (
             period_s is not None and now_s >= self._last_s + period_s
@@ -41,31 +41,31 @@ class CheckpointSchedule:
 
 
 class CheckpointHook(ABC):
-    """Called after every iteration, once trainer, model and optimizer agree on it."""
+    """Called after every iteration, when trainer, model and optimizer are at the same iteration."""
 
     @abstractmethod
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
     ) -> None:
-        """Save if it is time to, without holding the training up; a failure is no more than that.
+        """Save if it is time to, in the background; a failure costs this checkpoint only.
 
         Args:
-            iteration: How many are done.
-            row: The scalars of the last one.
-            random_state: With which the next one begins.
+            iteration: Completed iterations.
+            row: Scalars of the last one.
+            random_state: The state that the next iteration starts from.
         """
 
     @abstractmethod
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
-        """Save, as the training ends here; on return that is done.
+        """Save at the end of the training, and return once the checkpoint is committed.
 
         Raises:
-            CheckpointError: It cannot be.
+            CheckpointError: The checkpoint cannot be written.
         """
 
 
 class NullCheckpointHook(CheckpointHook):
-    """Leaves it to another rank."""
+    """Does nothing: rank 0 saves."""
 
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
@@ -80,7 +80,7 @@ class RunCheckpointHook(CheckpointHook):
     """Saves in the background, and at the end in the foreground.
 
     Args:
-        state_of: Gives the run's state, with a random state in it.
+        state_of: Returns the state dict of the run, including the given random state.
     """
 
     def __init__(
@@ -110,16 +110,14 @@ class RunCheckpointHook(CheckpointHook):
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
     ) -> None:
         self._add(row)
-        if not self._is_prepared:  # only now the optimizer has all of its state
+        if not self._is_prepared:  # an optimizer creates its state in its first step
             self._checkpointer.prepare(self._state_of(random_state))
             self._is_prepared = True
         if self._schedule.is_due(iteration, now_s=self._clock()):
-            begun = self._checkpointer.start(
-                iteration,
-                self._state_of(random_state),
-                self._take_means(),
+            is_started = self._checkpointer.start(
+                iteration, self._state_of(random_state), self._take_means()
             )
-            if not begun:
+            if not is_started:
                 self._progress.skipped(iteration)
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
@@ -137,7 +135,7 @@ class RunCheckpointHook(CheckpointHook):
         self._num_rows += 1
 
     def _take_means(self) -> dict[str, float]:
-        """Of the rows since the last call."""
+        """Return the mean of each scalar since the last call: what `keep_best` compares."""
         means = {name: total / self._num_rows for name, total in self._sums.items()}
         self._sums, self._num_rows = {}, 0
         return means

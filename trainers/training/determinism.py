@@ -1,4 +1,4 @@
-"""Whether a run gives the same bits every time, and what keeps it from that."""
+"""Determinism: make runs reproducible bit for bit, and say what prevents it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ import torch
 
 NO_GPU = "none"
 
+_DETERMINISM_WARNING = r"(?is).*\bdeterminis"
+"""Matches torch's warnings about operations without a deterministic implementation."""
+_OPERATION = re.compile(r"(\S+) does not have a deterministic implementation")
+
 _NAMES = {
     "torch": "torch",
     "python": "Python",
@@ -26,10 +30,12 @@ _NAMES = {
 
 
 def current_environment(num_ranks: int) -> dict[str, str]:
-    """Of this process, as checkpoints keep it; ask once the number of threads is set.
+    """Return what the bits of a result depend on; part of each checkpoint's manifest.
+
+    Call it after `set_determinism`, which sets the number of threads.
 
     Args:
-        num_ranks: That train the run together.
+        num_ranks: The world size of the run.
     """
     return {
         "torch": torch.__version__,
@@ -43,7 +49,7 @@ def current_environment(num_ranks: int) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """A phrase for each entry that is not as it was, such as `torch is 2.13.0, and was 2.12.0`."""
+    """Return a phrase for each entry that differs, such as `torch is 2.13.0, and was 2.12.0`."""
     return {
         key: f"{_NAMES[key]} is {now[key]}, and was {before[key]}"
         for key in _NAMES
@@ -51,27 +57,25 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]
     }
 
 
-_OF_TORCH = r"(?is).*\bdeterminis"
-"""How torch's warnings begin that tell of an operation without a deterministic form."""
-_OPERATION = re.compile(r"(\S+) does not have a deterministic implementation")
-
-
 def set_determinism(deterministic: bool, num_threads: int) -> None:
-    """The same bits every time, on the same kind of device and with the same number of threads.
+    """Make torch reproducible on the same kind of device with the same number of threads.
 
-    Call it before anything is computed. Where torch knows no such way it takes another one, and
-    warns: see `watched_operations`.
+    Call it before anything is computed. An operation without a deterministic implementation runs
+    anyway and warns; see `watched_operations`.
 
     Args:
-        deterministic: If not, whatever is quickest here and now.
+        deterministic: False lets torch choose the fastest kernels, by measuring them.
     """
     torch.set_num_threads(num_threads)
-    # use_deterministic_algorithms says both, but loads the compiler for it, which takes a second
+    # Not torch.use_deterministic_algorithms, which does the same but imports torch._inductor; that
+    # takes a second at every start. Filling uninitialized memory costs time, and changes nothing
+    # unless a kernel reads what it has not written.
     torch.set_deterministic_debug_mode("warn" if deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
+        # cuBLAS is deterministic only with a fixed workspace; read when its handle is created.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
@@ -82,38 +86,37 @@ def nondeterminism_warnings(
     before: Mapping[str, str] | None,
     now: Mapping[str, str],
 ) -> list[str]:
-    """Why an attempt will not go on bit for bit as if there had been no stop; empty if it will.
+    """Return why an attempt will not resume bit for bit; empty if it will.
 
     Args:
-        before: The environment in which the checkpoint was written that it begins with; None if
-            it begins at the start.
-        now: The environment of the attempt; see `trainers.training.determinism`.
+        before: The environment that wrote the checkpoint to resume from; None without one.
+        now: The `current_environment` of the attempt.
     """
     reasons = []
     if not deterministic:
         reasons.append(
-            "deterministic is false: torch takes what is quickest, which may round otherwise "
-            "each time"
+            "deterministic is false: torch chooses the fastest kernels, which may round "
+            "differently each time"
         )
     if before is not None:
         changed = changes(before, now)
         if exact_across_ranks:
             changed.pop("ranks", None)
         if now["gpu"] != NO_GPU:
-            changed.pop("threads", None)  # they make samples, whose bits do not depend on them
+            changed.pop("threads", None)  # only samples use them, whose bits do not depend on them
         reasons += [f"{each} when its checkpoint was written" for each in changed.values()]
     return reasons
 
 
 @contextmanager
-def watched_operations(tell: Callable[[str], None]) -> Iterator[None]:
-    """Tell, once for each operation, of those that torch has no deterministic form of.
+def watched_operations(report: Callable[[str], None]) -> Iterator[None]:
+    """Report each operation that torch has no deterministic implementation of, once.
 
-    Meanwhile torch's own warnings about them are not shown.
+    They replace torch's own warnings, which would not be in the run's events.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     with warnings.catch_warnings():
-        warnings.filterwarnings("default", _OF_TORCH, UserWarning)
+        warnings.filterwarnings("default", _DETERMINISM_WARNING, UserWarning)
         show_others = warnings.showwarning
 
         def show(
@@ -125,11 +128,11 @@ def watched_operations(tell: Callable[[str], None]) -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             text = str(message)
-            if not re.match(_OF_TORCH, text):
+            if not re.match(_DETERMINISM_WARNING, text):
                 show_others(message, category, filename, lineno, file, line)
-            elif (reason := _reason(text)) not in told:
-                told.add(reason)
-                tell(reason)
+            elif (reason := _reason(text)) not in reported:
+                reported.add(reason)
+                report(reason)
 
         warnings.showwarning = show
         yield
@@ -137,5 +140,5 @@ def watched_operations(tell: Callable[[str], None]) -> Iterator[None]:
 
 def _reason(warning: str) -> str:
     if match := _OPERATION.match(warning):
-        return f"torch has no form of {match[1]} that gives the same bits every time"
+        return f"torch has no deterministic implementation of {match[1]}"
     return warning.partition(". ")[0]

@@ -1,4 +1,4 @@
-"""What every way to come by the gradients of a batch promises."""
+"""Gradient accumulation: the gradients of a batch from micro-batches, on all ranks together."""
 
 from __future__ import annotations
 
@@ -16,37 +16,47 @@ if TYPE_CHECKING:
 
 
 Backward = Callable[[torch.nn.Module, int, float], torch.Tensor]
-"""Puts one of the rank's micro-batches, told by its position, through a network and back.
+"""Forward and backward pass of the micro-batch at a position among those of this rank.
 
-It multiplies the loss by a factor, before it goes back, and gives what it has become then.
+Called with the network, the position and a factor; multiplies the loss by the factor before the
+backward pass, and returns the product.
 """
 
 
 class GradientAccumulation(ABC):
-    """Finds the gradients of a batch that is shared out to ranks and taken in micro-batches."""
+    """Finds the gradients of a batch that ranks share and that is processed in micro-batches.
+
+    Floating-point addition is not associative: the order in which micro-batches and ranks are added
+    up decides about the last bits. Implementations differ above all in that order; see
+    `docs/decisions/003-exact-on-any-number-of-ranks.md`.
+    """
 
     gradient_divisor: int = 1
-    """The gradients that `backward` leaves are this many times those of the whole batch."""
+    """Gradients of activations, such as the logits, are this many times those of the batch's loss.
+
+    Gradients of parameters are not, once `run` has returned.
+    """
 
     @abstractmethod
     def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> float:
-        """Leave in the parameters the gradients of the loss of the whole batch; gives that loss.
+        """Leave the gradients of the whole batch's loss in the parameters; return that loss.
 
-        All ranks call it, and find the same. A loss is a weighted mean over voxels, so that each
-        micro-batch counts by its share of the weights of the batch.
+        Called on all ranks; gradients and loss are the same on all of them. A loss is a weighted
+        mean over voxels, so each micro-batch counts by its share of the weights of the batch.
 
         Args:
-            weights: The sums of the weights of each of this rank's micro-batches.
+            weights: The sum of the voxel weights of each of this rank's micro-batches.
         """
 
 
 class SequentialAccumulation(GradientAccumulation):
-    """One micro-batch after the other on each rank, then the mean over the ranks.
+    """One micro-batch after the other on each rank, then DDP's all-reduce to the mean over ranks.
 
-    How sums are rounded depends on the number of ranks.
+    How sums are rounded depends on the number of ranks; `TreeAccumulation` avoids that.
     """
 
     def __init__(self, model: Model, group: ProcessGroup) -> None:
+        # DDP averages the gradients of parameters only.
         self.gradient_divisor = group.world_size
         self._group = group
         self._replica = group.wrap_ddp(model)
@@ -56,6 +66,7 @@ class SequentialAccumulation(GradientAccumulation):
         losses = []
         for position, weight in enumerate(weights):
             is_last = position == len(weights) - 1
+            # One all-reduce per batch, in the last backward pass, instead of one per micro-batch.
             with nullcontext() if is_last else self._group.no_sync(self._replica):
                 losses.append(backward(self._replica, position, weight / mean if mean else 1.0))
         return self._group.all_reduce_mean(sum(torch.stack(losses).tolist()))

@@ -1,4 +1,13 @@
-"""Gradients that are added up in the same order on any number of ranks."""
+"""Tree reduction of gradients: the same bits on any power of two of ranks.
+
+Floating-point addition is not associative, so a sum has reproducible bits only in a fixed order.
+The order here is pairwise (tree) summation: the micro-batches of a batch are the leaves of a binary
+tree that depends on their number alone. Each rank owns a whole sub-tree, and the upper levels are
+reduced between pairs of ranks, so the number of ranks decides who adds but not in which order.
+Do not replace it by a flat sum or a plain all-reduce, whose order depends on the world size; see
+`docs/decisions/003-exact-on-any-number-of-ranks.md`. Pairwise summation also keeps the rounding
+error at O(log n) instead of O(n) (Higham 1993, "The accuracy of floating point summation").
+"""
 
 from __future__ import annotations
 
@@ -18,26 +27,31 @@ T = TypeVar("T")
 
 
 def fold(terms: range, term: Callable[[int], T], combine: Callable[[T, T], T]) -> T:
-    """Combine at least one term, in order and depth first: few results are alive at a time.
+    """Reduce at least one term by a balanced binary tree, and return the result.
+
+    Depth first, so that at most one partial result per level is alive: log2(n) + 1 for n terms.
 
     Args:
-        term: Gives the term at an index.
-        combine: May re-use both of its arguments.
+        term: Returns the term at an index.
+        combine: May reuse the memory of both of its arguments.
     """
     if len(terms) == 1:
         return term(terms[0])
+    # Halves from the top: with a power of two of ranks each rank's terms are exactly one sub-tree.
     middle = (len(terms) + 1) // 2
     first = fold(terms[:middle], term, combine)
     return combine(first, fold(terms[middle:], term, combine))
 
 
 def tree_sum(values: Sequence[float]) -> float:
-    """The sum of at least one value."""
+    """Return the pairwise sum of at least one value, in the order of the gradients' tree."""
     return fold(range(len(values)), lambda index: values[index], float.__add__)
 
 
 class FlatTensors:
-    """Room for tensors of given shapes, in the narrowest type from float32 on that fits all.
+    """One vector for tensors of given shapes, in the narrowest type from float32 up that fits all.
+
+    One vector makes one all-reduce of gradients and buffers together.
 
     Args:
         like: At least one tensor.
@@ -53,7 +67,7 @@ class FlatTensors:
         ]
 
     def set(self, tensors: Sequence[torch.Tensor | None]) -> None:
-        """Copy tensors in; where there is none, zeros."""
+        """Copy tensors into the vector; zeros for None."""
         for part, tensor in zip(self.parts, tensors, strict=True):
             if tensor is None:
                 part.zero_()
@@ -62,45 +76,49 @@ class FlatTensors:
 
 
 class BufferChanges:
-    """Lets every forward pass of an iteration start from the same buffers."""
+    """Lets every micro-batch of an iteration start from the same buffers.
+
+    Running statistics of batch normalization, say, would otherwise depend on which micro-batches
+    a rank has processed before.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
         self._start: list[torch.Tensor] = []
 
-    def begin(self) -> None:
-        """Keep the buffers that forward passes are to start from."""
+    def save(self) -> None:
+        """Remember the buffers that forward passes start from."""
         self._start = [buffer.clone() for buffer in self._model.buffers()]
 
-    def undo(self) -> None:
-        """Put back the buffers that were kept."""
+    def restore(self) -> None:
+        """Set the buffers to the saved ones."""
         for buffer, start in zip(self._model.buffers(), self._start, strict=True):
             buffer.copy_(start)
 
-    def found(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """By how much each buffer is more than the one that was kept."""
+    def changes(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Return each buffer minus the saved one."""
         changes = []
         for buffer, start in zip(self._model.buffers(), self._start, strict=True):
             change = buffer.to(dtype) - start.to(dtype)
-            changes.append(change.masked_fill(buffer == start, 0))  # also where both are infinite
+            changes.append(change.masked_fill(buffer == start, 0))  # inf - inf is NaN
         return changes
 
     def apply(self, changes: Sequence[torch.Tensor]) -> None:
-        """Set the buffers to those that were kept plus changes, rounded to whole numbers if they
-        hold such."""
+        """Set the buffers to the saved ones plus changes, rounded where buffers are integers."""
         for buffer, start, change in zip(self._model.buffers(), self._start, changes, strict=True):
             rounded = change if start.is_floating_point() else change.round()
             buffer.copy_(start + rounded.to(start.dtype))
 
 
 class TreeAccumulation(GradientAccumulation):
-    """Micro-batches are the leaves of a tree of sums; each rank has a sub-tree.
+    """Tree reduction over the micro-batches of a batch; each rank has a sub-tree.
 
-    Every leaf starts from random states and buffers that are the same on any rank. Gradients and
-    the changes of buffers go up the same tree.
+    Each micro-batch starts from random states and buffers that do not depend on the rank. Gradients
+    and changes of buffers are reduced by the same tree.
 
     Args:
-        num_leaves: Of a batch; the number of ranks is a power of two that divides it.
+        num_leaves: Micro-batches of a batch, over all ranks; the world size is a power of two that
+            divides it.
     """
 
     def __init__(
@@ -108,9 +126,9 @@ class TreeAccumulation(GradientAccumulation):
     ) -> None:
         self._model = model
         self._group = group
-        self._num_leaves = num_leaves
+        self._num_micro_batches = num_leaves
         self._seed = seed
-        self._own = group.local_slice(num_leaves)
+        self._local = group.local_slice(num_leaves)
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._buffers = BufferChanges(model)
         self._spare: list[FlatTensors] = []
@@ -120,49 +138,52 @@ class TreeAccumulation(GradientAccumulation):
         losses: list[torch.Tensor] = []
         used = np.zeros(len(self._parameters))
 
-        def leaf(index: int) -> FlatTensors:
-            RandomState.of_leaf(self._seed, iteration, index).apply()
-            losses.append(backward(self._model, index - self._own.start, shares[index]))
+        def micro_batch(index: int) -> FlatTensors:
+            RandomState.of_micro_batch(self._seed, iteration, index).apply()
+            losses.append(backward(self._model, index - self._local.start, shares[index]))
             return self._take_result(used)
 
         for parameter in self._parameters:
             parameter.grad = None
         with torch.no_grad():
-            self._buffers.begin()
-        total = fold(self._own, leaf, self._add)
+            self._buffers.save()
+        total = fold(self._local, micro_batch, self._add)
         self._group.tree_all_reduce_(total.vector)
-        told = self._group.all_reduce_sum(
-            np.concatenate([self._among_all(torch.stack(losses).tolist()), used])
+        totals = self._group.all_reduce_sum(
+            np.concatenate([self._zero_padded(torch.stack(losses).tolist()), used])
         )
-        self._apply(total, told[self._num_leaves :] > 0)
-        return tree_sum(told[: self._num_leaves].tolist())
+        self._apply(total, totals[self._num_micro_batches :] > 0)
+        return tree_sum(totals[: self._num_micro_batches].tolist())
 
     def _shares(self, weights: Sequence[float]) -> list[float]:
-        """The part of the weights of the batch that each leaf has."""
-        all_weights = self._group.all_reduce_sum(self._among_all(weights)).tolist()
+        """Return the share of the batch's weights of each micro-batch."""
+        all_weights = self._group.all_reduce_sum(self._zero_padded(weights)).tolist()
         total = tree_sum(all_weights)
         return [weight / total if total else 1.0 for weight in all_weights]
 
-    def _among_all(self, values: Sequence[float]) -> npt.NDArray[np.float64]:
-        """Values of this rank's leaves, and zeros for those of others: adding these is exact."""
-        among = np.zeros(self._num_leaves)
-        among[self._own.start : self._own.stop] = values
-        return among
+    def _zero_padded(self, values: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Return one entry per micro-batch of the batch, 0 for those of other ranks.
+
+        An all-reduce of such vectors gathers the values: adding zeros is exact in any order.
+        """
+        padded = np.zeros(self._num_micro_batches)
+        padded[self._local.start : self._local.stop] = values
+        return padded
 
     @torch.no_grad()
     def _take_result(self, used: npt.NDArray[np.float64]) -> FlatTensors:
-        """What one leaf has left; then nothing is left of it."""
+        """Move gradients and changes of buffers of one micro-batch to a vector, and reset both."""
         result = self._spare.pop() if self._spare else self._new_tensors()
         result.set(
             [
                 *(parameter.grad for parameter in self._parameters),
-                *self._buffers.found(result.vector.dtype),
+                *self._buffers.changes(result.vector.dtype),
             ]
         )
         for position, parameter in enumerate(self._parameters):
             used[position] += parameter.grad is not None
             parameter.grad = None
-        self._buffers.undo()
+        self._buffers.restore()
         return result
 
     def _new_tensors(self) -> FlatTensors:
@@ -179,6 +200,10 @@ class TreeAccumulation(GradientAccumulation):
         for parameter, gradient, is_used in zip(
             self._parameters, total.parts[:num_parameters], used, strict=True
         ):
+            # None as in plain training: an optimizer skips parameters that no sample has used.
             parameter.grad = gradient.to(parameter.dtype) if is_used else None
-        self._buffers.apply([change / self._num_leaves for change in total.parts[num_parameters:]])
-        self._spare.append(total)  # the gradients are part of it; they are gone by its next use
+        self._buffers.apply(
+            [change / self._num_micro_batches for change in total.parts[num_parameters:]]
+        )
+        # The gradients are views of this vector; `run` drops them before the vector is reused.
+        self._spare.append(total)

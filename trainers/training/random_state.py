@@ -1,8 +1,9 @@
-"""The random generators that a model or a user's code may draw from.
+"""Random states: the global generators that a model or a user's code may draw from.
 
 On each rank an iteration starts from states that depend on the run's seed, the iteration and the
-rank alone, so that nothing that happened before it (another library's draw, a restart) can change
-what it draws. Where the number of ranks must not matter, there are states for each leaf instead.
+rank alone, so that nothing that happened before it (another library's draw, a resume) can change
+what it draws. Where the number of ranks must not matter, each micro-batch has states of its own
+instead.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ from attrs import frozen
 
 @frozen
 class RandomState:
-    """States of the global generators of torch (CPU and every CUDA device), numpy and Python."""
+    """States of the global generators of torch (CPU and every CUDA device), NumPy and Python."""
 
     torch_cpu: torch.Tensor
     torch_cuda: list[torch.Tensor]
     numpy: torch.Tensor
     """The 624 words of the Mersenne twister, then its position."""
     python: torch.Tensor
-    """The same for `random`."""
+    """The same for the module `random`."""
 
     @classmethod
     def of_iteration(cls, seed: int, iteration: int, rank: int = 0) -> RandomState:
-        """The states of a rank at the beginning of an iteration."""
+        """Return the states of a rank at the start of an iteration."""
+        # Without the rank for rank 0, so that one rank alone draws what rank 0 of several draws.
         return cls._of_digest(_digest(seed, iteration, *([rank] if rank else [])))
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> RandomState:
-        """From a `state_dict`, in memory of its own: torch crashes on states that lie unaligned."""
+        """Return the states of a `state_dict`, copied."""
+        # Tensors of a checkpoint are views into a file's memory: torch crashes on unaligned states.
         return cls(
             torch_cpu=state["torch_cpu"].clone(),
             torch_cuda=[each.clone() for each in state["torch_cuda"]],
@@ -43,9 +46,10 @@ class RandomState:
         )
 
     @classmethod
-    def of_leaf(cls, seed: int, iteration: int, leaf: int) -> RandomState:
-        """The states before a leaf of an iteration's tree of sums; the same on whichever rank."""
-        return cls._of_digest(_digest(seed, iteration, "leaf", leaf))
+    def of_micro_batch(cls, seed: int, iteration: int, index: int) -> RandomState:
+        """Return the states before a micro-batch; the same on any rank."""
+        # The word is part of the seed: another one would change the draws of every run.
+        return cls._of_digest(_digest(seed, iteration, "leaf", index))
 
     @classmethod
     def _of_digest(cls, digest: bytes) -> RandomState:
@@ -81,7 +85,7 @@ class RandomState:
 
 
 def generator_of_sample(seed: int, iteration: int, index: int) -> torch.Generator:
-    """A generator for one sample; the same whichever rank makes the sample."""
+    """Return the generator of one sample; the same on any rank and in any worker."""
     entropy = int.from_bytes(_digest(seed, iteration, "sample", index), "little")
     return torch.Generator().manual_seed(entropy)
 

@@ -1,4 +1,8 @@
-"""Read what a run goes on from while its process is still importing torch."""
+"""Prefetch the checkpoint that a run resumes from while the process still imports torch.
+
+Reading and verifying need the disk and a core, importing torch mostly the interpreter; so the two
+run side by side.
+"""
 
 from __future__ import annotations
 
@@ -27,31 +31,33 @@ _NO_CHECKPOINT = -1
 
 
 class Restoration:
-    """The newest checkpoint of a run, which a thread begins to read at once.
+    """The newest checkpoint of a run, which a thread reads and verifies from construction on.
 
-    All ranks take the one that the first of them has read, and that rank alone changes anything on
-    disk. The others read ahead what they expect it to be.
+    All ranks resume from the one that rank 0 has read, and only rank 0 changes anything on disk.
+    The other ranks prefetch the one that they expect rank 0 to choose.
     """
 
     def __init__(self, folder: RunFolder, config: RunConfig, rank_info: RankInfo) -> None:
         self.seconds = 0.0
-        """How long the thread has taken to read and verify."""
+        """Seconds that the thread took to read and verify."""
         self.store: CheckpointStore | None = None
-        """Of the first rank, once `checkpoint` has returned."""
+        """On rank 0, once `checkpoint` has returned; None on other ranks."""
         self._run = folder
         self._folder = folder.checkpoints
         self._config = config
         self._is_rank_zero = rank_info.rank == 0
         self._newest: Checkpoint | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, name="restoration", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="checkpoint-prefetch", daemon=True)
         self._thread.start()
 
     def checkpoint(self, group: ProcessGroup) -> Checkpoint | None:
-        """The same one on all ranks, which call this together; None if there is none.
+        """Return the checkpoint to resume from, the same on all ranks; None without one.
+
+        All ranks call this together: rank 0 broadcasts its choice.
 
         Raises:
-            CheckpointError: It cannot be used.
+            CheckpointError: Checkpoints exist, but none is usable.
             OSError: The folder cannot be created, written or read.
         """
         self.wait()
@@ -66,6 +72,7 @@ class Restoration:
             return None
         if newest and newest.iteration == iteration:
             return newest
+        # Rank 0 may have set aside a damaged one since, or its file system shows other files.
         return self._reader().load(iteration)
 
     def wait(self) -> None:
@@ -73,7 +80,7 @@ class Restoration:
         self._thread.join()
 
     def _read(self) -> None:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             if self._is_rank_zero:
                 self.store = CheckpointStore(
@@ -87,33 +94,33 @@ class Restoration:
             self._newest = (self.store or self._reader()).newest()
             if self._is_rank_zero:
                 self._compare_with_state(self._newest)
-        except Exception as error:
+        except Exception as error:  # raised by `checkpoint`, on the main thread
             self._error = error
-        self.seconds = time.monotonic() - began
+        self.seconds = time.monotonic() - start
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
-        """Nothing that was saved is trained again without a word, and all of it not without leave.
+        """Warn if saved iterations are lost; refuse to start over if all of them are.
 
         Raises:
-            CheckpointError: Something was saved, and nothing of it can be used.
+            CheckpointError: The state names a saved iteration, and no checkpoint is usable.
         """
         saved = read_state(self._run).saved_iteration
         if newest is None and saved:
             raise CheckpointError(
-                f"{self._folder} holds no checkpoint that can be used, but iteration {saved} was "
+                f"{self._folder} has no usable checkpoint, but iteration {saved} was "
                 f"saved. If the disk was at fault, rename what is set aside as {DAMAGED_PREFIX}… "
                 "back and start the run again; to train it from the start instead, remove "
                 f"{self._run.state} and submit it again."
             )
         if newest is not None and newest.iteration < saved:
             logger.warning(
-                "iteration %d was saved, but the newest checkpoint that can be used is of %d",
+                "iteration %d was saved, but the newest usable checkpoint is of iteration %d",
                 saved,
                 newest.iteration,
             )
 
     def _note_damaged(self, name: str, aside: str, reason: str) -> None:
-        with suppress(OSError):  # the log has it, too
+        with suppress(OSError):  # the log names it too
             append_event(
                 self._run, EventKind.CHECKPOINT_DAMAGED, name=name, aside=aside, reason=reason
             )

@@ -1,4 +1,4 @@
-"""What a run consists of once it is built: trainer, network and optimizer."""
+"""The parts of a run that change during training: trainer, network and optimizer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @frozen
 class RunParts:
-    """All that changes while a run is trained, apart from the random generators."""
+    """Everything that changes while a run is trained, apart from the random generators."""
 
     trainer: Trainer
     model: Model
@@ -33,7 +33,7 @@ class RunParts:
     device: torch.device
 
     def state_dict(self, random_state: RandomState) -> dict[str, Any]:
-        """What a checkpoint holds; the tensors are those of the parts."""
+        """Return the state dict that a checkpoint holds; its tensors are not copied."""
         return {
             "trainer": self.trainer.state_dict(),
             "in_channels": self.model.in_channels,
@@ -47,10 +47,10 @@ class RunParts:
         """Restore a checkpoint and enter the trainer; yield the random state of the next iteration.
 
         The trainer comes first and is then entered: its workers prefetch the first samples while
-        model and optimizer are restored. All of the checkpoint is copied, and it is released.
+        model and optimizer are restored. The checkpoint is copied and then released.
 
         Args:
-            checkpoint: None to start with the parts as they were built.
+            checkpoint: None to start at iteration 0 with the parts as they were built.
         """
         context = self.trainer.context
         if checkpoint is not None:
@@ -64,10 +64,11 @@ class RunParts:
                 )
 
     def _restore(self, checkpoint: Checkpoint) -> RandomState | None:
-        """Restore model and optimizer; return the random state if it is of this rank."""
+        """Restore model and optimizer; return the random state on rank 0, which saved its own."""
         state: dict[str, Any] = checkpoint.state
         self.model.load_state_dict(state["model"])
-        # an optimizer keeps tensors of the right type and device as they are
+        # load_state_dict keeps tensors of the right type and device without copying them, and the
+        # checkpoint's memory is released below.
         self.optimizer.load_state_dict(_copied(state["optimizer"]))
         random_state = RandomState.from_state_dict(_copied(state["random"]))
         checkpoint.release()
@@ -82,13 +83,13 @@ def build_parts(
     *,
     is_restored: bool,
 ) -> RunParts:
-    """The parts as they are before the first iteration; the same on all ranks.
+    """Build trainer, network and optimizer of a run; the same on all ranks.
 
     Args:
-        is_restored: A checkpoint is going to be restored, so that weights need not be set.
+        is_restored: A checkpoint will be restored, so weights need not be initialized.
 
     Raises:
-        ConfigError, DataError: Config and data do not go together.
+        ConfigError, DataError: Config and data do not fit each other.
     """
     can_share, reason = config.trainer.verify_ranks(ranks.world_size)
     if not can_share:
@@ -124,14 +125,14 @@ def build_parts(
 
 
 def _device() -> torch.device:
-    """The GPU that this rank was given, if there is one."""
+    """Return this rank's GPU, or the CPU without one."""
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 
 
 def _copied(state: Any) -> Any:
-    """The same state, with tensors of its own."""
+    """Return the state with all tensors copied."""
     match state:
         case torch.Tensor():
             return state.clone()
@@ -146,5 +147,5 @@ def _num_raw_channels(datasets: Sequence[Dataset]) -> int:
     channels = {dataset.name: dataset.raw.num_channels or 1 for dataset in datasets}
     if len(set(channels.values())) > 1:
         found = ", ".join(f"{name} has {number}" for name, number in channels.items())
-        raise ConfigError(f"the raw arrays must have equally many channels; found: {found}")
+        raise ConfigError(f"raw arrays must all have the same number of channels; found: {found}")
     return next(iter(channels.values()))

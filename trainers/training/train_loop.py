@@ -21,29 +21,32 @@ def train(
     should_stop: Callable[[], bool],
     report: Callable[[TrainingIterationStats], None],
 ) -> bool:
-    """Train until `num_iterations` are done, or until asked to stop; return whether they are done.
+    """Train until `num_iterations` are done or a stop is requested; return whether they are done.
 
-    The parts come in as they were restored, and the trainer has been entered. On return, what they
-    have become is saved.
+    The parts come in restored, and the trainer entered. On return their last state is saved.
 
     Args:
-        random_state: Of the generators at the beginning of the next iteration.
+        random_state: The state that the next iteration starts from.
         hook: Saves the parts and the random state that it is given.
         should_stop: Asked after every iteration; gives the same answer on all ranks.
-        report: Called after every iteration, after everything that must not be lost.
+        report: Called last in every iteration, after everything that must not be lost.
     """
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
     remaining = num_iterations - trainer.iteration
     for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
         done, stop = trainer.iteration == num_iterations, should_stop()
+        # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
         row = _scalars(stats, trainer.batch_size)
-        writer.write(stats.iteration, row)
+        writer.write(
+            stats.iteration, row
+        )  # first: a checkpoint must not know of a row that is lost
         if done or stop:
             hook.at_end(trainer.iteration, row, random_state)
         else:
             hook.after_iteration(trainer.iteration, row, random_state)
+        # Last of all, since writers and hooks are free to draw.
         random_state.apply()
         report(stats)
         if stop:

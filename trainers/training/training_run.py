@@ -25,9 +25,8 @@ from trainers.training.determinism import (
 from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
-from trainers.training.startup import EarlyStart
+from trainers.training.startup import Startup
 from trainers.training.train_loop import train
-from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.init_from import load_initial_weights
 
 if TYPE_CHECKING:
@@ -37,33 +36,33 @@ if TYPE_CHECKING:
 def train_run(
     folder: RunFolder,
     config: RunConfig,
-    early: EarlyStart,
+    startup: Startup,
     should_stop: Callable[[], bool],
     *,
     attempt: int = 0,
 ) -> bool:
     """Resume from the newest valid checkpoint, or start; return whether the run is finished.
 
-    All ranks of an attempt call this. Rank 0 writes, and the caller holds the run's lease there.
+    Called on all ranks of an attempt. Rank 0 writes; there the caller holds the run's lease.
 
     Args:
-        folder: Of rank 0 with the fence of its lease.
-        early: What was begun before.
+        folder: On rank 0 with the fence of its lease.
+        startup: From `background_startup`.
 
     Raises:
         TrainerError: Config, data or checkpoints are not usable, or a rank was lost.
     """
-    early.times.end("imports")
+    startup.times.end("imports")
     with open_process_group(folder, attempt, should_stop) as ranks:
         if ranks is None:
             return False
-        return _Attempt(folder, config, early, ranks, should_stop).run()
+        return _Attempt(folder, config, startup, ranks, should_stop).run()
 
 
 def num_threads(config: RunConfig, ranks: ProcessGroup) -> int:
-    """Threads of torch; how it rounds sums depends on them."""
+    """Return the number of torch's threads, on which the rounding of sums depends."""
     if config.trainer.exact_across_ranks:
-        return 1  # what any number of ranks has, each of them
+        return 1  # the only number that does not change with the number of ranks
     return max(1, config.resources.cpus // ranks.local_size)
 
 
@@ -73,21 +72,22 @@ class _Attempt:
 
     folder: RunFolder
     config: RunConfig
-    early: EarlyStart
+    startup: Startup
     ranks: ProcessGroup
     should_stop: Callable[[], bool]
 
     def run(self) -> bool:
-        config, early, ranks = self.config, self.early, self.ranks
+        """Restore, train, close the writer; return whether the run is finished."""
+        config, startup, ranks = self.config, self.startup, self.ranks
         set_determinism(config.deterministic, num_threads(config, ranks))
         disable_dynamo()
-        early.times.end("ranks")
-        checkpoint = early.restoration.checkpoint(ranks)
-        early.times.end("waiting for the checkpoint")
+        startup.times.end("ranks")
+        checkpoint = startup.prefetch.checkpoint(ranks)
+        startup.times.end("waiting for the checkpoint")
         iteration = checkpoint.iteration if checkpoint else 0
-        progress = RunProgress(self.folder, config.num_iterations, early)
+        progress = RunProgress(self.folder, config.num_iterations, startup)
         writer = self._open_writer(checkpoint, progress)
-        early.times.end("reporting")
+        startup.times.end("reporting")
         finished, stopped = iteration >= config.num_iterations, False
         try:
             if not finished and not ranks.any_rank(self.should_stop()):
@@ -101,7 +101,7 @@ class _Attempt:
         return finished
 
     def _open_writer(self, checkpoint: Checkpoint | None, progress: RunProgress) -> MetricWriter:
-        """Report the start of the attempt, and open what its metrics go to; on rank 0."""
+        """Report the start of the attempt and open its metric writer; on rank 0."""
         if not self.ranks.is_rank_zero:
             return NullWriter()
         iteration = checkpoint.iteration if checkpoint else 0
@@ -118,12 +118,12 @@ class _Attempt:
     def _train(
         self, checkpoint: Checkpoint | None, writer: MetricWriter, progress: RunProgress
     ) -> bool:
-        times, ranks = self.early.times, self.ranks
+        times, ranks = self.startup.times, self.ranks
         parts = build_parts(
             self.config,
             self.folder,
             ranks,
-            self.early.workers,
+            self.startup.workers,
             is_restored=checkpoint is not None,
         )
         times.end("building")
@@ -143,17 +143,18 @@ class _Attempt:
                 hook=hook,
                 writer=writer,
                 should_stop=lambda: ranks.any_rank(self.should_stop()),
-                report=progress.report if ranks.is_rank_zero else _ignore_stats,
+                report=progress.report if ranks.is_rank_zero else _ignore,
             )
-        ranks.barrier()  # the attempt ends as one, with its last checkpoint committed
+        # The exit codes 0 and 75 promise a committed checkpoint, on every rank.
+        ranks.barrier()
         return finished
 
     @contextmanager
     def _checkpoint_hook(
         self, parts: RunParts, writer: MetricWriter, progress: RunProgress
     ) -> Iterator[CheckpointHook]:
-        """What saves the run, on rank 0; a save in flight is done before it ends."""
-        store = self.early.restoration.store
+        """Yield what saves the run, on rank 0; a save in flight ends before the block does."""
+        store = self.startup.prefetch.store
         if store is None:
             yield NullCheckpointHook()
             return
@@ -161,7 +162,7 @@ class _Attempt:
             store,
             environment=current_environment(self.ranks.world_size),
             optimizer=parts.optimizer,
-            before_commit=writer.sync,  # it must not know of rows that a kill can take
+            before_commit=writer.sync,  # a checkpoint must not be newer than the rows on disk
             on_commit=progress.saved,
             on_failure=progress.not_saved,
         )
@@ -174,9 +175,5 @@ class _Attempt:
             )
 
 
-def _ignore(warning: str) -> None:
-    """Leave it to rank 0 to say what is not reproducible."""
-
-
-def _ignore_stats(stats: TrainingIterationStats) -> None:
-    """Leave it to rank 0 to report iterations."""
+def _ignore(_: object) -> None:
+    """Leave warnings and reports to rank 0."""

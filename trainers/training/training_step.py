@@ -1,4 +1,4 @@
-"""From a batch to the next weights."""
+"""One optimizer step: micro-batches, mixed precision, gradient clipping, averaged weights."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from trainers.training.gradient_accumulation import GradientAccumulation
 
 
-class DeviceTransfer:
-    """Copies arrays to a device; to a GPU from pinned memory, while it computes.
+_LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-    Kernels that are launched later wait for the copy on the GPU, and those before do not.
+
+class DeviceTransfer:
+    """Copies arrays to a device; to a GPU from pinned memory on a stream of its own.
+
+    Kernels that were launched before keep running meanwhile; those launched later wait for the copy
+    on the GPU, not on the CPU.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -35,7 +39,10 @@ class DeviceTransfer:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def to_device(self, array: npt.NDArray[Any]) -> torch.Tensor:
-        """A copy of a contiguous array, in memory of torch's own, which is always aligned alike."""
+        """Return a copy of a contiguous array, in memory that torch has allocated.
+
+        Also on a CPU: torch aligns its own memory, and kernels round differently by alignment.
+        """
         here = torch.from_numpy(array)
         if self._stream is None:
             return here.to(self._device, copy=True)
@@ -43,11 +50,9 @@ class DeviceTransfer:
             there = here.pin_memory().to(self._device, non_blocking=True)
         training = torch.cuda.current_stream(self._device)
         training.wait_stream(self._stream)
+        # Or the caching allocator would reuse the memory once this stream alone is done with it.
         there.record_stream(training)
         return there
-
-
-_LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @frozen
@@ -59,7 +64,7 @@ class _MicroBatch:
 
 @frozen
 class FirstSample:
-    """What a step has found for the first sample of a rank."""
+    """Logits and gradient of the first sample of a rank, for snapshots."""
 
     logits: torch.Tensor
     """Float32 `[K, *block]`."""
@@ -70,23 +75,23 @@ class FirstSample:
 
 @frozen
 class StepResult:
-    """What one step has found."""
+    """The outcome of one step."""
 
     loss: float
     """Of the whole batch."""
 
     first_sample: FirstSample | None = None
-    """If it was asked for."""
+    """If requested."""
 
 
 class TrainingStep:
-    """Takes the steps of an optimizer, in micro-batches, at any precision and on any ranks.
+    """Takes optimizer steps with gradient accumulation, mixed precision and data parallelism.
 
-    Its own state is what must be remembered from one step to the next besides that of network and
-    optimizer: the scale of the loss, and averaged weights.
+    Its state dict holds what must survive a resume besides the states of network and optimizer: the
+    loss scale of fp16, and the averaged weights.
 
     Args:
-        model: The network, or one that is like it.
+        model: The network, or one with the same parameters and buffers.
         group, seed: Of the run.
     """
 
@@ -103,17 +108,17 @@ class TrainingStep:
         self._group = group
         self._seed = seed
         self._device = next(model.parameters()).device
-        self._feed = DeviceTransfer(self._device)
+        self._transfer = DeviceTransfer(self._device)
         self._scaler = self._new_scaler()
         self._averaged = AveragedWeights(model, config.ema_decay)
         self._model: Model
         self._accumulation: GradientAccumulation
 
     def begin(self, model: Model, device: torch.device) -> None:
-        """Get ready for steps of the network as it is now, on its device; all ranks call it."""
+        """Prepare for steps of the network on its device; all ranks call this."""
         self._model = model
         self._device = device
-        self._feed = DeviceTransfer(device)
+        self._transfer = DeviceTransfer(device)
         scale = self._scaler.state_dict()
         self._scaler = self._new_scaler()
         self._scaler.load_state_dict(scale)
@@ -122,7 +127,7 @@ class TrainingStep:
             self._accumulation = TreeAccumulation(
                 self._model,
                 self._group,
-                num_leaves=self._config.batch_size // self._config.samples_at_once,
+                num_leaves=self._config.batch_size // self._config.effective_micro_batch_size,
                 seed=self._seed,
             )
         else:
@@ -138,34 +143,41 @@ class TrainingStep:
         *,
         with_first_sample: bool,
     ) -> StepResult:
-        """Take one step; the arrays are this rank's part of the batch, raw as in `Sample`."""
+        """Take one step with this rank's part of the batch.
+
+        Args:
+            raw: `[B, C, *input_shape]`, unsigned integers or floats in 0..1, as in `Sample`.
+            target, weight: `[B, K, *output_shape]`.
+            with_first_sample: Keep logits and gradient of the first sample.
+        """
         optimizer.zero_grad()
         micro_batches = self._split(raw, target, weight)
-        shown: list[torch.Tensor] = []
+        kept_logits: list[torch.Tensor] = []
 
         def backward(network: torch.nn.Module, position: int, factor: float) -> torch.Tensor:
             micro_batch = micro_batches[position]
             logits = self._forward(network, micro_batch.raw)
             if with_first_sample and position == 0:
                 logits.retain_grad()
-                shown.append(logits)
+                kept_logits.append(logits)
             loss = factor * self._loss.compute(
                 logits,
-                self._feed.to_device(micro_batch.target),
-                self._feed.to_device(micro_batch.weight),
+                self._transfer.to_device(micro_batch.target),
+                self._transfer.to_device(micro_batch.weight),
             )
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 
         weights = [float(each.weight.sum(dtype=np.float64)) for each in micro_batches]
         result = StepResult(
-            self._accumulation.run(iteration, weights, backward), *map(self._look_at, shown)
+            self._accumulation.run(iteration, weights, backward),
+            *map(self._first_sample, kept_logits),
         )
         self._update(optimizer, iteration)
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Without what there is none of; the tensors are the step's own."""
+        """Return loss scale and averaged weights, if the run has them; tensors are not copied."""
         state = {
             "loss_scale": self._scaler.state_dict(),
             "averaged_weights": self._averaged.state_dict(),
@@ -180,8 +192,8 @@ class TrainingStep:
         return torch.amp.GradScaler(self._device.type, enabled=self._config.precision == "fp16")
 
     def _split(self, *arrays: npt.NDArray[Any]) -> list[_MicroBatch]:
-        """Each as if it had been made alone: how arrays lie in memory decides about rounding."""
-        size = min(self._config.samples_at_once, len(arrays[0]))
+        """Split arrays into contiguous micro-batches: how kernels round depends on strides."""
+        size = min(self._config.effective_micro_batch_size, len(arrays[0]))
         return [
             _MicroBatch(*(np.ascontiguousarray(each[start : start + size]) for each in arrays))
             for start in range(0, len(arrays[0]), size)
@@ -190,10 +202,10 @@ class TrainingStep:
     def _forward(self, network: torch.nn.Module, raw: npt.NDArray[Any]) -> torch.Tensor:
         low = _LOW_PRECISION.get(self._config.precision)
         with torch.autocast(self._device.type, low, enabled=low is not None):
-            logits: torch.Tensor = network(_in_unit_range(self._feed.to_device(raw)))
+            logits: torch.Tensor = network(_in_unit_range(self._transfer.to_device(raw)))
         return logits.float()
 
-    def _look_at(self, logits: torch.Tensor) -> FirstSample:
+    def _first_sample(self, logits: torch.Tensor) -> FirstSample:
         assert logits.grad is not None
         scale = self._scaler.get_scale() * self._accumulation.gradient_divisor
         return FirstSample(logits[0].detach(), logits.grad[0] / scale)
@@ -208,8 +220,8 @@ class TrainingStep:
 
 
 def _in_unit_range(raw: torch.Tensor) -> torch.Tensor:
-    """As `to_unit_range` makes it, bit for bit."""
+    """Return the same bits as `to_unit_range`, on the device: integers are smaller to transfer."""
     if raw.is_floating_point():
         return raw
-    # by a tensor: by a number, CUDA would multiply with its reciprocal
+    # By a tensor: CUDA multiplies with the reciprocal of a Python number, which rounds differently.
     return raw.float() / torch.tensor(float(torch.iinfo(raw.dtype).max), device=raw.device)

@@ -1,4 +1,4 @@
-"""The running average of a network's weights."""
+"""Exponential moving average (EMA) of a network's weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights:
-    """Averages of parameters and buffers, exponentially weighted; float32 whatever theirs is.
+    """Exponential moving averages of parameters and buffers, in float32 whatever their type is.
 
-    Buffers that are not floating-point numbers are copies instead. What there is before the first
-    update counts for nothing.
+    Buffers of integers are copied instead. The first update replaces the initial weights.
 
     Args:
-        decay: How much of the averages an update keeps; nothing is averaged if None.
+        decay: The share of the averages that an update keeps; None turns averaging off.
     """
 
     def __init__(self, model: torch.nn.Module, decay: float | None) -> None:
@@ -25,7 +24,7 @@ class AveragedWeights:
             {}
             if decay is None
             else {
-                name: tensor.to(_type_of_average(tensor), copy=True)
+                name: tensor.to(_average_dtype(tensor), copy=True)
                 for name, tensor in _tensors(model).items()
             }
         )
@@ -35,7 +34,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, model: torch.nn.Module, *, is_first: bool) -> None:
-        """Let the network as it is now count."""
+        """Blend the present weights into the averages."""
         if not self._averages:
             return
         tensors = _tensors(model)
@@ -54,7 +53,7 @@ class AveragedWeights:
             )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """By the names of the network's own `state_dict`; empty if nothing is averaged."""
+        """Return the averages under the keys of the network's state dict; empty if off."""
         return dict(self._averages)
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -67,5 +66,5 @@ def _tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: each for name, each in state.items() if isinstance(each, torch.Tensor)}
 
 
-def _type_of_average(tensor: torch.Tensor) -> torch.dtype:
+def _average_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.float32 if tensor.is_floating_point() else tensor.dtype

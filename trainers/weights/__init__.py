@@ -1,1 +1,1 @@
-"""Weights of trained networks: load them, or start a run from them."""
+"""Weights of trained networks: load them for inference, or fine-tune from them."""

@@ -1,4 +1,4 @@
-"""Begin a run with the weights of another one, as far as the two go together."""
+"""Fine-tuning: start a run with the weights of another one, as far as names and shapes match."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup) -> WeightsReport:
-    """Give a network the weights of a checkpoint that have the names and shapes of its own.
+    """Load the weights of a checkpoint whose names and shapes are those of the network.
 
-    Of a run that averages its weights, the averages are taken. All ranks call this and take the
-    same checkpoint: the first one chooses.
+    If the other run averages its weights, the averages are loaded. All ranks call this and load the
+    checkpoint that rank 0 chooses.
 
     Args:
         path: See `find_weights`.
 
     Raises:
-        ConfigError: It is no run and no checkpoint, or nothing in it fits the network.
-        CheckpointError: There is no whole checkpoint, or it is of another schema version.
+        ConfigError: It is neither a run nor a checkpoint, or nothing in it fits the network.
+        CheckpointError: There is no whole checkpoint, or it has another schema version.
     """
     source = find_weights(path)
-    checkpoint = _read(source, group)
+    checkpoint = _read_checkpoint(source, group)
     origin = source.checkpoints / folder_name(checkpoint.iteration)
     weights, averaged = _weights(checkpoint.state, origin)
-    own = _tensors(model.state_dict())
-    shared = [name for name in own if name in weights]
-    matched = [name for name in shared if weights[name].shape == own[name].shape]
+    tensors = _tensors(model.state_dict())
+    shared = [name for name in tensors if name in weights]
+    matched = [name for name in shared if weights[name].shape == tensors[name].shape]
     if not matched:
         raise ConfigError(
             f"init_from: nothing in {origin} fits the network of this run. There: "
-            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(own, own))}. Some must have "
-            "the same name and shape: take a run of a similar architecture, or leave init_from out."
+            f"{listed(_shown(weights, weights))}. Here: {listed(_shown(tensors, tensors))}. Some "
+            "must have the same name and shape: take a run of a similar architecture, or leave "
+            "init_from out."
         )
     model.load_state_dict({name: weights[name] for name in matched}, strict=False)
     return WeightsReport(
@@ -53,18 +54,18 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
         iteration=checkpoint.iteration,
         averaged=averaged,
         num_matched=len(matched),
-        num_tensors=len(own),
-        missing=_shown(own, own.keys() - weights.keys()),
+        num_tensors=len(tensors),
+        missing=_shown(tensors, tensors.keys() - weights.keys()),
         mismatched=tuple(
-            f"{_with_shape(name, own)}, there {list(weights[name].shape)}"
+            f"{_with_shape(name, tensors)}, there {list(weights[name].shape)}"
             for name in shared
             if name not in matched
         ),
-        unexpected=_shown(weights, weights.keys() - own.keys()),
+        unexpected=_shown(weights, weights.keys() - tensors.keys()),
     )
 
 
-def _read(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
+def _read_checkpoint(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
     reader = CheckpointReader(source.checkpoints, identity=None)
     if not group.is_rank_zero:
         return reader.load(group.broadcast_from_rank0(0))
@@ -82,7 +83,7 @@ def _read(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
 
 
 def _weights(state: Any, origin: Path) -> tuple[Tensors, bool]:
-    """The weights of a run's state that are worth most, and whether they are averages."""
+    """Return the averaged weights of a run's state, or else the last ones, and which of them."""
     match state:
         case {"model": {}, "trainer": {"averaged_weights": {**averages}}}:
             return _tensors(averages), True
@@ -92,7 +93,7 @@ def _weights(state: Any, origin: Path) -> tuple[Tensors, bool]:
 
 
 def _tensors(state: Mapping[Any, Any]) -> Tensors:
-    """A module may keep other things in its state, too."""
+    # A module may keep other objects in its state dict: `get_extra_state`.
     return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 

@@ -1,4 +1,4 @@
-"""Get a trained network back."""
+"""Load a trained network."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from trainers.run.run_folder import RunFolder
 def load_model(
     run_folder: Path | str, iteration: int | None = None, *, averaged: bool = False
 ) -> Model:
-    """The network of a run on the CPU, in evaluation mode: it returns predictions, not logits.
+    """Load the network of a run on the CPU, in evaluation mode: it returns predictions, not logits.
 
-    Needs the run folder only, not the data; the run may be in training meanwhile.
+    Needs the run folder only, not the data; the run may still be training.
 
     Args:
-        iteration: Of the checkpoint to take; the newest whole one if None.
-        averaged: Take the running average of the weights, which the trainer keeps if it has an
-            `ema_decay`.
+        iteration: The checkpoint to load; the newest whole one if None.
+        averaged: Load the moving average of the weights, which a trainer with an `ema_decay` keeps.
 
     Raises:
         ConfigError: The folder holds no run, or the run keeps no average.
@@ -52,7 +51,7 @@ def load_model(
         if "averaged_weights" not in checkpoint.state["trainer"]:
             raise ConfigError(
                 f"{folder.config} has no trainer.ema_decay, so that no average of its weights is "
-                "kept; take the weights themselves, without `averaged`"
+                "kept; load the weights themselves, without `averaged`"
             )
         weights |= checkpoint.state["trainer"]["averaged_weights"]
     model.load_state_dict(weights)

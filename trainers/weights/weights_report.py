@@ -1,4 +1,4 @@
-"""What a run took over from a checkpoint of another one. Light: `launch explain` shows it."""
+"""The report of fine-tuning: which tensors matched. Light: `launch explain` shows it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _MAX_NAMED = 10
 
 @frozen(kw_only=True)
 class WeightsReport:
-    """Which tensors of a network are now those of a checkpoint; each is named with its shape."""
+    """Which tensors of a network were loaded from a checkpoint; all are named with their shapes."""
 
     path: str
-    """The checkpoint."""
+    """Of the checkpoint."""
     iteration: int
     averaged: bool
-    """Whether the averages of its weights were taken, not the last ones."""
+    """Whether the averaged weights were loaded instead of the last ones."""
     num_matched: int
     num_tensors: int
     """Of the network."""
     missing: tuple[str, ...]
-    """Not in the checkpoint, such as `head.bias [3]`: as the seed has made them."""
+    """Not in the checkpoint, such as `head.bias [3]`: initialized from the seed."""
     mismatched: tuple[str, ...]
-    """Of another shape there, such as `head.bias [3], there [1]`: as the seed has made them."""
+    """Of another shape there, such as `head.bias [3], there [1]`: initialized from the seed."""
     unexpected: tuple[str, ...]
-    """In the checkpoint alone, and left out."""
+    """Only in the checkpoint, and ignored."""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self | None:
-        """From the event with these fields; None if it has others."""
+        """Return the report that an event holds; None if a field is missing."""
         fields = attrs.fields_dict(cls)
         if not fields.keys() <= event.keys():
             return None
@@ -44,13 +44,13 @@ class WeightsReport:
 
     @property
     def text(self) -> str:
-        """A line for all, and one for each kind of exceptions."""
+        """One line in total, and one for each kind of mismatch."""
         kind = "averaged weights" if self.averaged else "weights"
-        first = f"{self.num_matched} of {self.num_tensors} tensors began as the {kind} of"
+        first = f"{self.num_matched} of {self.num_tensors} tensors initialized from the {kind} of"
         exceptions = {
-            "new, not there": self.missing,
-            "new, of another shape there": self.mismatched,
-            "left out, only there": self.unexpected,
+            "newly initialized, not in the checkpoint": self.missing,
+            "newly initialized, of another shape there": self.mismatched,
+            "ignored, only in the checkpoint": self.unexpected,
         }
         return "\n".join(
             [
@@ -61,6 +61,6 @@ class WeightsReport:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     more = len(names) - _MAX_NAMED
     return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

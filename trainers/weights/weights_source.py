@@ -1,4 +1,4 @@
-"""Where a run may take its first weights from. Light: the launcher looks before it submits."""
+"""The source of a run's initial weights. Light: the launcher checks it before it submits."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class WeightsSource:
 
 
 def find_weights(path: Path) -> WeightsSource:
-    """What `init_from` means.
+    """Return the checkpoint, or the run, that `init_from` names.
 
     Raises:
-        ConfigError: It is neither a run nor a checkpoint; says what it is.
+        ConfigError: It is neither; the message says what it is.
     """
     run = RunFolder(path)
     if run.config.is_file() or run.checkpoints.is_dir():
@@ -38,14 +38,14 @@ def find_weights(path: Path) -> WeightsSource:
     iterations = iterations_in([path.name])
     if iterations and (path / MANIFEST_NAME).is_file():
         return WeightsSource(path.parent, iterations[0])
-    raise ConfigError(f"init_from: found {path}, {_what_it_is(path)}; {_ALLOWED}")
+    raise ConfigError(f"init_from: found {path}, {_description(path)}; {_ALLOWED}")
 
 
-def _what_it_is(path: Path) -> str:
+def _description(path: Path) -> str:
     if not path.exists():
         return "which does not exist"
     if not path.is_dir():
-        return "which is no folder"
+        return "which is not a directory"
     runs = [each.parent.name for each in sorted((path / "runs").glob("*/config.yaml"))]
     if runs:
         return f"an experiment; give one of its runs, in {path / 'runs'}: {', '.join(runs[:10])}"
