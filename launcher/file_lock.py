@@ -48,7 +48,7 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        # Shared, so that two processes that ask at the same time do not take each other for a holder.
+        # Shared: two processes that ask at once must not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

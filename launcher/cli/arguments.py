@@ -61,8 +61,8 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     submit = commands.add_parser(
         "submit",
         help="start the runs of an experiment, or resume those that are not finished",
-        description="Start the runs of an experiment. The same command again resumes those that are "
-        "not finished, queued or running, and leaves the others alone.",
+        description="Start the runs of an experiment. The same command again resumes those that "
+        "are not finished, queued or running, and leaves the others alone.",
     )
     _add_file(submit)
     submit.add_argument(
@@ -95,8 +95,8 @@ def _add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     resubmit = commands.add_parser(
         "resubmit",
         help="resume the runs of an experiment that failed, wait, or were cancelled",
-        description="Resume the runs in the given states on the cluster that they were submitted to, "
-        "with full retry budgets. Their configs are read from their folders; `launch submit` "
+        description="Resume the runs in the given states, with full retry budgets, on the cluster "
+        "that they were submitted to. Their configs are read from their folders; `launch submit` "
         "changes what may change.",
     )
     _add_folder(resubmit, "of an experiment, or of one run")

@@ -25,8 +25,8 @@ _MODULES = {
     "profile": _MONITORING,
     "clusters": _MONITORING,
 }
-"""Each has a function named after the command. Only the module of the given command is imported, and
-the function imports the rest: no command waits for the imports of another one."""
+"""Each has a function named after the command. Only the module of the given command is imported,
+and the function imports the rest: no command waits for the imports of another one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; runs in the background continue", file=sys.stderr)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        # Python flushes stdout once more at exit; without this it would report the broken pipe then.
+        # Python flushes stdout once more at exit; without this it would report the broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     return code
