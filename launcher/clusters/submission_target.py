@@ -42,8 +42,8 @@ class SlurmOptions:
         given = [f"--{name}" for name, value in attrs.asdict(self).items() if value is not None]
         if given and not isinstance(cluster.config, SlurmClusterConfig):
             raise LauncherError(
-                f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not one; "
-                "leave it out, or see `launch clusters` for others"
+                f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not "
+                "one; leave it out, or see `launch clusters` for others"
             )
 
 
