@@ -28,6 +28,16 @@ class Cluster:
         return self.source.path
 
 
+@frozen(kw_only=True)
+class FoundCluster:
+    """A named cluster config, valid or not."""
+
+    name: str
+    description: str
+    """That of the config, or what is wrong with it."""
+    path: Path
+
+
 def open_cluster(name_or_path: str) -> Cluster:
     """Find a cluster and read its config.
 
@@ -37,16 +47,6 @@ def open_cluster(name_or_path: str) -> Cluster:
     """
     source = YamlSource.read(find_cluster(name_or_path))
     return Cluster(name=name_or_path, source=source, config=cluster_of(source))
-
-
-@frozen(kw_only=True)
-class FoundCluster:
-    """A named cluster config, valid or not."""
-
-    name: str
-    description: str
-    """That of the config, or what is wrong with it."""
-    path: Path
 
 
 def find_cluster(name_or_path: str) -> Path:

@@ -14,6 +14,10 @@ from trainers.config_faults import Fault, MalformedError, show
 
 TIME = re.compile(r"(\d+-)?\d+:[0-5]\d:[0-5]\d")
 
+StopSignal = Literal["USR2", "USR1", "TERM"]
+
+RequeueBy = Literal["scontrol", "resubmit"]
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _FIELD_OF_OPTION = {
@@ -112,10 +116,6 @@ def _options(_: object, __: Attribute[Any], options: Mapping[str, Any]) -> None:
         faults.append(Fault((name,), message))
     if faults:
         raise MalformedError(faults)
-
-
-StopSignal = Literal["USR2", "USR1", "TERM"]
-RequeueBy = Literal["scontrol", "resubmit"]
 
 
 @frozen(kw_only=True)

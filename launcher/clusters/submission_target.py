@@ -93,6 +93,19 @@ def choose_target(
     )
 
 
+def demand_of(config: RunConfig) -> Demand:
+    """Return what a run asks for."""
+    resources = config.resources
+    return Demand(
+        name=config.name,
+        nodes=resources.nodes,
+        gpus=resources.gpus,
+        cpus=resources.cpus,
+        memory_gb=resources.memory_gb,
+        time_s=resources.time_s,
+    )
+
+
 def _limits(target: SlurmTarget, runs_per_pack: int | None) -> PackLimits:
     """Return the limits of packs; of jobs, the ones that the user may still submit.
 
@@ -116,16 +129,3 @@ def _runs_per_pack(pack: str | int | None) -> int | None:
     if pack is None or pack == "auto":
         return None
     return 1 if pack == "none" else int(pack)
-
-
-def demand_of(config: RunConfig) -> Demand:
-    """Return what a run asks for."""
-    resources = config.resources
-    return Demand(
-        name=config.name,
-        nodes=resources.nodes,
-        gpus=resources.gpus,
-        cpus=resources.cpus,
-        memory_gb=resources.memory_gb,
-        time_s=resources.time_s,
-    )

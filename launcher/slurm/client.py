@@ -73,14 +73,6 @@ def ask_site() -> SlurmSite:
     )
 
 
-def _sacctmgr_show(what: Sequence[str]) -> str:
-    """Return the output of `sacctmgr show`; empty if it fails, as on sites that forbid it."""
-    try:
-        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
-    except SlurmError:
-        return ""
-
-
 def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
     """Return the pending and running jobs by id, such as 12, or 12_3 for a task of an array.
 
@@ -175,6 +167,19 @@ def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
         _run("scancel", *options, *job_ids[start : start + _IDS_PER_CALL])
 
 
+def is_of_job(variable: str) -> bool:
+    """Return whether an environment variable describes a job, or changes Slurm's commands."""
+    return variable.startswith(_PREFIXES) and variable not in _KEPT
+
+
+def _sacctmgr_show(what: Sequence[str]) -> str:
+    """Return the output of `sacctmgr show`; empty if it fails, as on sites that forbid it."""
+    try:
+        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+    except SlurmError:
+        return ""
+
+
 def _run(program: str, *arguments: str) -> str:
     """Return the output of a command.
 
@@ -209,8 +214,3 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not is_of_job(name)}
     # By default Slurm cuts the list of an array's tasks, as in 12_[0-9,…], after 64 characters.
     return {**kept, "SLURM_BITSTR_LEN": "0"}
-
-
-def is_of_job(variable: str) -> bool:
-    """Return whether an environment variable describes a job, or changes Slurm's commands."""
-    return variable.startswith(_PREFIXES) and variable not in _KEPT

@@ -50,6 +50,9 @@ _UNUSABLE = re.compile(r"\*|\b(DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|NOT_RESPONDING
 
 _GPU = re.compile(r"gpu(?::[^:]+)*?(?::(\d+))?")
 
+_Node = tuple[int, int, int, frozenset[str], bool]
+"""GPUs, CPUs, memory in MB, features, and whether it takes jobs now."""
+
 
 def parse_site(
     *,
@@ -112,10 +115,6 @@ def _max_array_size(settings: Mapping[str, str]) -> int:
 def _preempt_by(settings: Mapping[str, str]) -> str:
     plugin = settings.get("PreemptType", "").removeprefix("preempt/")
     return plugin if plugin in ("partition_prio", "qos") else "none"
-
-
-_Node = tuple[int, int, int, frozenset[str], bool]
-"""GPUs, CPUs, memory in MB, features, and whether it takes jobs now."""
 
 
 def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:

@@ -37,13 +37,6 @@ def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | No
         return run
 
 
-def _without_workers(config: RunConfig) -> RunConfig:
-    """Return the config with no data workers; the samples are the same, bit for bit."""
-    if not isinstance(config.trainer, GunpowderTrainerConfig):
-        return config
-    return attrs.evolve(config, trainer=attrs.evolve(config.trainer, num_data_fetchers=0))
-
-
 def run_here(folder: RunFolder) -> int:
     """Train or resume a run in the foreground; return one of `trainers.exit_codes`."""
     from trainers.__main__ import main
@@ -63,3 +56,10 @@ def run_here(folder: RunFolder) -> int:
         with file_lock.hold(ExperimentFolder.of_run(folder).lock):
             record_end(folder, end, RetriesConfig())
     return exit_status
+
+
+def _without_workers(config: RunConfig) -> RunConfig:
+    """Return the config with no data workers; the samples are the same, bit for bit."""
+    if not isinstance(config.trainer, GunpowderTrainerConfig):
+        return config
+    return attrs.evolve(config, trainer=attrs.evolve(config.trainer, num_data_fetchers=0))

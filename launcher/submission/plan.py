@@ -91,6 +91,22 @@ def plan_runs(
     return tuple(planned)
 
 
+def refuse_invalid(configs: Iterable[RunConfig]) -> None:
+    """Refuse runs that cannot give a useful result.
+
+    Raises:
+        ConfigError: The `verify()` of some fails; gives each reason once.
+    """
+    names_by_reason: dict[str, list[str]] = {}
+    for config in configs:
+        valid, reason = config.verify()
+        if not valid:
+            names_by_reason.setdefault(reason, []).append(config.name)
+    if names_by_reason:
+        faults = [f"{first_names(names, 1)}: {reason}" for reason, names in names_by_reason.items()]
+        raise ConfigError("\n".join([*faults, "--allow-invalid submits them anyway"]))
+
+
 def _held_job(status: RunStatus) -> str | None:
     is_held = status.job_state == "PENDING" and not status.is_expected
     return status.job_id if is_held else None
@@ -122,19 +138,3 @@ def _refusal(folder: ExperimentFolder, conflicts: list[str]) -> str:
         f"name, choose another --root, or remove {folder.path}."
     )
     return "\n".join([*shown, advice])
-
-
-def refuse_invalid(configs: Iterable[RunConfig]) -> None:
-    """Refuse runs that cannot give a useful result.
-
-    Raises:
-        ConfigError: The `verify()` of some fails; gives each reason once.
-    """
-    names_by_reason: dict[str, list[str]] = {}
-    for config in configs:
-        valid, reason = config.verify()
-        if not valid:
-            names_by_reason.setdefault(reason, []).append(config.name)
-    if names_by_reason:
-        faults = [f"{first_names(names, 1)}: {reason}" for reason, names in names_by_reason.items()]
-        raise ConfigError("\n".join([*faults, "--allow-invalid submits them anyway"]))

@@ -80,6 +80,51 @@ def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) ->
         )
 
 
+def job_parameters(
+    folder: ExperimentFolder, plan: PlannedPack, code: CodeSnapshot, target: SlurmTarget
+) -> dict[str, Any]:
+    """Return the parameters of submitit's executor for a job, as plain data."""
+    optional = {
+        "account": target.account,
+        "qos": target.qos,
+        "constraint": target.constraint,
+        "gpus_per_node": plan.gpus_per_node or None,
+        "array_parallelism": target.max_running or target.max_array_size,
+    }
+    # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working directory
+    # is first on the path, and a user's folder `trainers/` would hide ours.
+    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
+    return {
+        **{key: value for key, value in optional.items() if value is not None},
+        "job_name": f"launch-{folder.name}",
+        "partition": target.partition,
+        "time": _minutes(plan.time_s),
+        "nodes": plan.num_nodes,
+        "ntasks_per_node": 1,
+        "cpus_per_task": plan.cpus_per_node,
+        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
+        "signal_delay_s": _signal_lead_s(plan, target),
+        "stderr_to_stdout": True,
+        "srun_args": [
+            # srun does not inherit sbatch's --cpus-per-task since Slurm 22.05.
+            f"--cpus-per-task={plan.cpus_per_node}",
+            "--kill-on-bad-exit=1",
+            # A site's `WaitTime` would kill the other nodes after the first clean exit.
+            "--wait=0",
+        ],
+        "setup": [
+            *_exports(target.environment),
+            *target.setup,
+            *_exports(ours),
+        ],
+        "additional_parameters": {
+            "requeue": True,  # sites may default to JobRequeue=0
+            "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
+            **target.sbatch,
+        },
+    }
+
+
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
     demands = [demand_of(run.config) for run in due]
     reasons = infeasible_reasons(demands, choice.limits, elsewhere=choice.elsewhere)
@@ -210,51 +255,6 @@ def _signal_lead_s(plan: PlannedPack, target: SlurmTarget) -> int:
     At most a third of its time: a short job must train before it is told to stop.
     """
     return min(target.signal_lead_s, plan.time_s // 3)
-
-
-def job_parameters(
-    folder: ExperimentFolder, plan: PlannedPack, code: CodeSnapshot, target: SlurmTarget
-) -> dict[str, Any]:
-    """Return the parameters of submitit's executor for a job, as plain data."""
-    optional = {
-        "account": target.account,
-        "qos": target.qos,
-        "constraint": target.constraint,
-        "gpus_per_node": plan.gpus_per_node or None,
-        "array_parallelism": target.max_running or target.max_array_size,
-    }
-    # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working directory
-    # is first on the path, and a user's folder `trainers/` would hide ours.
-    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
-    return {
-        **{key: value for key, value in optional.items() if value is not None},
-        "job_name": f"launch-{folder.name}",
-        "partition": target.partition,
-        "time": _minutes(plan.time_s),
-        "nodes": plan.num_nodes,
-        "ntasks_per_node": 1,
-        "cpus_per_task": plan.cpus_per_node,
-        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
-        "signal_delay_s": _signal_lead_s(plan, target),
-        "stderr_to_stdout": True,
-        "srun_args": [
-            # srun does not inherit sbatch's --cpus-per-task since Slurm 22.05.
-            f"--cpus-per-task={plan.cpus_per_node}",
-            "--kill-on-bad-exit=1",
-            # A site's `WaitTime` would kill the other nodes after the first clean exit.
-            "--wait=0",
-        ],
-        "setup": [
-            *_exports(target.environment),
-            *target.setup,
-            *_exports(ours),
-        ],
-        "additional_parameters": {
-            "requeue": True,  # sites may default to JobRequeue=0
-            "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
-            **target.sbatch,
-        },
-    }
 
 
 def _exports(variables: Mapping[str, Any]) -> Iterator[str]:
