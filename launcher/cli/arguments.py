@@ -60,9 +60,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     submit = commands.add_parser(
         "submit",
-        help="start the runs of an experiment, or resume those that are not finished",
-        description="Start the runs of an experiment. The same command again resumes those that "
-        "are not finished, queued or running, and leaves the others alone.",
+        help="start the runs of an experiment, or resume the unfinished ones",
+        description="Start the runs of an experiment. The same command again leaves runs alone "
+        "that are already finished, queued or running, and resumes the others.",
     )
     _add_file(submit)
     submit.add_argument(
@@ -123,7 +123,12 @@ def _add_modes(command: argparse.ArgumentParser) -> None:
 
 def _add_folder(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument(
-        "folder", nargs="?", type=Path, default=ROOT, metavar="DIR", help=f"{what} [%(default)s]"
+        "folder",
+        nargs="?",
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help=f"folder {what} [%(default)s]",
     )
 
 

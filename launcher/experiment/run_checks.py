@@ -82,7 +82,7 @@ class RunChecks:
                 yield Fault(tuple(key.split(".")), message)
 
     def _different_raw(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
-        """Yield raw arrays unlike the first: a network sees voxels, so all must have one size."""
+        """Yield raw arrays unlike the first: a network sees voxels, so all need one voxel size."""
         results = [self._info(dataset.raw) for dataset in datasets]
         known = [
             position for position, result in enumerate(results) if isinstance(result, ArrayInfo)
