@@ -28,14 +28,14 @@ _MAX_SIZES = 10_000
 def lower_bound(counts: Mapping[Size, int], node: Size) -> int:
     """Return a number of nodes below which no packing side by side exists.
 
-    Args:
-        counts: How many runs have each size; a run over several nodes counts as one on each.
-        node: What a node has.
-
     For each resource and threshold t, as in Martello and Toth's L2: a run that takes more than
     capacity - t needs a node that it shares with no run of t or more. So the number of such large
     runs and a lower bound for the medium ones, between t and capacity - t, add up; the medium ones
     are bounded by whichever resource gives the best bound.
+
+    Args:
+        counts: How many runs have each size; a run over several nodes counts as one on each.
+        node: What a node has.
     """
     best = max(_by_resource(counts, node), *(size.nodes for size in counts))
     for amount_of, capacity in _resources(node):

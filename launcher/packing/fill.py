@@ -40,7 +40,7 @@ class Rule:
 
 @define(eq=False)
 class Kind:
-    """Runs of one size, which are interchangeable."""
+    """Runs of one size, and of one time if the rule uses times; they are interchangeable."""
 
     size: Size
     time_s: int
