@@ -1,6 +1,7 @@
 """Submit, pack, watch and resume training runs; imports no part of a training stack.
 
-The public names; each is imported when it is first used, so that no command waits for another.
+The public names are imported on first use (PEP 562), so that no command waits for the imports of
+another one.
 """
 
 from __future__ import annotations

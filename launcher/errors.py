@@ -1,7 +1,7 @@
 """LauncherError            a request that cannot be met as it stands
 |- DoesNotFitError        a run asks for more than the cluster has
 |- SubmissionError        the job could not be started
-`- SlurmError             Slurm refused, or did not answer
+`- SlurmError             a Slurm command failed, or timed out
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ class DoesNotFitError(LauncherError):
 
 
 class SubmissionError(LauncherError):
-    """The job could not be started; the message ends with what it said."""
+    """The job could not be started; the message ends with its output."""
 
 
 @define
 class SlurmError(LauncherError):
-    """One of Slurm's programs could not do what it was asked to."""
+    """A Slurm command failed, is missing, or timed out."""
 
     command: str
     said: str
-    """What it printed, or how it failed to."""
+    """Its output, or why there is none."""
 
     def __str__(self) -> str:
         return f"`{self.command}`: {self.said}"
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:
-    """The part of a message that says what to take instead of a word."""
+    """Return the end of an error message: the nearest known name, if any is near, and all of them.
+
+    Such as `did you mean 'gpu'? available: cpu, gpu`.
+    """
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}there are: {', '.join(known) or 'none'}"
+    return f"{hint}available: {', '.join(known) or 'none'}"

@@ -1,18 +1,18 @@
-"""What the exit status of `launch` tells."""
+"""The exit codes of `launch`."""
 
 from __future__ import annotations
 
 OK = 0
 RUN_FAILED = 1
-"""Or was left unfinished; only with --wait, and for debug."""
+"""A run failed, or was left unfinished; only with --wait, and for clusters of kind debug."""
 UNUSABLE = 2
-"""Usage, or a config."""
+"""The command line or a config has faults."""
 NOTHING_TO_DO = 3
 DOES_NOT_FIT = 4
 REFUSED = 5
-"""The scheduler, or this machine, did not start the job."""
+"""Slurm, or this machine, did not start the job, or Slurm did not answer."""
 PARTLY_SUBMITTED = 6
-"""Some jobs were taken, and the message names them; the runs of the others are as they were."""
+"""Some jobs were accepted, and the output lists them; the runs of the others are unchanged."""
 NOT_VALID = 7
-"""A checkpoint is damaged, or not one of its run."""
+"""A checkpoint is damaged, or belongs to another run."""
 INTERRUPTED = 130

@@ -1,4 +1,10 @@
-"""Locks that end with the processes that hold them, however those end."""
+"""Locks that end with the processes that hold them, however those end.
+
+They are `flock` locks: the kernel releases one when the last descriptor of the open file is closed,
+after SIGKILL too, so that no stale lock is ever left to clean up. POSIX locks (`lockf`) would not
+do: a process loses them when it closes any descriptor of the file, and children do not inherit
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,7 @@ from pathlib import Path
 
 @contextmanager
 def hold(path: Path) -> Iterator[int]:
-    """Wait for the lock and hold it while the body runs; gives the descriptor of the open file."""
+    """Wait for the lock and hold it while the body runs; yield the descriptor of the open file."""
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -21,9 +27,10 @@ def hold(path: Path) -> Iterator[int]:
 
 
 def try_take(path: Path) -> int | None:
-    """A descriptor that holds the lock until it and all its copies are closed; None if taken.
+    """Take the lock if it is free, without waiting; None if it is taken.
 
-    A process that inherits the descriptor holds the lock too.
+    The returned descriptor holds it until it and all its copies are closed: a process that inherits
+    the descriptor holds the lock too.
     """
     descriptor = _open(path)
     try:
@@ -35,12 +42,13 @@ def try_take(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock."""
+    """Return whether a living process holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
+        # Shared: two processes that ask at once must not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -1,4 +1,4 @@
-"""What the commands find, as text for people."""
+"""Format tables, names, paths and durations for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns, aligned to the left."""
+    """Return the rows as text, in left-aligned columns."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -18,18 +18,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def counted(numbers: Mapping[Any, int]) -> str:
-    """{"crashed": 2} as `2 crashed`."""
+    """Return `2 crashed, 1 failed` for `{"crashed": 2, "failed": 1}`."""
     return ", ".join(f"{number} {name}" for name, number in numbers.items())
 
 
+def first_names(names: Sequence[str], most: int) -> str:
+    """Return the first names and the number of the others: `a, b and 3 more`."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
+
+
 def short(path: Path | str) -> str:
-    """The path as seen from the current folder if it lies below, for reading and copying."""
+    """Return the path, relative to the current folder if it lies below it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
 
 
 def show_seconds(seconds: float) -> str:
-    """The length of time as Slurm writes it: `12:00:00`, `2-00:00:00`."""
+    """Return a duration as Slurm writes it: `12:00:00`, `2-00:00:00`."""
     minutes, left = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -1,4 +1,4 @@
-"""The command `launch`: its arguments, its commands, and what they print. Nothing else prints."""
+"""The command `launch`: its arguments, its commands and their output. Nothing else prints."""
 
 from launcher.cli.command_line import main
 

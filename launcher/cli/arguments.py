@@ -25,10 +25,10 @@ _EXIT_CODES = """exit codes:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments, the command's name among them; exits with 2 if they make no sense."""
+    """Return the arguments, the command's name among them; exit with 2 on a usage error."""
     parser = argparse.ArgumentParser(
         prog="launch",
-        description="Submit, watch and end training runs.",
+        description="Submit, watch, resume and cancel training runs.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,34 +46,38 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
     if arguments.command == "logs" and arguments.follow and arguments.json:
-        parser.error("--json gives a log as it is; leave out --json or --follow")
+        parser.error("--json prints a log as it is now; leave out --json or --follow")
     if rest:
         if arguments.command not in ("submit", "profile") or any(
             each.startswith("-") for each in rest
         ):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        arguments.overrides += rest  # argparse takes no more positionals after an option
+        # argparse matches the positionals of `nargs="*"` once: those after an option are left over.
+        arguments.overrides += rest
     return arguments
 
 
 def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     submit = commands.add_parser(
         "submit",
-        help="start the runs of an experiment, or carry on those that are not finished",
-        description="Start the runs of an experiment. The same command again carries on those that "
-        "are not finished, and leaves the others alone.",
+        help="start the runs of an experiment, or resume the unfinished ones",
+        description="Start the runs of an experiment. The same command again leaves runs alone "
+        "that are already finished, queued or running, and resumes the others.",
     )
     _add_file(submit)
     submit.add_argument(
-        "--cluster", required=True, metavar="NAME", help="see `launch clusters`; or a .yaml file"
+        "--cluster",
+        required=True,
+        metavar="NAME",
+        help="a name from `launch clusters`, or a .yaml file",
     )
     _add_slurm_options(submit)
     submit.add_argument(
         "--root", type=Path, default=ROOT, metavar="DIR", help="folder of experiments [%(default)s]"
     )
-    _add_ways(submit)
+    _add_modes(submit)
     submit.add_argument(
-        "--allow-invalid", action="store_true", help="submit runs whose verify() says no"
+        "--allow-invalid", action="store_true", help="submit runs whose verify() fails"
     )
 
 
@@ -90,9 +94,9 @@ def _add_file(command: argparse.ArgumentParser) -> None:
 def _add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     resubmit = commands.add_parser(
         "resubmit",
-        help="start again the runs of an experiment that have failed, wait, or were cancelled",
-        description="Start again the runs in some states, with new budgets of retries and where "
-        "they were submitted before. What they train is read from their folders; `launch submit` "
+        help="resume the runs of an experiment that failed, wait, or were cancelled",
+        description="Resume the runs in the given states, with full retry budgets, on the cluster "
+        "that they were submitted to. Their configs are read from their folders; `launch submit` "
         "changes what may change.",
     )
     _add_folder(resubmit, "of an experiment, or of one run")
@@ -104,13 +108,13 @@ def _add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help=f"which runs: any of {', '.join(_RESUBMITTABLE)}",
     )
     resubmit.add_argument(
-        "--cluster", metavar="NAME", help="instead of the one that the runs were submitted to"
+        "--cluster", metavar="NAME", help="another cluster than the runs were submitted to"
     )
     _add_slurm_options(resubmit)
-    _add_ways(resubmit)
+    _add_modes(resubmit)
 
 
-def _add_ways(command: argparse.ArgumentParser) -> None:
+def _add_modes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dry-run", action="store_true", help="show the placement, write nothing")
     command.add_argument(
         "--wait", action="store_true", help="show progress until all runs have ended"
@@ -119,7 +123,12 @@ def _add_ways(command: argparse.ArgumentParser) -> None:
 
 def _add_folder(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument(
-        "folder", nargs="?", type=Path, default=ROOT, metavar="DIR", help=f"{what} [%(default)s]"
+        "folder",
+        nargs="?",
+        type=Path,
+        default=ROOT,
+        metavar="DIR",
+        help=f"folder {what} [%(default)s]",
     )
 
 
@@ -133,20 +142,22 @@ def _states(text: str) -> list[str]:
 
 def _add_slurm_options(submit: argparse.ArgumentParser) -> None:
     slurm = submit.add_argument_group(
-        "for Slurm, instead of what the cluster config and Slurm itself say"
+        "Slurm options, which override the cluster config and Slurm's own defaults"
     )
-    slurm.add_argument("--partition", metavar="NAME", help="queue to submit to")
-    slurm.add_argument("--account", metavar="NAME", help="who pays")
+    slurm.add_argument("--partition", metavar="NAME", help="partition to submit to")
+    slurm.add_argument("--account", metavar="NAME", help="Slurm account to charge")
     slurm.add_argument("--qos", metavar="NAME", help="quality of service: limits and priority")
     slurm.add_argument(
-        "--time", metavar="HH:MM:SS", help="the longest job; longer runs go on in the next one"
+        "--time",
+        metavar="HH:MM:SS",
+        help="time limit of a job; longer runs are requeued and resume",
     )
-    slurm.add_argument("--nodes", type=_positive, metavar="N", help="nodes of one job")
+    slurm.add_argument("--nodes", type=_positive, metavar="N", help="nodes per job")
     slurm.add_argument(
         "--pack",
         type=_pack,
         metavar="auto|none|N",
-        help="runs of one job: as many as fit, one, or at most N [auto]",
+        help="runs per job: as many as fit, one, or at most N [auto]",
     )
 
 
@@ -175,33 +186,38 @@ def _pack(text: str) -> str | int:
 def _add_clusters(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     clusters = commands.add_parser(
         "clusters",
-        help="list the places to run at, or explain one",
-        description="List the places to run at. With a name: every value that holds there and "
-        "where it comes from, and what Slurm says about its partitions.",
+        help="list the available clusters, or explain one",
+        description="List the available clusters. With a name: every value of that cluster and "
+        "where it comes from, and its partitions as Slurm describes them.",
     )
-    clusters.add_argument("name", nargs="?", metavar="NAME", help="from the list; or a .yaml file")
+    clusters.add_argument(
+        "name", nargs="?", metavar="NAME", help="a name from the list, or a .yaml file"
+    )
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    status = commands.add_parser("status", help="show how runs are getting on")
+    status = commands.add_parser("status", help="show the state and progress of runs")
     _add_folder(status, "of experiments, of one experiment, or of one run")
 
 
 def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    logs = commands.add_parser("logs", help="show what a run has printed")
+    logs = commands.add_parser("logs", help="show the output of a run")
     _add_run(logs)
     logs.add_argument(
-        "-f", "--follow", action="store_true", help="go on, over all attempts, until the run ends"
+        "-f",
+        "--follow",
+        action="store_true",
+        help="keep printing, over all attempts, until the run ends",
     )
     logs.add_argument("--attempt", type=_count, metavar="N", help="from 0 [the newest]")
     logs.add_argument(
-        "--rank", type=_count, default=0, metavar="N", help="process of the attempt [%(default)s]"
+        "--rank", type=_count, default=0, metavar="N", help="rank of the process [%(default)s]"
     )
 
 
 def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     explain = commands.add_parser(
-        "explain", help="tell why a run waits, goes on or has ended, and what to do"
+        "explain", help="explain why a run waits, runs or has ended, and what to do"
     )
     _add_run(explain)
 
@@ -209,25 +225,25 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_checkpoints(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     checkpoints = commands.add_parser(
         "checkpoints",
-        help="list the checkpoints of a run, and whether each is whole",
-        description="List the checkpoints of a run, the damaged ones that were set aside, and what "
-        "is half written. The run may be in training meanwhile.",
+        help="list the checkpoints of a run, and whether each is valid",
+        description="List the checkpoints of a run, the damaged ones that were set aside, and the "
+        "incomplete ones. The run may be training meanwhile.",
     )
     _add_run(checkpoints)
     checkpoints.add_argument(
         "--verify",
         action="store_true",
-        help="read every byte; otherwise the manifest, and the sizes of the files",
+        help="check the checksum of every file; otherwise only the manifest and the file sizes",
     )
 
 
 def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     profile = commands.add_parser(
         "profile",
-        help="train some iterations here, and tell where their time goes",
+        help="train some iterations here, and show where their time goes",
         description="Train the first run of an experiment for some iterations, in a process on "
-        "this machine and a folder that is thrown away. Tells where the time goes, and which "
-        "setting would help.",
+        "this machine and a temporary folder. Shows where the time goes, and which setting would "
+        "help.",
     )
     _add_file(profile)
     profile.add_argument(
@@ -237,17 +253,21 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "run", metavar="RUN", help=f"its folder; or its name, or EXPERIMENT/NAME, under {ROOT}"
+        "run", metavar="RUN", help=f"folder of the run, or its NAME or EXPERIMENT/NAME in {ROOT}"
     )
 
 
 def _add_cancel(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     cancel = commands.add_parser(
         "cancel",
-        help="end runs",
-        description="Ask runs to end. Those that are trained write a checkpoint first; submitting "
-        "again carries them on.",
+        help="cancel runs",
+        description="Cancel runs. Those that are training write a checkpoint first; submitting "
+        "again resumes them.",
     )
     cancel.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="of a run, or of many as for status"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="folder of a run, of an experiment, or of experiments",
     )

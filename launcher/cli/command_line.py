@@ -1,4 +1,4 @@
-"""Run the command that the command line names, and turn errors into exit codes."""
+"""Run the command of a command line, and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from launcher.errors import DoesNotFitError, LauncherError, SlurmError, Submissi
 from trainers.errors import TrainerError
 
 _SUBMITTING = "launcher.cli.submit_commands"
-_LOOKING = "launcher.cli.monitor_commands"
+_MONITORING = "launcher.cli.monitor_commands"
 _MODULES = {
     "submit": _SUBMITTING,
     "resubmit": _SUBMITTING,
     "cancel": _SUBMITTING,
-    "status": _LOOKING,
-    "logs": _LOOKING,
-    "explain": _LOOKING,
-    "checkpoints": _LOOKING,
-    "profile": _LOOKING,
-    "clusters": _LOOKING,
+    "status": _MONITORING,
+    "logs": _MONITORING,
+    "explain": _MONITORING,
+    "checkpoints": _MONITORING,
+    "profile": _MONITORING,
+    "clusters": _MONITORING,
 }
-"""Each has a function named after the command. Only the module of the command at hand is imported,
-and the function imports the rest: no command waits for the modules of another."""
+"""Each has a function named after the command. Only the module of the given command is imported,
+and the function imports the rest: no command waits for the imports of another one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LauncherError, TrainerError) as error:
         return _refuse(error, exit_codes.UNUSABLE)
     except KeyboardInterrupt:
-        print("interrupted; runs in the background go on", file=sys.stderr)
+        print("interrupted; runs in the background continue", file=sys.stderr)
         return exit_codes.INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        # Python flushes stdout once more at exit; without this it would report the broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     return code

@@ -1,4 +1,4 @@
-"""The commands that look: status, logs, explain, checkpoints, profile, clusters."""
+"""The commands that change nothing: status, logs, explain, checkpoints, profile, clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print what a command has found, for people or for programs."""
+"""Print the result of a command as text or as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher import exit_codes
 
 
 def print_result(arguments: Namespace, data: Any, text: str) -> int:
-    """Print the data with --json, else the text; return the exit code of a success."""
+    """Print the data with --json, else the text; return exit code 0."""
     if arguments.json:
         print_json(data)
     else:
@@ -24,5 +24,5 @@ def print_json(data: Any) -> None:
 
 
 def print_progress(text: str) -> None:
-    """Print a line on stderr at once, so that stdout has nothing but the result."""
+    """Print a line to stderr at once; stdout is for the result alone."""
     print(text, file=sys.stderr, flush=True)

@@ -67,7 +67,7 @@ def cancel(arguments: Namespace) -> int:
 
 
 def _options(arguments: Namespace) -> SubmitOptions:
-    """What the command line says, without argparse."""
+    """Return the submit options of the command line, free of argparse."""
     from launcher.clusters.submission_target import SlurmOptions
     from launcher.submission.options import SubmitOptions
 

@@ -1,1 +1,1 @@
-"""Where runs can go: cluster configs, and what they come to on a real cluster."""
+"""Cluster configs, and the targets that they resolve to on a real cluster."""

@@ -1,4 +1,4 @@
-"""A place to run at."""
+"""Cluster configs: where runs can be submitted to."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainers.config_faults import Fault, config_error, not_one_of
 
 @frozen(kw_only=True)
 class LocalClusterConfig:
-    """This machine: the runs go on in the background, as many at once as it has room for."""
+    """This machine: runs in the background, as many at once as it has room for."""
 
     kind: str = field(validator=in_(("local",)))
     description: str = field(validator=min_len(1))
     gpus: int | None = field(default=None, validator=optional(ge(0)))
-    """Use so many of the GPUs that there are; None uses all."""
+    """Number of GPUs to use; None uses all."""
     cpus: int | None = field(default=None, validator=optional(ge(1)))
-    """Hand out so many CPU cores, be there fewer or more; None hands out those that there are."""
+    """CPU cores to assign to runs, whatever the machine has; None: the ones that it has."""
     grace_s: float = field(default=120.0, validator=gt(0))
-    """Time for a run to checkpoint and go once it is asked to; then it is killed."""
+    """Time for a run to checkpoint and exit once it is signalled; then it is killed."""
 
 
 @frozen(kw_only=True)
@@ -45,16 +45,16 @@ CLUSTERS: dict[str, type[ClusterConfig]] = {
 
 
 def read_cluster(path: Path) -> ClusterConfig:
-    """The cluster config in a file.
+    """Read a cluster config.
 
     Raises:
-        ConfigError: It is not there, not YAML, or has faults; lists all of them by line.
+        ConfigError: The file is missing, not YAML, or has faults; lists all of them by line.
     """
     return cluster_of(YamlSource.read(path))
 
 
 def cluster_of(source: YamlSource) -> ClusterConfig:
-    """The cluster config that a YAML file holds.
+    """Return the cluster config of a YAML file that has been read.
 
     Raises:
         ConfigError: It has faults; lists all of them by line.

@@ -18,15 +18,15 @@ from launcher.tables import short, show_seconds, table
 from trainers.config_faults import show
 
 _PREEMPTION = {
-    "partition_prio": "jobs give way to those of partitions of a higher tier",
-    "qos": "jobs give way to those of certain QOS",
-    "none": "jobs do not give way to others",
+    "partition_prio": "jobs are preempted by jobs in partitions of a higher tier",
+    "qos": "jobs are preempted by jobs of certain QOS",
+    "none": "jobs are not preempted",
 }
 
 
 @frozen(kw_only=True)
 class ExplainedValue:
-    """One value that holds at a cluster."""
+    """One value of a cluster, and where it comes from."""
 
     field: str
     value: Any
@@ -43,11 +43,11 @@ class ClusterReport:
     values: tuple[ExplainedValue, ...]
     site: SlurmSite | None = None
     problem: str | None = None
-    """Why Slurm's word is missing, or does not go together with the config."""
+    """Why Slurm did not answer, or how its answer contradicts the config."""
 
 
 def report_cluster(cluster: Cluster, ask_site: Callable[[], SlurmSite]) -> ClusterReport:
-    """All about a cluster that does not depend on the runs.
+    """Collect all about a cluster that does not depend on the runs.
 
     Args:
         ask_site: Called for a cluster of kind slurm; may raise LauncherError.
@@ -71,7 +71,7 @@ def report_cluster(cluster: Cluster, ask_site: Callable[[], SlurmSite]) -> Clust
 
 
 def report_text(report: ClusterReport) -> str:
-    """For reading."""
+    """Return the report as text."""
     rows = [(each.field, _shown(each.value), each.source) for each in report.values]
     parts = [f"{short(report.path)}, of kind {report.kind}: {report.description}"]
     if rows:
@@ -84,7 +84,7 @@ def report_text(report: ClusterReport) -> str:
 
 
 def report_json(report: ClusterReport) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return the report as plain data."""
     data = attrs.asdict(report, value_serializer=_plain)
     return {**data, "path": str(report.path)}
 
@@ -97,8 +97,8 @@ def _configured(cluster: Cluster) -> Iterator[ExplainedValue]:
     source = cluster.source
     for name, value in attrs.asdict(cluster.config, recurse=False).items():
         if name not in ("kind", "description"):
-            place = str(source.place((name,))) if name in source.data else "default"
-            yield ExplainedValue(field=name, value=value, source=place)
+            where = str(source.place((name,))) if name in source.data else "default"
+            yield ExplainedValue(field=name, value=value, source=where)
 
 
 def _decided(target: SlurmTarget) -> Iterator[ExplainedValue]:
@@ -119,10 +119,10 @@ def _shown(value: Any) -> str:
 
 
 def _site_text(site: SlurmSite) -> str:
-    hears = "the user signal first, SIGTERM after the grace"
+    signals = "the user signal first, SIGTERM after the grace"
     notes = [
         f"Slurm {site.version}, cluster {site.cluster_name}: {_PREEMPTION[site.preempt_by]}",
-        f"a preempted job hears {hears if site.send_user_signal else 'SIGTERM'}",
+        f"a preempted job gets {signals if site.send_user_signal else 'SIGTERM'}",
         f"sacct {'knows' if site.accounting else 'does not know'} how jobs have ended",
     ]
     rows = [_row(partition, group) for partition in site.partitions for group in partition.groups]
@@ -131,9 +131,9 @@ def _site_text(site: SlurmSite) -> str:
 
 
 def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
-    remarks = [
-        remark
-        for remark, applies in (
+    notes = [
+        note
+        for note, applies in (
             ("(default)", partition.is_default),
             ("(closed)", not partition.is_up),
         )
@@ -142,7 +142,7 @@ def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
     unusable = f", {group.num_unusable} down" if group.num_unusable else ""
     time = partition.max_time_s
     return (
-        " ".join((partition.name, *remarks)),
+        " ".join((partition.name, *notes)),
         f"{group.num_nodes}{unusable}",
         str(group.shape.gpus),
         str(group.shape.cpus),

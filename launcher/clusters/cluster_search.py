@@ -16,10 +16,10 @@ from trainers.errors import ConfigError
 
 @frozen(kw_only=True)
 class Cluster:
-    """A place to run at, its config read once."""
+    """A cluster config that has been read."""
 
     name: str
-    """As `--cluster` has it: a name, or the path of a .yaml file."""
+    """As given to `--cluster`: a name, or the path of a .yaml file."""
     source: YamlSource
     config: ClusterConfig
 
@@ -28,36 +28,36 @@ class Cluster:
         return self.source.path
 
 
+@frozen(kw_only=True)
+class FoundCluster:
+    """A named cluster config, valid or not."""
+
+    name: str
+    description: str
+    """That of the config, or what is wrong with it."""
+    path: Path
+
+
 def open_cluster(name_or_path: str) -> Cluster:
     """Find a cluster and read its config.
 
     Raises:
-        LauncherError: There is none of this name; lists those that there are.
+        LauncherError: No cluster has this name; lists the available ones.
         ConfigError: The config has faults; lists all of them by line.
     """
     source = YamlSource.read(find_cluster(name_or_path))
     return Cluster(name=name_or_path, source=source, config=cluster_of(source))
 
 
-@frozen(kw_only=True)
-class FoundCluster:
-    """A cluster config that `--cluster NAME` takes."""
-
-    name: str
-    description: str
-    """The config's own, or what is wrong with it."""
-    path: Path
-
-
 def find_cluster(name_or_path: str) -> Path:
-    """The config file of a cluster: the one at a path, or the first one of a name.
+    """Return the config file of a cluster: the path itself, or the first file of a name.
 
     Raises:
-        LauncherError: There is none; lists those that there are.
+        LauncherError: No cluster has this name; lists the available ones.
     """
     if name_or_path.endswith((".yaml", ".yml")):
         return Path(name_or_path)
-    paths = _paths()
+    paths = _paths_by_name()
     if name_or_path not in paths:
         raise LauncherError(
             f"no cluster {name_or_path!r}; {suggestions(name_or_path, paths)}. Add "
@@ -67,15 +67,15 @@ def find_cluster(name_or_path: str) -> Path:
 
 
 def find_clusters() -> list[FoundCluster]:
-    """All clusters that have a name."""
+    """List the named clusters."""
     return [
         FoundCluster(name=name, description=_describe(path), path=path)
-        for name, path in _paths().items()
+        for name, path in _paths_by_name().items()
     ]
 
 
-def _paths() -> dict[str, Path]:
-    """Config files by name; one in an earlier folder hides those of its name in later ones."""
+def _paths_by_name() -> dict[str, Path]:
+    """Return config files by name; a file hides files of the same name in later folders."""
     config_home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     folders = (
         Path("cluster_configs"),

@@ -1,4 +1,4 @@
-"""Decide single values of a target; what was given first counts, and its place is remembered."""
+"""Choose single values of a target: the command line beats the config, which beats Slurm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from launcher.tables import show_seconds
 
 
 class Choices:
-    """Takes every value from where it is given first, and remembers where that was."""
+    """Takes each value from the first place that gives it, and records that place in `sources`."""
 
     def __init__(self, config: SlurmClusterConfig, config_source: str) -> None:
         self.sources: dict[str, str] = {}
@@ -25,7 +25,7 @@ class Choices:
         self._config_source = config_source
 
     def __call__(self, name: str, given: Any, otherwise: Any, source: str) -> Any:
-        """The value on the command line, that of the config, or the one otherwise."""
+        """Return the value of the command line, else that of the config, else `otherwise`."""
         configured = getattr(self._config, name)
         if given is not None:
             self.sources[name] = f"--{name}"
@@ -36,8 +36,8 @@ class Choices:
         self.sources[name] = source
         return otherwise
 
-    def complaint(self, name: str, message: str) -> LauncherError:
-        """The error about a value that was given."""
+    def error(self, name: str, message: str) -> LauncherError:
+        """Return an error about a value, with the place that gave it."""
         source = self.sources[name]
         where = source if source.startswith("--") else f"{source}: {name}"
         return LauncherError(f"{where}: {message}")
@@ -45,7 +45,7 @@ class Choices:
 
 @frozen
 class Limits:
-    """Who has a say in how much a job may ask for."""
+    """What limits a job: the partition, its QOS, the job's QOS, and the association."""
 
     queue: SlurmPartition
     queue_qos: SlurmQos | None
@@ -53,12 +53,12 @@ class Limits:
     association: SlurmAssociation | None
 
     def time_s(self) -> tuple[int | None, str]:
-        """The longest job, and who says so; None: there is no limit."""
+        """Return the longest job, and what limits it; None is no limit."""
         own = (self.queue.max_time_s, f"partition {self.queue.name}")
         return _least(own, *self._others("max_time_s"))
 
     def submit_jobs(self) -> tuple[int | None, str]:
-        """The most jobs of the user at once, and who says so; None: there is no limit."""
+        """Return the most jobs of the user at once, and what limits them; None is no limit."""
         return _least(*self._others("max_submit_jobs"))
 
     def _others(self, name: str) -> Iterator[tuple[int | None, str]]:
@@ -79,7 +79,7 @@ def choose_partition(
     found = site.partition(name)
     if found is None:
         names = [each.name for each in site.partitions]
-        raise choose.complaint("partition", f"found {name!r}; {suggestions(name, names)}")
+        raise choose.error("partition", f"found {name!r}; {suggestions(name, names)}")
     return found
 
 
@@ -87,7 +87,7 @@ def choose_account(choose: Choices, given: str | None, site: SlurmSite) -> str |
     account: str | None = choose("account", given, None, "Slurm: the user's default account")
     known = list(dict.fromkeys(each.account for each in site.associations))
     if account is not None and known and account.lower() not in known:
-        raise choose.complaint("account", f"found {account!r}; {suggestions(account, known)}")
+        raise choose.error("account", f"found {account!r}; {suggestions(account, known)}")
     return account
 
 
@@ -97,14 +97,14 @@ def choose_qos(
     qos: str | None = choose("qos", given, None, "Slurm: the account's default QOS")
     known = list(association.qos if association else ()) or [each.name for each in site.qoses]
     if qos is not None and known and qos.lower() not in known:
-        raise choose.complaint("qos", f"found {qos!r}; {suggestions(qos, known)}")
+        raise choose.error("qos", f"found {qos!r}; {suggestions(qos, known)}")
     return qos
 
 
 def choose_time_limit(
     choose: Choices, given: str | None, limits: Limits, site: SlurmSite
 ) -> int | None:
-    """In seconds; None: a job may take as long as its runs need."""
+    """Choose the time limit in seconds; None: a job may take as long as its runs need."""
     most, who = limits.time_s()
     text = choose("time", given, None, f"Slurm: {who}")
     if text is None:
@@ -112,12 +112,12 @@ def choose_time_limit(
     try:
         asked = read_seconds(check_time(text))
     except ValueError as error:
-        raise choose.complaint("time", str(error)) from error
+        raise choose.error("time", str(error)) from error
     if asked is not None and most is not None and asked > most:
-        raise choose.complaint(
+        raise choose.error(
             "time",
             f"found {text}; must be at most {show_seconds(most)}, the limit of {who}; runs that "
-            f"take longer go on in the next job{_longer(asked, limits.queue, site)}",
+            f"take longer are requeued and resume{_longer(asked, limits.queue, site)}",
         )
     return asked
 
@@ -127,7 +127,7 @@ def choose_nodes_per_job(
 ) -> int:
     nodes: int = choose("nodes", given, 1, "default")
     if max_nodes is not None and nodes > max_nodes:
-        raise choose.complaint(
+        raise choose.error(
             "nodes",
             f"found {nodes}; must be at most {max_nodes}, as many as a job in partition "
             f"{queue.name} can have",
@@ -138,7 +138,7 @@ def choose_nodes_per_job(
 def choose_grace(
     choose: Choices, site: SlurmSite, queue: SlurmPartition, qos: SlurmQos | None
 ) -> float:
-    """Where there is no notice, a job still lives for the moment between SIGTERM and SIGKILL."""
+    """Choose the grace period; without a GraceTime it is KillWait, from SIGTERM to SIGKILL."""
     grace_s, who = 0, ""
     if site.preempt_by == "partition_prio":
         grace_s, who = queue.grace_s, f"GraceTime of partition {queue.name}"
@@ -157,7 +157,7 @@ def _least(*limits: tuple[int | None, str]) -> tuple[int | None, str]:
 
 
 def _longer(time_s: int, queue: SlurmPartition, site: SlurmSite) -> str:
-    """Partitions that take such jobs, as advice."""
+    """Return advice: the partitions that take jobs of this time; empty if there are none."""
     others = [each for each in site.open_partitions if each.name != queue.name]
     names = [each.name for each in others if (each.max_time_s or time_s) >= time_s]
     return f". Partitions that take it: {', '.join(names)}" if names else ""

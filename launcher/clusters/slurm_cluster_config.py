@@ -1,4 +1,4 @@
-"""A Slurm cluster to run at, as far as Slurm's own word is not enough."""
+"""The config of a Slurm cluster: what Slurm itself does not say, or what is to differ from it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from launcher.slurm.parsing import read_seconds
 from trainers.config_faults import Fault, MalformedError, show
 
 TIME = re.compile(r"(\d+-)?\d+:[0-5]\d:[0-5]\d")
+
+StopSignal = Literal["USR2", "USR1", "TERM"]
+
+RequeueBy = Literal["scontrol", "resubmit"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -39,7 +43,7 @@ _FIELD_OF_OPTION = {
     "signal": "signal",
     "time": "time",
 }
-"""Options of sbatch that a field sets."""
+"""Options of sbatch that a field of the config sets."""
 _OURS = (
     "chdir",
     "error",
@@ -53,14 +57,14 @@ _OURS = (
     "wait",
     "wrap",
 )
-"""Options of sbatch that follow from the runs and their folders."""
+"""Options of sbatch that the launcher sets itself."""
 
 
 def check_time(text: str) -> str:
-    """The same text, if it is a length of time.
+    """Return the text if it is a duration above 0.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not.
     """
     if not TIME.fullmatch(text) or not read_seconds(text):
         raise ValueError(
@@ -114,15 +118,9 @@ def _options(_: object, __: Attribute[Any], options: Mapping[str, Any]) -> None:
         raise MalformedError(faults)
 
 
-StopSignal = Literal["USR2", "USR1", "TERM"]
-
-
-RequeueBy = Literal["scontrol", "resubmit"]
-
-
 @frozen(kw_only=True)
 class SlurmClusterConfig:
-    """Jobs of a Slurm cluster. What is None is asked of Slurm, or left to its defaults."""
+    """A Slurm cluster. A value of None is asked of Slurm, or left to Slurm's default."""
 
     kind: str = field(validator=in_(("slurm",)))
     description: str = field(validator=min_len(1))
@@ -131,33 +129,33 @@ class SlurmClusterConfig:
     account: str | None = field(default=None, validator=optional(min_len(1)))
     qos: str | None = field(default=None, validator=optional(min_len(1)))
     constraint: str | None = field(default=None, validator=optional(min_len(1)))
-    """Features that a node must have, as for `sbatch --constraint`."""
+    """Node features, as for `sbatch --constraint`."""
 
     nodes: int | None = field(default=None, validator=optional(ge(1)))
-    """Of one job; None is 1, or as many as the largest run needs."""
+    """Nodes per job; None is 1, or as many as the largest run needs."""
     gpus_per_node: int | None = field(default=None, validator=optional(ge(0)))
     cpus_per_node: int | None = field(default=None, validator=optional(ge(1)))
     memory_gb_per_node: float | None = field(default=None, validator=optional(gt(0)))
 
     time: str | None = field(default=None, validator=optional(_time))
-    """The longest job; runs that take longer go on in the next one."""
+    """Time limit of a job; runs that take longer are requeued and resume."""
     grace_s: float | None = field(default=None, validator=optional(gt(0)))
-    """Between the signal of a preemption and the kill."""
+    """Between the preemption signal and the kill."""
     signal: StopSignal | None = field(default=None, validator=optional(in_(get_args(StopSignal))))
-    """What Slurm sends before the time limit; None is USR2."""
+    """Sent by Slurm before the time limit; None is USR2."""
 
     max_array_size: int | None = field(default=None, validator=optional(ge(1)))
     max_submit_jobs: int | None = field(default=None, validator=optional(ge(1)))
-    """Running and waiting at once."""
+    """Running and pending at once."""
     max_running: int | None = field(default=None, validator=optional(ge(1)))
     """Running at once."""
     accounting: bool | None = None
     """Whether to ask sacct how jobs have ended."""
     requeue: RequeueBy | None = field(default=None, validator=optional(in_(get_args(RequeueBy))))
-    """How an unfinished job comes back; None: by scontrol, or resubmitted where that is refused."""
+    """How an unfinished job is requeued; None: by scontrol, or resubmitted if that is refused."""
 
     setup: tuple[str, ...] = field(default=(), validator=_one_line_each)
     """Shell lines at the start of every job."""
     environment: dict[str, Any] = field(factory=dict, validator=_variables)
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)
-    """Further options of sbatch by their long names; true for one without a value."""
+    """Further options of sbatch by their long names; true for options without a value."""

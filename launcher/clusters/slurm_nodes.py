@@ -1,4 +1,4 @@
-"""Choose a partition, and the nodes in it that jobs are made for."""
+"""Choose a partition, and the shape of its nodes that jobs are packed for."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SIZES = ("gpus_per_node", "cpus_per_node", "memory_gb_per_node")
 
 @frozen(kw_only=True)
 class ChosenNodes:
-    """What jobs are made for."""
+    """The node shape that jobs are packed for."""
 
     shape: NodeShape
     num_nodes: int | None
-    """How many nodes have as much; None if Slurm does not say."""
+    """How many nodes have at least this shape; None if Slurm does not say."""
     sources: dict[str, str]
     """Where each value of the shape comes from, by its name in the config."""
 
 
 def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPartition, str]:
-    """The partition for those who name none, and why: the default one, unless it has no GPUs.
+    """Choose a partition if none is given, and say why: the default one, unless it lacks GPUs.
 
     Raises:
         DoesNotFitError: No partition has GPUs, and the runs need some.
-        LauncherError: None is the default, and it cannot be told which to take.
+        LauncherError: No partition is the default, and nothing else decides.
     """
     default = next((each for each in site.partitions if each.is_default), None)
     needs_gpus = any(demand.gpus for demand in demands)
@@ -43,7 +43,7 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
     if not needs_gpus:
         names = [each.name for each in site.partitions]
         raise LauncherError(
-            f"Slurm has no default partition; add --partition, {suggestions('', names)}"
+            f"Slurm has no default partition; add --partition; {suggestions('', names)}"
         )
     with_gpus = [each for each in site.open_partitions if _has_gpus(each)]
     if not with_gpus:
@@ -52,7 +52,7 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
             f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
             "partition of this cluster has nodes with GPUs; resources.gpus=0 would fit"
         )
-    best = max(with_gpus, key=lambda each: _merit_of_partition(each, demands))
+    best = max(with_gpus, key=lambda each: _partition_rank(each, demands))
     why = f"the default, {default.name}, has none" if default else "there is no default"
     return best, f"Slurm: partition {best.name} has GPUs; {why}"
 
@@ -64,7 +64,7 @@ def choose_nodes(
     *,
     config_source: str = "cluster config",
 ) -> ChosenNodes:
-    """Nodes on which most runs fit, the commonest such ones, and what the config takes of them.
+    """Choose the most common nodes of those that most runs fit on, limited by the config.
 
     Raises:
         LauncherError: No node has what the config asks for.
@@ -74,7 +74,7 @@ def choose_nodes(
         found = sorted({name for group in partition.groups for name in group.features})
         raise LauncherError(
             f"{config_source}: constraint: no node of partition {partition.name} has "
-            f"{config.constraint!r}; features there are: {', '.join(found) or 'none'}"
+            f"{config.constraint!r}; available features: {', '.join(found) or 'none'}"
         )
     candidates = [
         _limited(config, shape, number, partition.name, config_source)
@@ -86,16 +86,14 @@ def choose_nodes(
     if not candidates:
         _check_sizes(config, numbers, partition.name, config_source)
         return _described(config, partition.name, config_source)
-    best = max(candidates, key=lambda each: _merit(each.shape, each.num_nodes or 0, demands))
+    best = max(candidates, key=lambda each: _rank(each.shape, each.num_nodes or 0, demands))
     enough = sum(number for shape, number in numbers.items() if _covers(shape, best.shape))
     return attrs.evolve(best, num_nodes=enough)
 
 
-def _merit_of_partition(
-    partition: SlurmPartition, demands: Sequence[Demand]
-) -> tuple[int, int, int]:
+def _partition_rank(partition: SlurmPartition, demands: Sequence[Demand]) -> tuple[int, int, int]:
     numbers = _numbers_by_shape(None, partition.groups)
-    return max(_merit(shape, number, demands) for shape, number in numbers.items())
+    return max(_rank(shape, number, demands) for shape, number in numbers.items())
 
 
 def _has_gpus(partition: SlurmPartition) -> bool:
@@ -111,7 +109,7 @@ def _numbers_by_shape(constraint: str | None, groups: Iterable[NodeGroup]) -> di
 
 
 def _has_features(features: frozenset[str], constraint: str | None) -> bool:
-    """Whether a node has what is asked for; what is more than a row of & or | is left to Slurm."""
+    """Return whether a node satisfies a constraint; only lists of & or of | are checked here."""
     if constraint is None or not _SIMPLE.fullmatch(constraint):
         return True
     if "|" in constraint:
@@ -125,7 +123,7 @@ def _check_sizes(
     partition: str,
     config_source: str,
 ) -> None:
-    """Refuse sizes that no node has, if there are nodes."""
+    """Refuse sizes that no node has, if Slurm lists nodes."""
     if not shapes:
         return
     for name in _SIZES:
@@ -145,16 +143,16 @@ def _check_sizes(
 def _limited(
     config: SlurmClusterConfig, shape: NodeShape, number: int, partition: str, config_source: str
 ) -> ChosenNodes:
-    """A job on fewer GPUs than a node has gets the same part of its CPUs and memory."""
-    said = f"Slurm: nodes of partition {partition}"
+    """Apply the config to a shape: a part of the GPUs gets the same part of CPUs and memory."""
+    source = f"Slurm: nodes of partition {partition}"
     gpus, cpus, memory_gb = shape.gpus, shape.cpus, shape.memory_gb
-    sources = dict.fromkeys(_SIZES, said)
+    sources = dict.fromkeys(_SIZES, source)
     if config.gpus_per_node is not None:
         gpus, sources["gpus_per_node"] = config.gpus_per_node, config_source
         if 0 < gpus < shape.gpus:
             cpus, memory_gb = max(1, cpus * gpus // shape.gpus), memory_gb * gpus / shape.gpus
             sources["cpus_per_node"] = sources["memory_gb_per_node"] = (
-                f"{said}, {gpus} of {shape.gpus} GPUs"
+                f"{source}, {gpus} of {shape.gpus} GPUs"
             )
     if config.cpus_per_node is not None:
         cpus, sources["cpus_per_node"] = config.cpus_per_node, config_source
@@ -168,7 +166,7 @@ def _limited(
 
 
 def _described(config: SlurmClusterConfig, partition: str, config_source: str) -> ChosenNodes:
-    """Nodes that Slurm does not list, as where they are started only when they are needed."""
+    """Return nodes that Slurm does not list, such as cloud nodes that are started on demand."""
     gpus, cpus, memory_gb = (
         config.gpus_per_node,
         config.cpus_per_node,
@@ -176,7 +174,7 @@ def _described(config: SlurmClusterConfig, partition: str, config_source: str) -
     )
     if gpus is None or cpus is None or memory_gb is None:
         raise LauncherError(
-            f"partition {partition} has no nodes that Slurm tells of; choose another one, or set "
+            f"Slurm lists no nodes of partition {partition}; choose another partition, or set "
             f"gpus_per_node, cpus_per_node and memory_gb_per_node in {config_source}"
         )
     return ChosenNodes(
@@ -186,8 +184,11 @@ def _described(config: SlurmClusterConfig, partition: str, config_source: str) -
     )
 
 
-def _merit(shape: NodeShape, num_nodes: int, demands: Sequence[Demand]) -> tuple[int, int, int]:
-    """Where some run does not fit anyway, larger nodes tell more about what would."""
+def _rank(shape: NodeShape, num_nodes: int, demands: Sequence[Demand]) -> tuple[int, int, int]:
+    """Return the sort key of nodes, the best highest: by fitting runs, number, and few GPUs.
+
+    If some run fits nowhere, the largest nodes are best: the error then names the most that fits.
+    """
     fitting = sum(_fits(demand, shape) for demand in demands)
     if fitting < len(demands):
         return fitting, shape.gpus, num_nodes

@@ -1,4 +1,4 @@
-"""Where and how the jobs of a submission run."""
+"""Resolve a cluster config to a target: all that a job asks for besides its runs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from launcher.slurm.site import SlurmSite
 from launcher.tables import show_seconds
 
 _LEAD_S = 120
-"""Long enough to checkpoint before the time limit."""
+"""Minimum time between the signal and the time limit; a checkpoint must fit in it."""
 
 
 @frozen(kw_only=True)
 class SlurmTarget:
-    """All that a job asks for besides its runs; every value is decided."""
+    """All that a job asks for besides its runs, fully resolved."""
 
     partition: str
     account: str | None
@@ -40,24 +40,24 @@ class SlurmTarget:
     """None: the account's default QOS."""
     constraint: str | None
     nodes: int
-    """Of one job, if there are runs for so many."""
+    """Nodes per job, if there are enough runs."""
     max_nodes: int | None
-    """Of one job, for a run that needs more."""
+    """The most nodes of a job, for a run that needs more than `nodes`."""
     shape: NodeShape
     """What a job may use of one node."""
     time_limit_s: int | None
     """The longest job; None: as long as its runs need."""
     grace_s: float
-    """Between the signal of a preemption and the kill."""
+    """Between the preemption signal and the kill."""
     signal: str
-    """That Slurm sends before the time limit."""
+    """Sent by Slurm before the time limit."""
     max_array_size: int
     max_submit_jobs: int | None
-    """Of the user, running and waiting."""
+    """Of the user, running and pending."""
     max_running: int | None
     """Jobs of one submission that run at once."""
     requeue: str
-    """`scontrol`, and where that is refused a resubmission; or `resubmit` at once."""
+    """`scontrol`, with a resubmission where that is refused; or always `resubmit`."""
     accounting: bool
     setup: tuple[str, ...]
     environment: Mapping[str, Any]
@@ -68,7 +68,7 @@ class SlurmTarget:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What was decided, by the names of the fields in the config."""
+        """The resolved values, by the names of the fields in the config."""
         time = None if self.time_limit_s is None else show_seconds(self.time_limit_s)
         sizes = {f"{name}_per_node": size for name, size in attrs.asdict(self.shape).items()}
         found = {"time": time, **sizes}
@@ -76,12 +76,12 @@ class SlurmTarget:
 
     @property
     def signal_lead_s(self) -> int:
-        """So long before its time limit a job gets the signal; at most a third of its life."""
+        """Time between the signal and the time limit; at most a third of the job."""
         lead_s = max(ceil(self.grace_s), _LEAD_S)
         return lead_s if self.time_limit_s is None else min(lead_s, self.time_limit_s // 3)
 
     def pack_limits(self, runs_per_pack: int | None = None) -> PackLimits:
-        """What the packs may be like."""
+        """Return the limits of packs."""
         return PackLimits(
             shape=self.shape,
             time_limit_s=self.time_limit_s,
@@ -92,7 +92,7 @@ class SlurmTarget:
         )
 
     def elsewhere(self, site: SlurmSite) -> dict[str, PackLimits]:
-        """What packs could be like on the largest nodes of the other partitions, by name."""
+        """Return the limits of packs on the largest nodes of the other partitions, by name."""
         return {
             partition.name: PackLimits(
                 shape=max(
@@ -119,7 +119,7 @@ def resolve_target(
     time: str | None = None,
     nodes: int | None = None,
 ) -> SlurmTarget:
-    """Decide everything: the command line beats the config, which beats what Slurm says.
+    """Resolve all values: the command line beats the config, which beats what Slurm says.
 
     Args:
         config_source: How messages call the config.
@@ -128,7 +128,7 @@ def resolve_target(
 
     Raises:
         DoesNotFitError: No partition has GPUs, and the runs need some.
-        LauncherError: A name is not known, or a value is above a limit; says what there is.
+        LauncherError: A name is unknown, or a value is above a limit; names what is available.
     """
     choose = Choices(config, config_source)
     queue = choose_partition(choose, partition, site, demands)

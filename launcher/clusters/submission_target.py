@@ -1,4 +1,4 @@
-"""From a cluster config, the options of a submission, and what Slurm says, to where runs go."""
+"""Choose where the runs of a submission go, from config, options, and what Slurm says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainers.config.run_config import RunConfig
 
 @frozen(kw_only=True)
 class SlurmOptions:
-    """What a submission may want otherwise than the cluster config and Slurm itself say."""
+    """Options of a submission, which override the cluster config and Slurm's own defaults."""
 
     partition: str | None = None
     account: str | None = None
@@ -29,12 +29,12 @@ class SlurmOptions:
     time: str | None = None
     """The longest job, `HH:MM:SS`; longer runs are resumed in the next one."""
     nodes: int | None = field(default=None, validator=optional(ge(1)))
-    """Nodes of one job."""
+    """Nodes per job."""
     pack: Literal["auto", "none"] | int | None = None
-    """Runs of one job: as many as fit, one, or at most so many; None: as many as fit."""
+    """Runs per job: "auto" and None are as many as fit, "none" is one, a number is the most."""
 
     def refuse_unless_slurm(self, cluster: Cluster) -> None:
-        """Refuse options that this cluster cannot heed.
+        """Refuse options that this cluster does not have.
 
         Raises:
             LauncherError: Some are set, and the cluster is not of kind slurm.
@@ -42,17 +42,17 @@ class SlurmOptions:
         given = [f"--{name}" for name, value in attrs.asdict(self).items() if value is not None]
         if given and not isinstance(cluster.config, SlurmClusterConfig):
             raise LauncherError(
-                f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is none; "
-                "leave it out, or see `launch clusters` for others"
+                f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not "
+                "one; leave it out, or see `launch clusters` for others"
             )
 
 
 @frozen(kw_only=True)
 class SlurmChoice:
-    """Where the runs go, and how they are packed."""
+    """Where runs are submitted to, and how they may be packed."""
 
     cluster: str
-    """As `--cluster` named it."""
+    """As given to `--cluster`."""
     target: SlurmTarget
     limits: PackLimits
     elsewhere: dict[str, PackLimits]
@@ -62,15 +62,15 @@ class SlurmChoice:
 def choose_target(
     cluster: Cluster, configs: Sequence[RunConfig], options: SlurmOptions
 ) -> SlurmChoice:
-    """Ask Slurm what there is, and decide.
+    """Ask Slurm, and choose.
 
     Args:
         cluster: Of kind slurm.
 
     Raises:
-        SlurmError: It does not answer.
+        SlurmError: Slurm does not answer.
         DoesNotFitError: No partition has what the runs need.
-        LauncherError: A name is not known, or a value is above a limit.
+        LauncherError: A name is unknown, or a value is above a limit.
     """
     assert isinstance(cluster.config, SlurmClusterConfig)
     site = client.ask_site()
@@ -93,33 +93,8 @@ def choose_target(
     )
 
 
-def _limits(target: SlurmTarget, runs_per_pack: int | None) -> PackLimits:
-    """With the jobs that the user may still submit beside those that there are.
-
-    Raises:
-        LauncherError: There are as many as may be.
-    """
-    limits = target.pack_limits(runs_per_pack)
-    if limits.max_packs is None:
-        return limits
-    queued = len(client.queued_jobs())
-    if queued >= limits.max_packs:
-        raise LauncherError(
-            f"{queued} jobs are in the queue, and {limits.max_packs} may be "
-            f"({target.sources['max_submit_jobs']}); wait for some to end, or cancel some"
-        )
-    return attrs.evolve(limits, max_packs=limits.max_packs - queued)
-
-
-def _runs_per_pack(pack: str | int | None) -> int | None:
-    """None: as many as fit."""
-    if pack is None or pack == "auto":
-        return None
-    return 1 if pack == "none" else int(pack)
-
-
 def demand_of(config: RunConfig) -> Demand:
-    """What one run asks for."""
+    """Return what a run asks for."""
     resources = config.resources
     return Demand(
         name=config.name,
@@ -129,3 +104,28 @@ def demand_of(config: RunConfig) -> Demand:
         memory_gb=resources.memory_gb,
         time_s=resources.time_s,
     )
+
+
+def _limits(target: SlurmTarget, runs_per_pack: int | None) -> PackLimits:
+    """Return the limits of packs; of jobs, the ones that the user may still submit.
+
+    Raises:
+        LauncherError: The user has as many jobs in the queue as allowed.
+    """
+    limits = target.pack_limits(runs_per_pack)
+    if limits.max_packs is None:
+        return limits
+    queued = len(client.queued_jobs())
+    if queued >= limits.max_packs:
+        raise LauncherError(
+            f"{queued} jobs are in the queue, and the limit is {limits.max_packs} "
+            f"({target.sources['max_submit_jobs']}); wait for some to end, or cancel some"
+        )
+    return attrs.evolve(limits, max_packs=limits.max_packs - queued)
+
+
+def _runs_per_pack(pack: str | int | None) -> int | None:
+    """Return the most runs per job; None: as many as fit."""
+    if pack is None or pack == "auto":
+        return None
+    return 1 if pack == "none" else int(pack)

@@ -1,1 +1,1 @@
-"""What is asked for: experiment files, and the folders that they lead to."""
+"""Experiment files, the runs that they describe, and experiment folders on disk."""

@@ -1,4 +1,4 @@
-"""The code that was submitted is the code that runs: a copy of it beside the runs."""
+"""Snapshots of code: the code that was submitted is the code that runs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from attrs import frozen
 
 from launcher.errors import LauncherError
 from launcher.experiment.code_files import source_files
+from launcher.tables import first_names
 from trainers.run.atomic_write import sync_folder
 
 _PACKAGES = ("launcher", "trainers", "cluster_configs")
 _MANIFEST = "manifest.json"
 _MAX_NAMED = 5
-"""Files named in an error, of each sort."""
+"""Files named in an error, of each kind of fault."""
 
 
 @frozen(kw_only=True)
 class CodeSnapshot:
-    """A folder with our packages and the users' own modules; its name is the hash of it all."""
+    """A folder with our packages and the user modules; its name is the hash of its content."""
 
     path: Path
     python_path: Mapping[Path, Path]
-    """Where the modules of each folder of users' modules lie in the snapshot."""
+    """The folders of user modules, each mapped to its copy in the snapshot."""
 
     @property
     def name(self) -> str:
@@ -37,20 +38,20 @@ class CodeSnapshot:
 
     @property
     def packages(self) -> Path:
-        """To be the first on the PYTHONPATH."""
+        """Goes first on the PYTHONPATH."""
         return self.path / "packages"
 
 
 def snapshot_code(folder: Path, python_path: Sequence[Path]) -> CodeSnapshot:
-    """Copy the code as it is now, or find the snapshot that has the same; uncommitted and all.
+    """Copy the code as it is now, uncommitted changes included, or return an equal snapshot.
 
     Args:
-        folder: Of all snapshots of an experiment; runs with the same code share one.
-        python_path: Folders of users' own modules; of these, source files alone are copied.
+        folder: Holds the snapshots of an experiment; runs with equal code share one.
+        python_path: Folders of user modules; only source files and small configs are copied.
 
     Raises:
-        LauncherError: A folder holds too much to be one of modules, or the snapshot that has the
-            same code was changed.
+        LauncherError: A folder holds too much for code, or the snapshot with the same code was
+            changed.
     """
     places = {each: f"user-{number}" for number, each in enumerate(dict.fromkeys(python_path))}
     contents: dict[str, bytes] = {}
@@ -71,10 +72,10 @@ def snapshot_code(folder: Path, python_path: Sequence[Path]) -> CodeSnapshot:
 
 
 def verify_snapshot(path: Path) -> None:
-    """Compare every file of a snapshot with what was submitted.
+    """Check the hash of every file of a snapshot.
 
     Raises:
-        LauncherError: Some were changed, removed or added; names them.
+        LauncherError: Files were changed, removed or added; names them.
     """
     expected = _manifest(path)
     found = {name: _hash((path / name).read_bytes()) for name in _names(path)}
@@ -83,16 +84,20 @@ def verify_snapshot(path: Path) -> None:
         "missing": [name for name in expected if name not in found],
         "added": [name for name in found if name not in expected],
     }
-    texts = [f"{fault}: {_some(sorted(names))}" for fault, names in faults.items() if names]
+    texts = [
+        f"{fault}: {first_names(sorted(names), _MAX_NAMED)}"
+        for fault, names in faults.items()
+        if names
+    ]
     if texts:
         raise LauncherError(
-            f"the code in {path} is not what was submitted ({'; '.join(texts)}). Put it back as it "
-            "was, or remove the folder and submit again."
+            f"the code in {path} is not what was submitted ({'; '.join(texts)}). Restore "
+            "it, or remove the folder and submit again."
         )
 
 
 def _read(folder: Path, place: str, *, apart_from: Path) -> dict[str, bytes]:
-    """The contents of source files, by their names in the snapshot."""
+    """Read source files; return contents by their names in the snapshot."""
     return {
         f"{place}/{name}": (folder / name).read_bytes()
         for name in source_files(folder, apart_from=apart_from)
@@ -110,7 +115,7 @@ def _name(hashes: Mapping[str, str]) -> str:
 def _write(
     path: Path, contents: Mapping[str, bytes], hashes: Mapping[str, str], places: Iterable[str]
 ) -> None:
-    """The whole folder at once, unless somebody else was first."""
+    """Write the whole folder at once, by a rename, unless another process was faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     manifest = json.dumps({"files": dict(sorted(hashes.items()))}, indent=1).encode()
@@ -132,7 +137,7 @@ def _write(
 
 
 def _manifest(path: Path) -> dict[str, str]:
-    """The hash of every file; it fits the name of the folder."""
+    """Read the hash of every file, and check that together they give the name of the folder."""
     try:
         hashes = dict(json.loads((path / _MANIFEST).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -145,16 +150,10 @@ def _manifest(path: Path) -> dict[str, str]:
 
 
 def _names(path: Path) -> Iterator[str]:
-    """All files but those that Python itself leaves."""
+    """Yield all files except the byte code that Python writes."""
     for folder, folders, names in os.walk(path):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in names:
             relative = Path(folder, name).relative_to(path).as_posix()
             if relative != _MANIFEST:
                 yield relative
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MAX_NAMED])
-    left = len(names) - _MAX_NAMED
-    return f"{shown} and {left} more" if left > 0 else shown

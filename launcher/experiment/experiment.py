@@ -1,4 +1,4 @@
-"""From an experiment file to the runs that it asks for."""
+"""From an experiment file to its runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from attrs import frozen
 
 from launcher.experiment.overrides import with_overrides
-from launcher.experiment.run_checks import RunFit
+from launcher.experiment.run_checks import RunChecks
 from launcher.experiment.sweep import SweepPoint, sweep_points, without_sweep
 from trainers.config.converter import FieldsReader
 from trainers.config.run_config import RunConfig
@@ -24,45 +24,45 @@ _KEYS = (*_RUN_KEYS, "sweep")
 
 @frozen(kw_only=True)
 class Experiment:
-    """Runs that are asked for together."""
+    """The runs of an experiment file."""
 
     name: str
     runs: tuple[RunConfig, ...]
-    """Their names differ."""
+    """Their names are unique."""
     source: Path
-    """The file that asks for them."""
+    """The experiment file."""
     overrides: tuple[str, ...] = ()
-    """Values of the file that were replaced: `key=value` each."""
+    """Replaced values of the file, each `key=value`."""
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Resolve an experiment file: every value, every path, every run of its sweep.
+    """Read an experiment file and resolve it: every value, every path, every run of its sweep.
 
     Args:
-        overrides: `key=value` each, such as `trainer.batch_size=4`; the value is YAML.
+        overrides: Each `key=value`, such as `trainer.batch_size=4`; the value is YAML.
 
     Raises:
-        ConfigError: Lists all that is wrong with the file, the overrides, and the arrays that they
-            name: a line each, with the place that it comes from.
+        ConfigError: Lists all faults of the file, the overrides, and the arrays that they name: a
+            line each, with the place that it comes from.
     """
     source = YamlSource.read(path)
     if not isinstance(source.data, dict):
         fault = Fault((), f"found {show(source.data)}; must be a mapping")
         raise config_error(source.placed([fault]))
     faults = source.placed(source.faults)
-    source, unusable = with_overrides(source, overrides)
-    faults |= unusable
+    source, override_faults = with_overrides(source, overrides)
+    faults |= override_faults
     try:
         points = list(sweep_points(source))
     except MalformedError as error:
         faults |= source.placed(error.faults)
         points = [SweepPoint("", without_sweep(source))]
-    faults |= source.placed(_same_names(points))
+    faults |= source.placed(_duplicate_names(points))
     runs = []
-    sections_reader, fit = _SectionsReader(path.absolute().parent), RunFit()
+    sections_reader, checks = _SectionsReader(path.absolute().parent), RunChecks()
     for point in points:
         sections, malformed = sections_reader.read(point.source.data)
-        faults |= point.source.placed([*malformed, *fit.faults(sections)])
+        faults |= point.source.placed([*malformed, *checks.faults(sections)])
         if not faults:
             runs.append(_run(sections, point.name))
     if faults:
@@ -73,7 +73,7 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 class _SectionsReader:
-    """Reads the sections of many runs; those that runs share are read once."""
+    """Reads the sections of many runs; sections that runs share are read once."""
 
     def __init__(self, folder: Path) -> None:
         self._fields = FieldsReader(RunConfig, folder=folder)
@@ -89,7 +89,10 @@ class _SectionsReader:
         return sections, unknown + faults
 
     def _named_trainer(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The same object for all runs of an experiment that share their trainer."""
+        """Return the trainer section with a name; one object for all runs that share the section.
+
+        `FieldsReader` and `RunChecks` tell by identity whether they have seen a section.
+        """
         trainer = data["trainer"]
         if id(trainer) not in self._trainers:
             named = {"name": str(data.get("name") or "unnamed"), **trainer}
@@ -103,7 +106,7 @@ def _run(sections: dict[str, Any], name: str) -> RunConfig:
     return RunConfig(**{**sections, "name": name, "experiment": sections["name"]})
 
 
-def _same_names(points: Sequence[SweepPoint]) -> list[Fault]:
+def _duplicate_names(points: Sequence[SweepPoint]) -> list[Fault]:
     times = Counter(point.name for point in points)
     return [
         Fault(("sweep",), f"{count} runs would have the name {name}; each needs its own")

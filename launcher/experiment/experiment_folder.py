@@ -1,4 +1,4 @@
-"""Where everything about one experiment lies."""
+"""The files of an experiment: paths, and what is in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainers.run.atomic_write import Fence, unfenced
 from trainers.run.run_folder import RunFolder
 
 ROOT = Path("experiments")
-"""The folder of experiments, unless another one is named."""
+"""The default folder of experiments."""
 
 
 @frozen
@@ -21,10 +21,10 @@ class PackFolder:
 
     path: Path = field(converter=Path)
     fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
-    """Asked before anything is written about a run; of the supervisor that holds the lease."""
+    """Called before anything is written about a run; raises once the lease is lost."""
 
     def fenced(self, fence: Fence) -> Self:
-        """The same folder, for the supervisor that holds its lease."""
+        """Return the same folder with a fence, for the supervisor that holds its lease."""
         return attrs.evolve(self, fence=fence)
 
     @property
@@ -37,12 +37,12 @@ class PackFolder:
 
     @property
     def manifest(self) -> Path:
-        """Members and the machine they share: `job.pack.Pack` as JSON."""
+        """The members and the machine that they share: `job.pack.Pack` as JSON."""
         return self.path / "pack.json"
 
     @property
     def job(self) -> Path:
-        """The scheduler's job that has the pack: `job.submitted_job.SubmittedJob` as JSON."""
+        """The Slurm job that has the pack: `job.pack.SubmittedJob` as JSON."""
         return self.path / "job.json"
 
     @property
@@ -52,43 +52,43 @@ class PackFolder:
 
     @property
     def lease(self) -> Path:
-        """Who supervises the pack, on its first node."""
+        """Lease of the supervisor on the first node."""
         return self.node_lease(0)
 
     def node_lease(self, node: int) -> Path:
-        """Who supervises the pack on one of its nodes."""
+        """Return the lease of the supervisor on a node."""
         return self.path / ("lease.json" if node == 0 else f"lease.node-{node}.json")
 
     def node_end(self, node: int) -> Path:
-        """Exists once a node has no more to do; says in which start of the job that was."""
+        """Return the file that a node writes when it is done; it says in which start of the job."""
         return self.path / f"end.node-{node}.json"
 
     @property
     def stop(self) -> Path:
-        """Which node was asked to stop, in which start of the job: the other nodes stop as well."""
+        """Which node was signalled to stop, in which start of the job: the other nodes stop too."""
         return self.path / "stop.json"
 
     @property
     def is_over(self) -> Path:
-        """Exists once this start of the job has ended in good order; the batch script looks."""
+        """Exists once this start of the job has ended in good order; the batch script checks it."""
         return self.path / "over"
 
     def call(self, member: str) -> Path:
-        """How the first node of a member over several nodes calls the others."""
+        """Return the file by which the first node of a member calls its other nodes."""
         return self.path / "calls" / f"{member}.json"
 
     def answer(self, member: str, node: int) -> Path:
-        """How the ranks of a member have ended on another node."""
+        """Return the file that says how the ranks of a member ended on another node."""
         return self.path / "calls" / f"{member}.node-{node}.json"
 
     @property
     def submitit(self) -> Path:
-        """submitit's own files of a local job: the pickled job, and what the supervisor printed."""
+        """submitit's own files of a local job: the pickled job, and the supervisor's output."""
         return self.path / "submitit"
 
     @property
     def start_log(self) -> Path:
-        """What was said while the job was handed over."""
+        """The output of the process that starts a local job."""
         return self.path / "start.log"
 
 
@@ -104,12 +104,12 @@ class ExperimentFolder:
 
     @property
     def source(self) -> Path:
-        """The experiment as it was last submitted, command line included."""
+        """The experiment file as last submitted, with the overrides in comments."""
         return self.path / "experiment.yaml"
 
     @property
     def lock(self) -> Path:
-        """Held by who decides about the states of runs: a submission, or a supervisor."""
+        """Locked while a submission or a supervisor decides about the states of runs."""
         return self.path / ".lock"
 
     @property
@@ -122,12 +122,12 @@ class ExperimentFolder:
 
     @property
     def code(self) -> Path:
-        """A folder per state of the code that runs were submitted with."""
+        """The code snapshots, one folder each."""
         return self.path / "code"
 
     @property
     def submitit(self) -> Path:
-        """submitit's own files of Slurm jobs: scripts, pickles, and what supervisors printed."""
+        """submitit's own files of Slurm jobs: scripts, pickles, and the output of supervisors."""
         return self.path / "submitit"
 
     def run(self, name: str) -> RunFolder:
@@ -138,5 +138,5 @@ class ExperimentFolder:
 
     @classmethod
     def of_run(cls, folder: RunFolder) -> ExperimentFolder:
-        """The experiment that a run folder lies in."""
+        """Return the experiment that a run folder lies in."""
         return cls(folder.path.parent.parent)

@@ -1,4 +1,4 @@
-"""Values that are given on the command line: `trainer.batch_size=4`."""
+"""Overrides on the command line: `trainer.batch_size=4`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SWEEP = "sweep."
 def with_overrides(
     source: YamlSource, overrides: Sequence[str]
 ) -> tuple[YamlSource, set[PlacedFault]]:
-    """The source with values replaced, and the faults of the overrides that cannot be applied.
+    """Return the source with values replaced, and the faults of overrides that cannot be applied.
 
     Args:
-        overrides: `key=value` each, the last one wins. The value is YAML; dots join the parts of
+        overrides: Each `key=value`; the last one wins. The value is YAML; dots join the parts of
             the key, and positions in lists are numbers.
     """
     faults = set()
@@ -38,7 +38,7 @@ def with_overrides(
 
 
 def _key(name: str) -> Key:
-    """The keys below `sweep` have dots of their own."""
+    """Split a dotted key; the keys below `sweep` contain dots themselves."""
     if name.startswith(_SWEEP):
         return ("sweep", name.removeprefix(_SWEEP))
     return tuple(name.split("."))

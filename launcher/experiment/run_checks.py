@@ -1,4 +1,4 @@
-"""Whether the sections of a run fit each other, and the files that they name."""
+"""Check that the sections of a run fit each other and the files that they name."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from trainers.gp_augments.spatial_configs import ElasticAugmentConfig
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.tasks.task_configs import AffinitiesTaskConfig
 
-_JUDGED = ("datasets", "architecture", "task", "trainer", "python_path")
+_CHECKED = ("datasets", "architecture", "task", "trainer", "python_path")
 
 
-class RunFit:
-    """Finds what does not fit; looks at the sections and arrays that runs share once."""
+class RunChecks:
+    """Finds what does not fit; sections and arrays that runs share are checked once."""
 
     def __init__(self) -> None:
         self._info = cache(_info)
-        self._points = cache(_fault_of_points)
+        self._points_fault = cache(_points_fault)
         self._faults: dict[tuple[int, ...], tuple[list[Any], list[Fault]]] = {}
-        """By the identities of the sections, which are kept, so that no others take their place."""
+        """By the ids of the sections, which are kept here too: Python reuses the ids of deleted
+        objects."""
 
     def faults(self, sections: Mapping[str, Any]) -> list[Fault]:
-        """What does not fit in one run.
+        """Return what does not fit in one run.
 
         Args:
-            sections: Fields of a RunConfig by name; those that are malformed are left out.
+            sections: Fields of a RunConfig by name; malformed ones are left out.
         """
-        judged = [sections.get(name) for name in _JUDGED]
-        key = tuple(map(id, judged))
+        checked = [sections.get(name) for name in _CHECKED]
+        key = tuple(map(id, checked))
         if key not in self._faults:
-            self._faults[key] = (judged, list(self._find(sections)))
+            self._faults[key] = (checked, list(self._find(sections)))
         return self._faults[key][1]
 
     def _find(self, sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -48,29 +49,29 @@ class RunFit:
         for position, dataset in enumerate(datasets):
             for fault in self._faults_of_dataset(dataset, architecture):
                 yield fault.under("datasets", position)
-        yield from self._unlike_the_first(datasets)
+        yield from self._different_raw(datasets)
         if isinstance(sections.get("trainer"), GunpowderTrainerConfig):
             yield from _missing_ground_truth(datasets)
         if architecture is not None:
             yield from _different_axes(sections, len(architecture.input_shape))
         for position, folder in enumerate(sections.get("python_path", ())):
             if not folder.is_dir():
-                yield Fault(("python_path", position), f"found {folder}, which is no folder")
+                yield Fault(("python_path", position), f"found {folder}, which is not a directory")
 
     def _faults_of_dataset(
         self, dataset: DatasetConfig, architecture: ArchitectureConfig | None
     ) -> Iterator[Fault]:
         if dataset.sample_points is not None and architecture is not None:
-            fault = self._points(dataset.sample_points, len(architecture.input_shape))
+            fault = self._points_fault(dataset.sample_points, len(architecture.input_shape))
             if fault is not None:
                 yield Fault(("sample_points",), fault)
         arrays = {"raw": dataset.raw, "gt": dataset.gt, "mask": dataset.mask}
-        looks = {name: self._info(array) for name, array in arrays.items() if array is not None}
-        for name, look in looks.items():
-            if isinstance(look, DataError):
-                yield Fault((name,), str(look))
-        infos = {name: look for name, look in looks.items() if isinstance(look, ArrayInfo)}
-        if architecture is not None and len(infos) == len(looks):
+        results = {name: self._info(array) for name, array in arrays.items() if array is not None}
+        for name, result in results.items():
+            if isinstance(result, DataError):
+                yield Fault((name,), str(result))
+        infos = {name: result for name, result in results.items() if isinstance(result, ArrayInfo)}
+        if architecture is not None and len(infos) == len(results):
             for key, message in dataset_faults(
                 dataset,
                 infos,
@@ -80,21 +81,23 @@ class RunFit:
             ):
                 yield Fault(tuple(key.split(".")), message)
 
-    def _unlike_the_first(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
-        """Raw arrays that one network cannot see side by side: it sees voxels, not nanometres."""
-        looks = [self._info(dataset.raw) for dataset in datasets]
-        known = [position for position, look in enumerate(looks) if isinstance(look, ArrayInfo)]
+    def _different_raw(self, datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
+        """Yield raw arrays unlike the first: a network sees voxels, so all need one voxel size."""
+        results = [self._info(dataset.raw) for dataset in datasets]
+        known = [
+            position for position, result in enumerate(results) if isinstance(result, ArrayInfo)
+        ]
         for position in known[1:]:
-            name, first, look = datasets[known[0]].name, looks[known[0]], looks[position]
-            assert isinstance(first, ArrayInfo) and isinstance(look, ArrayInfo)
+            name, first, result = datasets[known[0]].name, results[known[0]], results[position]
+            assert isinstance(first, ArrayInfo) and isinstance(result, ArrayInfo)
             key = ("datasets", position, "raw")
-            channels, expected = look.num_channels or 1, first.num_channels or 1
+            channels, expected = result.num_channels or 1, first.num_channels or 1
             if channels != expected:
                 yield Fault(key, f"found {channels} channels; must be {expected}, as in {name}")
-            if look.voxel_size_nm != first.voxel_size_nm:
+            if result.voxel_size_nm != first.voxel_size_nm:
                 yield Fault(
                     key,
-                    f"found voxels of {list(look.voxel_size_nm)} nm; must be "
+                    f"found voxels of {list(result.voxel_size_nm)} nm; must be "
                     f"{list(first.voxel_size_nm)}, as in {name}; name the scale level with that "
                     "voxel size, or resample the volume",
                 )
@@ -107,9 +110,9 @@ def _info(array: ArrayConfig) -> ArrayInfo | DataError:
         return error
 
 
-def _fault_of_points(path: Path, num_axes: int) -> str | None:
+def _points_fault(path: Path, num_axes: int) -> str | None:
     if not path.is_file():
-        return f"found {path}, which is no file"
+        return f"found {path}, which is not a file"
     try:
         read_sample_points(path, num_axes)
     except DataError as error:
@@ -124,7 +127,7 @@ def _missing_ground_truth(datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
 
 
 def _different_axes(sections: Mapping[str, Any], num_axes: int) -> Iterator[Fault]:
-    """Values of which each stands for one axis, but which are more or fewer than the axes."""
+    """Yield lists that need one value per axis, and have more or fewer."""
     found: list[tuple[Key, int]] = []
     task = sections.get("task")
     if isinstance(task, AffinitiesTaskConfig):

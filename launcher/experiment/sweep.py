@@ -1,4 +1,4 @@
-"""One experiment file, many runs: a grid over values."""
+"""Sweeps: one experiment file, many runs, by a grid over values."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MAX_NAME_LENGTH = 100
 
 @frozen
 class SweepPoint:
-    """What one run reads."""
+    """The experiment file as one run of the sweep reads it."""
 
     name: str
-    """Made of the swept values; empty without a sweep."""
+    """Of the run, made of the swept values; empty without a sweep."""
     source: YamlSource
 
 
 def sweep_points(source: YamlSource) -> Iterator[SweepPoint]:
-    """Every combination of the values under `sweep`, the last key varying fastest.
+    """Yield every combination of the values under `sweep`, the last key varying fastest.
 
     Raises:
-        MalformedError: `sweep` maps no dotted keys to lists of values, or a key leads nowhere.
+        MalformedError: `sweep` does not map dotted keys to lists of values, or a key cannot be set.
     """
     grid = source.data.get("sweep")
     grid = {} if grid is None else grid
@@ -76,7 +76,7 @@ def _check(source: YamlSource, grid: Any) -> None:
 
 
 def _labels(names: list[str]) -> list[str]:
-    """The last word of each dotted key; the whole key where that is not unique."""
+    """Return the last word of each dotted key; the whole key where that is not unique."""
     words = list(map(_last_word, names))
     return [
         word if words.count(word) == 1 else name for word, name in zip(words, names, strict=True)
@@ -84,7 +84,7 @@ def _labels(names: list[str]) -> list[str]:
 
 
 def _last_word(name: str) -> str:
-    """With the positions in lists that follow it."""
+    """Return the last word, with the positions in lists that follow it."""
     parts = name.split(".")
     words = [index for index, part in enumerate(parts) if not part.isdecimal()]
     return ".".join(parts[words[-1] if words else 0 :])

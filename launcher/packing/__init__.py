@@ -1,1 +1,1 @@
-"""Which run goes into which job: pure functions."""
+"""Packing: which run goes into which job, and where in it. Pure functions."""

@@ -1,4 +1,4 @@
-"""What runs ask for, what a node has to give, and both in units that add up exactly."""
+"""What runs ask for and what a node has, also in integer units that add up exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, optional
 
 GPU = 10**17
-"""Units of one GPU. Shares are counted as they are written: ten of 0.1 fill a GPU."""
+"""Units of one GPU. Shares count as they are written: as floats, ten of 0.1 are not 1."""
 GB = 10**9
 """Units of one GB of memory."""
 
@@ -21,7 +21,7 @@ class Demand:
     name: str
     nodes: int = field(default=1, validator=ge(1))
     gpus: float = field(validator=ge(0))
-    """None, a share of one, or a whole number."""
+    """0, a share below 1, or a whole number."""
     cpus: int = field(validator=ge(0))
     memory_gb: float = field(validator=ge(0))
     time_s: int = field(validator=gt(0))
@@ -37,7 +37,7 @@ class Demand:
 
 @frozen(kw_only=True)
 class NodeShape:
-    """What one node has to give."""
+    """What jobs may use of one node."""
 
     gpus: int = field(validator=ge(0))
     cpus: int = field(validator=ge(1))
@@ -46,19 +46,19 @@ class NodeShape:
 
 @frozen(kw_only=True)
 class PackLimits:
-    """What jobs may be like."""
+    """The limits of a job."""
 
     shape: NodeShape
     time_limit_s: int | None = field(default=None, validator=optional(gt(0)))
-    """The longest job; a longer run is in a job of this length, which is requeued."""
+    """The longest job; a longer run gets a job of this length, which is requeued."""
     nodes_per_pack: int = field(default=1, validator=ge(1))
-    """Nodes of a job, if there are runs for so many; a run over more nodes makes a larger job."""
+    """Nodes of a job, if there are enough runs; a run over more nodes makes a larger job."""
     max_nodes: int | None = field(default=None, validator=optional(ge(1)))
     """The most nodes of one job."""
     runs_per_pack: int | None = field(default=None, validator=optional(ge(1)))
-    """Runs of a job; they take turns where they do not fit side by side. None: as many as fit."""
+    """Runs of a job, sequential where they do not fit side by side; None: as many as fit."""
     max_packs: int | None = field(default=None, validator=optional(ge(1)))
-    """The most jobs; runs take turns where there would be more."""
+    """The most jobs; jobs that would be more are merged, and run sequentially in one job."""
 
 
 @frozen
@@ -67,9 +67,9 @@ class Size:
 
     nodes: int
     whole: int
-    """GPUs for the run alone."""
+    """GPUs that are the run's alone."""
     share: int
-    """Of one further GPU, in units of 1 / GPU."""
+    """Of one further GPU, in units of 1 / `GPU`."""
     cpus: int
     memory: int
 
@@ -78,7 +78,7 @@ class Size:
         return self.whole * GPU + self.share
 
     def fractions(self, node: Size) -> tuple[float, float, float]:
-        """GPUs, CPUs and memory as fractions of what the node has."""
+        """Return GPUs, CPUs and memory as fractions of what the node has."""
         return (
             self.gpu_units / (node.whole * GPU) if node.whole else 0.0,
             self.cpus / node.cpus,
@@ -87,12 +87,12 @@ class Size:
 
 
 def gpu_units(gpus: float) -> int:
-    """A share of a GPU; rounded up where it is finer than the units."""
+    """Return a share of a GPU in units, rounded up if it is finer."""
     return ceil(Fraction(repr(gpus)) * GPU)
 
 
 def size_of(demand: Demand) -> Size:
-    """What a run takes; rounded up where it is finer than the units."""
+    """Return what a run takes on each of its nodes, rounded up to units."""
     whole = int(demand.gpus)
     share = 0 if whole else gpu_units(demand.gpus)
     memory = ceil(Fraction(repr(demand.memory_gb)) * GB)
@@ -100,5 +100,5 @@ def size_of(demand: Demand) -> Size:
 
 
 def size_of_node(shape: NodeShape) -> Size:
-    """What a node has; rounded down where it is finer than the units."""
+    """Return what a node has, rounded down to units."""
     return Size(1, shape.gpus, 0, shape.cpus, floor(Fraction(repr(shape.memory_gb)) * GB))

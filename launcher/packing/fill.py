@@ -1,4 +1,9 @@
-"""Fill node after node, by one rule: what a rule gives is compared by who asks."""
+"""Fill node after node by one greedy rule; `search` tries several rules and keeps the best result.
+
+Vector bin packing by dot product and by norm, after Panigrahy, Talwar, Uyeda and Wieder,
+"Heuristics for Vector Bin Packing" (2011): the run that goes next onto a node is the one whose
+demand is most similar to what is left there.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,19 @@ from launcher.packing.demand import GPU, Size
 
 _WORK = 1_000_000
 _WINDOWS = (8, 64)
-"""Kinds looked at for each number of GPUs, where there are more: the fewer, the more there are."""
+"""Candidates of each number of GPUs, at least and at most: about `_WORK` divided by the number of
+kinds."""
 
 
 @frozen(kw_only=True)
 class Rule:
-    """What goes next onto a node: the kind of run with the highest score.
+    """A score: the kind of run with the highest one goes next onto a node.
 
-    With f the fractions of a node that a run takes and r those that are left, the score is the
-    weighted sum of f·(size + rest·r - square·f), less `alike` times how much the run's time differs
-    from that of the first run on the node.
+    With f the fractions of a node that a run takes and r those that are left, the score is the sum
+    over resources of weight·f·(size + rest·r - square·f), minus `alike` times the difference of the
+    run's time from that of the first run on the node. `rest=1` alone is the dot product of f and r;
+    `rest=2, square=1` minimizes the norm of r - f, since 2·f·r - f² = r² - (r - f)²; `size=1` alone
+    is the largest volume first.
     """
 
     weights: tuple[float, float, float]
@@ -32,17 +40,17 @@ class Rule:
 
 @define(eq=False)
 class Kind:
-    """Runs that are equal in all that counts."""
+    """Runs of one size, and of one time if the rule uses times; they are interchangeable."""
 
     size: Size
     time_s: int
     """Of the longest."""
     left: int
-    """How many have no place yet."""
+    """How many are not placed yet."""
 
 
 @frozen
-class Place:
+class Placement:
     """Where a run of a kind goes in a group of nodes."""
 
     kind: Kind
@@ -53,44 +61,47 @@ class Place:
 
 @frozen
 class Group:
-    """Nodes that are filled alike, and how often."""
+    """Nodes that are filled, and how many more are filled alike."""
 
-    places: tuple[Place, ...]
+    placements: tuple[Placement, ...]
     copies: int
 
     @property
     def num_nodes(self) -> int:
-        return 1 + max(place.nodes[-1] for place in self.places)
+        return 1 + max(placement.nodes[-1] for placement in self.placements)
 
 
 @frozen(kw_only=True)
-class Turns:
-    """Jobs of a given number of runs, which take turns where they do not fit side by side."""
+class Sequential:
+    """Jobs of a given number of runs, sequential where they do not fit side by side."""
 
     runs: int
     nodes: int
     time_limit_s: int | None
 
 
-def fill(kinds: Sequence[Kind], node: Size, rule: Rule, turns: Turns | None) -> Iterator[Group]:
-    """Groups that hold all runs, and leave none of the kinds any."""
+def fill(
+    kinds: Sequence[Kind], node: Size, rule: Rule, sequential: Sequential | None
+) -> Iterator[Group]:
+    """Place all runs; yield groups of nodes, and reduce `left` of each kind to 0."""
     scored = [_Scored(kind, node, rule) for kind in kinds]
     longest = max(kind.time_s for kind in kinds)
     stock = _Stock(scored)
     while (first := stock.first()) is not None:
         num_nodes = first.kind.size.nodes
-        if turns:
-            num_nodes = max(num_nodes, turns.nodes)
-        filling = _Filling([_Room(node) for _ in range(num_nodes)], rule.alike / longest)
-        filling.fill(stock.candidates(num_nodes), first, turns)
+        if sequential:
+            num_nodes = max(num_nodes, sequential.nodes)
+        filling = _Filling([_FreeNode(node) for _ in range(num_nodes)], rule.alike / longest)
+        filling.fill(stock.candidates(num_nodes), first, sequential)
+        # The same again while the runs suffice: 100,000 equal runs take as long as a few.
         copies = min(kind.left // count for kind, count in filling.counts.items())
         for kind, count in filling.counts.items():
             kind.left -= count * copies
-        yield Group(tuple(filling.places), copies)
+        yield Group(tuple(filling.placements), copies)
 
 
 class _Scored:
-    """A kind and what its score is made of."""
+    """A kind, and the parts of its score that do not depend on the node."""
 
     __slots__ = ("cpus", "fixed", "gpus", "kind", "memory")
 
@@ -115,28 +126,28 @@ class _Stock:
         for each in sorted(scored, key=lambda each: each.order, reverse=True):
             size = each.kind.size
             self._levels.setdefault((size.nodes, size.gpu_units), []).append(each)
-        self._dead = dict.fromkeys(self._levels, 0)
+        self._used_up = dict.fromkeys(self._levels, 0)  # kinds without runs at the start of each
         least, most = _WINDOWS
         self._window = min(most, max(least, _WORK // len(scored)))
 
     def first(self) -> _Scored | None:
-        """A kind over as many nodes as any; None if no runs are left. Forgets kinds without."""
+        """Return a kind over the most nodes; None if no runs are left. Drop levels without runs."""
         for level in list(self._levels):
             kinds = self._levels[level]
-            for each in kinds[self._dead[level] :]:
+            for each in kinds[self._used_up[level] :]:
                 if each.kind.left:
                     return each
-                self._dead[level] += 1
+                self._used_up[level] += 1
             del self._levels[level]
         return None
 
     def candidates(self, num_nodes: int) -> list[_Scored]:
-        """Kinds for a group of so many nodes: of every level all, or the first and some others."""
+        """Return kinds for a group of nodes: of each level all, or the first and some others."""
         found: list[_Scored] = []
         for level, kinds in self._levels.items():
             if level[0] > num_nodes:
                 continue
-            begin, window = self._dead[level], self._window
+            begin, window = self._used_up[level], self._window
             if len(kinds) - begin > 2 * window:
                 step = (len(kinds) - begin) // window
                 kinds = kinds[begin : begin + window] + kinds[begin + window :: step]
@@ -146,7 +157,7 @@ class _Stock:
         return found
 
 
-class _Room:
+class _FreeNode:
     """What is free on one node."""
 
     __slots__ = ("cpus", "gpus", "memory", "node", "units")
@@ -166,7 +177,7 @@ class _Room:
         return not size.share or any(free >= size.share for free in self.gpus)
 
     def take(self, size: Size) -> tuple[int, ...]:
-        """The GPUs; a share goes where it leaves least."""
+        """Take what a run needs; return its GPUs. A share goes to the GPU with the best fit."""
         chosen: tuple[int, ...] = ()
         if size.whole:
             free = [gpu for gpu, units in enumerate(self.gpus) if units == GPU]
@@ -177,7 +188,7 @@ class _Room:
         self._add(size, chosen, -1)
         return chosen
 
-    def give_back(self, size: Size, gpus: tuple[int, ...]) -> None:
+    def free(self, size: Size, gpus: tuple[int, ...]) -> None:
         self._add(size, gpus, 1)
 
     def _add(self, size: Size, gpus: tuple[int, ...], sign: int) -> None:
@@ -191,73 +202,76 @@ class _Room:
 class _Filling:
     """A group of nodes while it is filled."""
 
-    def __init__(self, rooms: list[_Room], alike: float) -> None:
-        self.places: list[Place] = []
+    def __init__(self, nodes: list[_FreeNode], alike: float) -> None:
+        self.placements: list[Placement] = []
         self.counts: dict[Kind, int] = {}
-        self._rooms = rooms
+        self._nodes = nodes
         self._alike = alike
         self._time_s = 0
 
-    def fill(self, kinds: list[_Scored], first: _Scored, turns: Turns | None) -> None:
+    def fill(self, kinds: list[_Scored], first: _Scored, sequential: Sequential | None) -> None:
         self._time_s = max(each.kind.time_s for each in kinds)
         if first.kind.size.nodes > 1:
             self._time_s = first.kind.time_s
             self._put(first.kind, range(first.kind.size.nodes), 0)
-        most = turns.runs if turns else None
+        most = sequential.runs if sequential else None
         self._fill_at(0, kinds, most)
-        if turns is None:
+        if sequential is None:
             return
-        under_way = list(self.places)
-        while under_way and len(self.places) < turns.runs:
-            now_s = min(place.begin_s + place.kind.time_s for place in under_way)
-            under_way = [place for place in under_way if not self._ends(place, now_s)]
-            limit_s = turns.time_limit_s
+        running = list(self.placements)
+        while running and len(self.placements) < sequential.runs:
+            now_s = min(placement.begin_s + placement.kind.time_s for placement in running)
+            running = [placement for placement in running if not self._ends(placement, now_s)]
+            limit_s = sequential.time_limit_s
             if limit_s is not None:
                 kinds = [each for each in kinds if now_s + each.kind.time_s <= limit_s]
-            begun = len(self.places)
+            num_before = len(self.placements)
             self._fill_at(now_s, kinds, most)
-            under_way += self.places[begun:]
+            running += self.placements[num_before:]
 
-    def _ends(self, place: Place, now_s: int) -> bool:
-        if place.begin_s + place.kind.time_s > now_s:
+    def _ends(self, placement: Placement, now_s: int) -> bool:
+        """Free what a run takes if it has ended; return whether it has."""
+        if placement.begin_s + placement.kind.time_s > now_s:
             return False
-        for node, gpus in zip(place.nodes, place.gpus, strict=True):
-            self._rooms[node].give_back(place.kind.size, gpus)
+        for node, gpus in zip(placement.nodes, placement.gpus, strict=True):
+            self._nodes[node].free(placement.kind.size, gpus)
         return True
 
     def _fill_at(self, now_s: int, kinds: list[_Scored], most: int | None) -> None:
-        """Place what fits side by side: first runs over several nodes, then node by node."""
+        """Place runs side by side: first those over several nodes, then node by node."""
         wide = [each for each in kinds if each.kind.size.nodes > 1]
-        while wide and (most is None or len(self.places) < most):
-            wide = [each for each in wide if self._is_left(each.kind) and self._nodes(each.kind)]
+        while wide and (most is None or len(self.placements) < most):
+            wide = [
+                each for each in wide if self._is_left(each.kind) and self._nodes_for(each.kind)
+            ]
             if wide:
-                kind = self._best(wide, self._rooms[0])
-                self._put(kind, self._nodes(kind), now_s)
+                kind = self._best(wide, self._nodes[0])
+                self._put(kind, self._nodes_for(kind), now_s)
         narrow = [each for each in kinds if each.kind.size.nodes == 1]
-        for node, room in enumerate(self._rooms):
+        for node, free in enumerate(self._nodes):
             fitting = narrow
-            while most is None or len(self.places) < most:
+            while most is None or len(self.placements) < most:
                 fitting = [
                     each
                     for each in fitting
-                    if room.has(each.kind.size) and self._is_left(each.kind)
+                    if free.has(each.kind.size) and self._is_left(each.kind)
                 ]
                 if not fitting:
                     break
-                self._put(self._best(fitting, room), (node,), now_s)
+                self._put(self._best(fitting, free), (node,), now_s)
 
     def _is_left(self, kind: Kind) -> bool:
         return self.counts.get(kind, 0) < kind.left
 
-    def _nodes(self, kind: Kind) -> Sequence[int]:
-        """Nodes that have room for the run; none if they are too few."""
-        found = [node for node, room in enumerate(self._rooms) if room.has(kind.size)]
+    def _nodes_for(self, kind: Kind) -> Sequence[int]:
+        """Return the nodes for a run; none if fewer than it needs have room."""
+        found = [node for node, free in enumerate(self._nodes) if free.has(kind.size)]
         return found[: kind.size.nodes] if len(found) >= kind.size.nodes else ()
 
-    def _best(self, kinds: Sequence[_Scored], room: _Room) -> Kind:
-        node = room.node
-        gpus = room.units / node.gpu_units if node.whole else 0.0
-        cpus, memory = room.cpus / node.cpus, room.memory / node.memory
+    def _best(self, kinds: Sequence[_Scored], free: _FreeNode) -> Kind:
+        node = free.node
+        gpus = free.units / node.gpu_units if node.whole else 0.0
+        cpus, memory = free.cpus / node.cpus, free.memory / node.memory
         alike, time_s = self._alike, self._time_s
         best, highest = kinds[0], float("-inf")
         for each in kinds:
@@ -266,11 +280,11 @@ class _Filling:
                 score -= alike * abs(each.kind.time_s - time_s)
             if score > highest:
                 best, highest = each, score
-        if not self.places:
+        if not self.placements:
             self._time_s = best.kind.time_s
         return best.kind
 
     def _put(self, kind: Kind, nodes: Sequence[int], now_s: int) -> None:
-        gpus = tuple(self._rooms[node].take(kind.size) for node in nodes)
-        self.places.append(Place(kind, tuple(nodes), gpus, now_s))
+        gpus = tuple(self._nodes[node].take(kind.size) for node in nodes)
+        self.placements.append(Placement(kind, tuple(nodes), gpus, now_s))
         self.counts[kind] = self.counts.get(kind, 0) + 1

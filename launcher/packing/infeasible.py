@@ -1,4 +1,4 @@
-"""Why runs fit into no job, and what would do."""
+"""Why runs fit into no job, and which values would fit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import frozen
 
 from launcher.packing.demand import Demand, PackLimits, size_of, size_of_node
+from launcher.tables import first_names
 
 
 @frozen
-class _Reason:
+class _Excess:
     """One key of a run that asks for too much."""
 
     key: str
@@ -23,67 +24,66 @@ class _Reason:
         return f"{self.key} is {self.asked:g} and {self.place} has {self.present:g}"
 
 
-def infeasible(
+def infeasible_reasons(
     demands: Sequence[Demand],
     limits: PackLimits,
     *,
     where: str = "a node",
     elsewhere: Mapping[str, PackLimits] | None = None,
 ) -> list[str]:
-    """A sentence for each set of reasons, over all the runs that they keep out.
+    """Return why runs fit into no job: a sentence for all runs that ask for too much of the same.
 
     Args:
-        where: What a node is called, such as `a node of partition gpu`.
+        where: How messages call a node, such as `a node of partition gpu`.
         elsewhere: Other partitions by name.
     """
-    names: dict[tuple[_Reason, ...], list[str]] = {}
-    examples: dict[tuple[_Reason, ...], Demand] = {}
-    known: dict[tuple[int, float, int, float], tuple[_Reason, ...]] = {}
+    names: dict[tuple[_Excess, ...], list[str]] = {}
+    examples: dict[tuple[_Excess, ...], Demand] = {}
+    known: dict[tuple[int, float, int, float], tuple[_Excess, ...]] = {}
     for demand in demands:
         asked = (demand.nodes, demand.gpus, demand.cpus, demand.memory_gb)
         if asked not in known:
-            known[asked] = tuple(_reasons(demand, limits, where))
-        if reasons := known[asked]:
-            names.setdefault(reasons, []).append(demand.name)
-            examples.setdefault(reasons, demand)
+            known[asked] = tuple(_excesses(demand, limits, where))
+        if excesses := known[asked]:
+            names.setdefault(excesses, []).append(demand.name)
+            examples.setdefault(excesses, demand)
     return [
-        _sentence(names[reasons], reasons, _partition(example, elsewhere or {}))
-        for reasons, example in examples.items()
+        _sentence(names[excesses], excesses, _partition(example, elsewhere or {}))
+        for excesses, example in examples.items()
     ]
 
 
-def _reasons(demand: Demand, limits: PackLimits, where: str) -> Iterator[_Reason]:
+def _excesses(demand: Demand, limits: PackLimits, where: str) -> Iterator[_Excess]:
     shape = limits.shape
     asked, present = size_of(demand), size_of_node(shape)
     if limits.max_nodes is not None and asked.nodes > limits.max_nodes:
         most = limits.max_nodes
-        yield _Reason("resources.nodes", asked.nodes, "a job at most", most, most)
+        yield _Excess("resources.nodes", asked.nodes, "a job at most", most, most)
     if asked.gpu_units > present.gpu_units:
-        yield _Reason("resources.gpus", demand.gpus, where, shape.gpus, shape.gpus)
+        yield _Excess("resources.gpus", demand.gpus, where, shape.gpus, shape.gpus)
     if asked.cpus > present.cpus:
-        yield _Reason("resources.cpus", demand.cpus, where, shape.cpus, shape.cpus)
+        yield _Excess("resources.cpus", demand.cpus, where, shape.cpus, shape.cpus)
     if asked.memory > present.memory:
         gb = shape.memory_gb
-        yield _Reason("resources.memory_gb", demand.memory_gb, where, gb, gb)
+        yield _Excess("resources.memory_gb", demand.memory_gb, where, gb, gb)
 
 
 def _partition(demand: Demand, elsewhere: Mapping[str, PackLimits]) -> str:
-    """The partition that has least too much for a run; empty if none has enough."""
+    """Return advice about the smallest partition that a run fits into; empty if there is none."""
     partitions = [
         (limits.shape.gpus, limits.shape.memory_gb, limits.shape.cpus, name)
         for name, limits in elsewhere.items()
-        if not any(_reasons(demand, limits, name))
+        if not any(_excesses(demand, limits, name))
     ]
     if not partitions:
         return ""
     gpus, memory_gb, cpus, name = min(partitions)
-    return f"partition {name} ({gpus} GPUs, {cpus} CPUs and {memory_gb:g} GB a node) would do"
+    return f"partition {name} ({gpus} GPUs, {cpus} CPUs and {memory_gb:g} GB a node) would fit"
 
 
-def _sentence(names: Sequence[str], reasons: Sequence[_Reason], partition: str) -> str:
-    who = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+def _sentence(names: Sequence[str], excesses: Sequence[_Excess], partition: str) -> str:
     verb = "does" if len(names) == 1 else "do"
-    because = ", and ".join(map(str, reasons))
-    values = " ".join(f"{reason.key}={reason.would_fit:g}" for reason in reasons)
+    because = ", and ".join(map(str, excesses))
+    values = " ".join(f"{excess.key}={excess.would_fit:g}" for excess in excesses)
     remedy = f"{values} would fit" + (f"; {partition}" if partition else "")
-    return f"{who} {verb} not fit because {because}; {remedy}"
+    return f"{first_names(names, 1)} {verb} not fit because {because}; {remedy}"

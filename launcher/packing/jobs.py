@@ -1,4 +1,4 @@
-"""From filled groups of nodes to jobs: several groups in one, and jobs one after the other."""
+"""Make jobs of filled groups of nodes: groups side by side, and jobs run sequentially as one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class PlacedRun:
 
 @frozen
 class Job:
-    """Runs on nodes of their own."""
+    """Runs that share nodes over time."""
 
     runs: tuple[PlacedRun, ...]
-    """In the order of their starts, and then of their numbers."""
+    """By start, then by number."""
     num_nodes: int
 
     @classmethod
@@ -48,11 +48,11 @@ class Job:
 
     @property
     def order(self) -> int:
-        """The least number of its runs."""
+        """The smallest number of its runs."""
         return min(run.index for run in self.runs)
 
     def peak(self) -> Size:
-        """The most that its runs take on any node at any time."""
+        """Return the most that its runs take on any node at any time."""
         gpus = max((gpu for run in self.runs for node in run.gpus for gpu in node), default=-1)
         most_cpus = most_memory = 0
         for node in range(self.num_nodes):
@@ -60,14 +60,14 @@ class Job:
             changes = [(run.begin_s, run.size.cpus, run.size.memory) for run in here]
             changes += [(run.end_s, -run.size.cpus, -run.size.memory) for run in here]
             cpus = memory = 0
-            for _, more_cpus, more_memory in sorted(changes):  # what ends at a time, ends first
+            for _, more_cpus, more_memory in sorted(changes):  # ends before starts at the same time
                 cpus += more_cpus
                 memory += more_memory
                 most_cpus, most_memory = max(most_cpus, cpus), max(most_memory, memory)
         return Size(self.num_nodes, gpus + 1, 0, most_cpus, most_memory)
 
     def moved(self, *, nodes: int = 0, begin_s: int = 0) -> Iterable[PlacedRun]:
-        """Its runs so many nodes further, and so much later."""
+        """Return its runs, shifted by nodes and time."""
         return (
             evolve(
                 run,
@@ -78,13 +78,17 @@ class Job:
         )
 
 
-def joined(groups: Sequence[Job], limits: PackLimits) -> list[Job]:
-    """Jobs of as many nodes as they should have, the longest groups together."""
+def merge_groups(groups: Sequence[Job], limits: PackLimits) -> list[Job]:
+    """Merge groups into jobs of `nodes_per_pack` nodes, groups of similar time together.
+
+    Best fit decreasing: the next group, by nodes and then by time, goes into the job with the
+    fewest free nodes that are enough.
+    """
     most = min(limits.nodes_per_pack, limits.max_nodes or limits.nodes_per_pack)
     if most == 1 or limits.runs_per_pack is not None:
         return sorted(groups, key=lambda job: job.order)
     parts: list[list[Job]] = []
-    free: dict[int, deque[int]] = {}  # nodes that a job may still get -> positions of such jobs
+    free: dict[int, deque[int]] = {}  # number of free nodes -> positions of jobs that have them
     for group in sorted(groups, key=lambda job: (-job.num_nodes, -job.time_s, job.order)):
         fitting = min((left for left in free if left >= group.num_nodes and free[left]), default=0)
         position = free[fitting].popleft() if fitting else len(parts)
@@ -106,12 +110,12 @@ def _side_by_side(groups: Sequence[Job]) -> Job:
     return Job.of(runs)
 
 
-def taking_turns(jobs: Sequence[Job], limits: PackLimits) -> list[Job]:
-    """No more jobs than there may be: each goes on with the runs of others when its own are done.
+def run_sequentially(jobs: Sequence[Job], limits: PackLimits) -> list[Job]:
+    """Merge jobs into `max_packs` jobs, each of which runs several sequentially.
 
     Raises:
-        DoesNotFitError: They would not end within the time limit, or a job is to have so and so
-            many runs.
+        DoesNotFitError: They would not end within the time limit, or the number of runs per job is
+            given.
     """
     most = limits.max_packs
     assert most is not None
@@ -119,56 +123,63 @@ def taking_turns(jobs: Sequence[Job], limits: PackLimits) -> list[Job]:
         num_runs = sum(len(job.runs) for job in jobs)
         raise DoesNotFitError(
             f"the runs do not fit because they make {len(jobs)} jobs of up to {runs_per_pack} runs "
-            f"and there may be {most}; {-(-num_runs // most)} runs a job might fit, or let them be "
-            "as many as fit"
+            f"and the limit is {most}; {-(-num_runs // most)} runs a job might fit, or lift the "
+            "limit of runs per job"
         )
-    longest_first = sorted(jobs, key=lambda job: (-job.time_s, -job.num_nodes, job.order))
+    ordered = sorted(jobs, key=lambda job: (-job.time_s, -job.num_nodes, job.order))
     limit_s = limits.time_limit_s
-    rows = _evenly(longest_first, most)
-    if limit_s is not None and any(_is_too_long(row, limit_s) for row in rows):
-        rows = _first_fit(longest_first, limit_s)
-    if len(rows) > most:
+    chains = _longest_first(ordered, most)
+    if limit_s is not None and any(_is_too_long(chain, limit_s) for chain in chains):
+        chains = _best_fit(ordered, limit_s)
+    if len(chains) > most:
         raise DoesNotFitError(
-            f"the runs do not fit because they make {len(jobs)} jobs side by side and there may be "
-            f"{most}, in which they do not end one after the other within {limit_s} s; "
-            f"{len(rows)} jobs would fit"
+            f"the runs do not fit because they make {len(jobs)} jobs side by side and the limit "
+            f"is {most}, which cannot run them sequentially within {limit_s} s; "
+            f"{len(chains)} jobs would fit"
         )
-    return sorted(map(_one_after_the_other, rows), key=lambda job: job.order)
+    return sorted(map(_sequential, chains), key=lambda job: job.order)
 
 
-def _evenly(jobs: Sequence[Job], num_rows: int) -> list[list[Job]]:
-    """The next longest goes where it ends first."""
-    rows: list[list[Job]] = [[] for _ in range(num_rows)]
-    ends = [(0, row) for row in range(num_rows)]
+def _longest_first(jobs: Sequence[Job], num_chains: int) -> list[list[Job]]:
+    """Distribute jobs, longest first, to chains that end early and alike.
+
+    Longest processing time first (Graham, 1969): the next job goes to the chain that ends first.
+    The last chain ends at most 4/3 as late as at the optimum.
+    """
+    chains: list[list[Job]] = [[] for _ in range(num_chains)]
+    ends = [(0, chain) for chain in range(num_chains)]
     for job in jobs:
-        end_s, row = ends[0]
-        rows[row].append(job)
-        heapq.heapreplace(ends, (end_s + job.time_s, row))
-    return rows
+        end_s, chain = ends[0]
+        chains[chain].append(job)
+        heapq.heapreplace(ends, (end_s + job.time_s, chain))
+    return chains
 
 
 def _is_too_long(jobs: Sequence[Job], limit_s: int) -> bool:
     return len(jobs) > 1 and sum(job.time_s for job in jobs) > limit_s
 
 
-def _first_fit(jobs: Sequence[Job], limit_s: int) -> list[list[Job]]:
-    """As few rows as need be: the next longest goes where it fits best."""
-    rows: list[list[Job]] = []
-    left: list[tuple[int, int]] = []  # sorted: time that a row has left, its position
+def _best_fit(jobs: Sequence[Job], limit_s: int) -> list[list[Job]]:
+    """Distribute jobs, longest first, to few chains within the time limit.
+
+    Best fit decreasing: the next job goes to the chain with the least time left that is enough.
+    """
+    chains: list[list[Job]] = []
+    left: list[tuple[int, int]] = []  # sorted: time that a chain has left, its position
     for job in jobs:
         at = bisect.bisect_left(left, (job.time_s, -1))
         if at < len(left):
-            free_s, row = left.pop(at)
+            free_s, chain = left.pop(at)
         else:
-            free_s, row = limit_s, len(rows)
-            rows.append([])
-        rows[row].append(job)
+            free_s, chain = limit_s, len(chains)
+            chains.append([])
+        chains[chain].append(job)
         if free_s > job.time_s:
-            bisect.insort(left, (free_s - job.time_s, row))
-    return rows
+            bisect.insort(left, (free_s - job.time_s, chain))
+    return chains
 
 
-def _one_after_the_other(jobs: Sequence[Job]) -> Job:
+def _sequential(jobs: Sequence[Job]) -> Job:
     runs: list[PlacedRun] = []
     begin_s = 0
     for job in jobs:

@@ -1,4 +1,8 @@
-"""Which runs go into which job, and where in it: as few nodes as can be, and no node overfull."""
+"""Place runs in jobs, and on the nodes and GPUs of these: a few nodes, and none overfull.
+
+Runs of unequal demand for GPUs, CPUs and memory are a vector bin packing problem: heuristics fill
+the nodes (`fill`, `search`), and a lower bound (`bound`) says how far from the optimum they can be.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from attrs import frozen
 from launcher.errors import DoesNotFitError
 from launcher.packing.bound import lower_bound
 from launcher.packing.demand import GB, Demand, NodeShape, PackLimits, Size, size_of, size_of_node
-from launcher.packing.infeasible import infeasible
-from launcher.packing.jobs import Job, joined, taking_turns
+from launcher.packing.infeasible import infeasible_reasons
+from launcher.packing.jobs import Job, merge_groups, run_sequentially
 from launcher.packing.search import best_groups
 
 __all__ = [
@@ -20,7 +24,7 @@ __all__ = [
     "Packing",
     "Placed",
     "PlannedPack",
-    "infeasible",
+    "infeasible_reasons",
     "pack",
 ]
 
@@ -33,14 +37,14 @@ class Placed:
     nodes: tuple[int, ...]
     """Numbers of its nodes in the pack."""
     gpus: tuple[tuple[int, ...], ...]
-    """Numbers of its GPUs on each of its nodes; a share: of the one that it shares."""
+    """Numbers of its GPUs on each of its nodes; for a share, the GPU that it shares."""
     begin_s: int
-    """When it starts in the life of the job; above 0, it takes its turn."""
+    """When it starts, from the start of the job; above 0, it waits for other runs to end."""
 
 
 @frozen(kw_only=True)
 class PlannedPack:
-    """A job: its members, and what it has to ask for, which is enough for them at any time."""
+    """A job: its members, and the resources that it asks for, their peak over its whole time."""
 
     members: tuple[Placed, ...]
     """In the order of their starts."""
@@ -59,25 +63,25 @@ class Packing:
     num_nodes: int
     """Of all packs."""
     lower_bound: int
-    """So many nodes at least are needed for all runs side by side."""
+    """Nodes below which no packing of all runs side by side exists."""
     idle_gpus: float
-    """Fraction of the nodes' GPUs that the runs which begin at once leave idle."""
+    """Fraction of the nodes' GPUs that are idle at the start of the jobs."""
     idle_cpus: float
     idle_memory: float
 
 
 def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
-    """Place all runs; equal arguments give equal packings.
+    """Place all runs; deterministic: equal arguments give equal packings.
 
     A share of a GPU is of one GPU, whole GPUs are for one run alone, and a run over several nodes
-    has the same on each. Of the packings that are tried, the one with the fewest nodes is taken;
-    of several, the one whose nodes wait least for the last of their runs.
+    takes the same on each. Of the packings that are tried, the one with the fewest nodes is taken,
+    and of these the one with the least node time, as a node is held until its last run ends.
 
     Raises:
         DoesNotFitError: Some runs fit into no job, or the jobs would be too many.
     """
-    if faults := infeasible(demands, limits):
-        raise DoesNotFitError("\n".join(faults))
+    if reasons := infeasible_reasons(demands, limits):
+        raise DoesNotFitError("\n".join(reasons))
     if not demands:
         return _packing((), limits.shape, 0)
     sizes: dict[tuple[int, float, int, float], Size] = {}
@@ -90,9 +94,9 @@ def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
     times_s = [demand.time_s for demand in demands]
     node = size_of_node(limits.shape)
     bound = lower_bound({size: len(of_size) for size, of_size in runs.items()}, node)
-    jobs = joined(best_groups(runs, times_s, limits, node, bound), limits)
+    jobs = merge_groups(best_groups(runs, times_s, limits, node, bound), limits)
     if limits.max_packs is not None and len(jobs) > limits.max_packs:
-        jobs = taking_turns(jobs, limits)
+        jobs = run_sequentially(jobs, limits)
     packs = [_planned(job, demands, limits) for job in jobs]
     return _packing(_alike_together(packs), limits.shape, bound)
 
@@ -117,8 +121,8 @@ def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> Planned
 
 
 def _alike_together(packs: Sequence[PlannedPack]) -> tuple[PlannedPack, ...]:
-    """Packs that ask for the same one after the other: each such row is an array of jobs."""
-    rows: dict[tuple[float, ...], list[PlannedPack]] = {}
+    """Sort packs with equal resources next to each other: they become one job array."""
+    groups: dict[tuple[float, ...], list[PlannedPack]] = {}
     for pack in packs:
         asked = (
             pack.num_nodes,
@@ -127,8 +131,8 @@ def _alike_together(packs: Sequence[PlannedPack]) -> tuple[PlannedPack, ...]:
             pack.memory_gb_per_node,
             pack.time_s,
         )
-        rows.setdefault(asked, []).append(pack)
-    return tuple(pack for row in rows.values() for pack in row)
+        groups.setdefault(asked, []).append(pack)
+    return tuple(pack for group in groups.values() for pack in group)
 
 
 def _packing(packs: tuple[PlannedPack, ...], shape: NodeShape, bound: int) -> Packing:

@@ -1,1 +1,1 @@
-"""Slurm's programs, and what they say."""
+"""Slurm: the client of its commands, parsing of their output, and submission through submitit."""

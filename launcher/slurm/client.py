@@ -1,4 +1,4 @@
-"""Ask Slurm; besides submitit, the only module that runs its programs."""
+"""The client of Slurm's commands; besides submitit, the only module that runs them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from launcher.slurm.site import SlurmSite
 
 _TIMEOUT_S = 30
 _IDS_PER_CALL = 1000
-"""As many as surely fit on a command line."""
+"""Few enough for the kernel's limit on the length of a command line."""
 
 _PREFIXES = ("SLURM", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_")
 _KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
-"""What says which cluster to talk to. The other variables with such names change what is asked for
-or printed, or describe the job that this process belongs to."""
+"""Variables that choose the cluster. All others with these prefixes are removed: they change what a
+command does or prints, such as SQUEUE_FORMAT, or describe the job that this process belongs to."""
 
 
 def user_name() -> str:
-    """The user whom Slurm takes this process for, whatever the environment says."""
+    """Return the name of the real user: Slurm looks at the user id, not at $USER."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -41,21 +41,21 @@ def user_name() -> str:
 
 
 def ask_site() -> SlurmSite:
-    """The cluster; without the limits of users where there is no accounting.
+    """Describe the cluster; without the limits of users where there is no accounting.
 
     Raises:
         SlurmError: Slurm does not answer.
     """
-    said = {
+    output = {
         "config": _run("scontrol", "show", "config"),
         "partitions": _run("scontrol", "show", "partition", "--all", "--oneliner"),
         "nodes": _run("scontrol", "show", "node", "--oneliner"),
     }
-    site = parse_site(**said)
+    site = parse_site(**output)
     if not site.accounting:
         return site
     user, cluster = user_name(), site.cluster_name
-    questions = (
+    queries = (
         ("qos", f"format={','.join(QOS_COLUMNS)}"),
         (
             "assoc",
@@ -66,26 +66,18 @@ def ask_site() -> SlurmSite:
         ),
         ("user", "where", f"user={user}", "format=DefaultAccount"),
     )
-    with ThreadPoolExecutor() as at_once:
-        qoses, associations, default_account = at_once.map(_accounting, questions)
+    with ThreadPoolExecutor() as threads:
+        qoses, associations, default_account = threads.map(_sacctmgr_show, queries)
     return parse_site(
-        **said, qoses=qoses, associations=associations, default_account=default_account
+        **output, qoses=qoses, associations=associations, default_account=default_account
     )
 
 
-def _accounting(what: Sequence[str]) -> str:
-    """What `sacctmgr show` prints; nothing if it fails, as on sites that keep it to themselves."""
-    try:
-        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
-    except SlurmError:
-        return ""
-
-
 def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
-    """The jobs that wait or run, by id, such as 12 or 12_3; those of arrays one by one.
+    """Return the pending and running jobs by id, such as 12, or 12_3 for a task of an array.
 
     Args:
-        user: Whose; None is oneself.
+        user: None is the user of this process.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -103,7 +95,9 @@ def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
 
 
 def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
-    """All attempts at jobs, by id, oldest first; empty where there is no accounting.
+    """Return all attempts of jobs, by id, oldest first; empty where there is no accounting.
+
+    Without `--duplicates`, sacct shows only the latest attempt of a requeued job.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -131,7 +125,9 @@ def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
 
 
 def job_details(job_id: str) -> JobDetails | None:
-    """A job as the controller sees it; None if it has forgotten it, some minutes after its end.
+    """Return a job as the controller sees it; None if the controller has forgotten it.
+
+    It forgets a job some minutes after its end (Slurm's MinJobAge).
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -145,7 +141,7 @@ def job_details(job_id: str) -> JobDetails | None:
 
 
 def requeue(job_id: str) -> None:
-    """Put a job back into the queue; one that is there, or on its way there, stays.
+    """Requeue a job; success if it is in the queue already, or being requeued.
 
     Raises:
         SlurmError: It was refused.
@@ -158,10 +154,10 @@ def requeue(job_id: str) -> None:
 
 
 def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
-    """End jobs; those that have ended already are left alone.
+    """Cancel jobs; those that have ended are left alone.
 
     Args:
-        only_waiting: Leave those alone that have begun.
+        only_waiting: Cancel pending jobs only.
 
     Raises:
         SlurmError: It was refused.
@@ -171,11 +167,24 @@ def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
         _run("scancel", *options, *job_ids[start : start + _IDS_PER_CALL])
 
 
+def is_of_job(variable: str) -> bool:
+    """Return whether an environment variable describes a job, or changes Slurm's commands."""
+    return variable.startswith(_PREFIXES) and variable not in _KEPT
+
+
+def _sacctmgr_show(what: Sequence[str]) -> str:
+    """Return the output of `sacctmgr show`; empty if it fails, as on sites that forbid it."""
+    try:
+        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+    except SlurmError:
+        return ""
+
+
 def _run(program: str, *arguments: str) -> str:
-    """What a program prints.
+    """Return the output of a command.
 
     Raises:
-        SlurmError: It failed, is not here, or took too long.
+        SlurmError: It failed, is not installed, or timed out.
     """
     command = " ".join((program, *arguments[:3]))
     try:
@@ -190,22 +199,18 @@ def _run(program: str, *arguments: str) -> str:
             check=False,
         )
     except FileNotFoundError:
-        said = "no such program; run this where Slurm is, such as on a login node"
-        raise SlurmError(command, said) from None
+        reason = "no such program; run this where Slurm is, such as on a login node"
+        raise SlurmError(command, reason) from None
     except subprocess.TimeoutExpired:
-        said = f"no answer within {_TIMEOUT_S} s; try again when `scontrol ping` answers"
-        raise SlurmError(command, said) from None
+        reason = f"no answer within {_TIMEOUT_S} s; try again when `scontrol ping` answers"
+        raise SlurmError(command, reason) from None
     if result.returncode != 0:
-        said = " ".join((result.stderr.strip() or result.stdout.strip()).split())
-        raise SlurmError(command, said or f"exit code {result.returncode}")
+        reason = " ".join((result.stderr.strip() or result.stdout.strip()).split())
+        raise SlurmError(command, reason or f"exit code {result.returncode}")
     return result.stdout
 
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not is_of_job(name)}
-    return {**kept, "SLURM_BITSTR_LEN": "0"}  # the tasks of an array, however many, in full
-
-
-def is_of_job(variable: str) -> bool:
-    """Whether an environment variable describes a job, or changes what Slurm's programs do."""
-    return variable.startswith(_PREFIXES) and variable not in _KEPT
+    # By default Slurm cuts the list of an array's tasks, as in 12_[0-9,…], after 64 characters.
+    return {**kept, "SLURM_BITSTR_LEN": "0"}

@@ -1,4 +1,4 @@
-"""What Slurm says about jobs."""
+"""Jobs in Slurm's queue, records and details, and how to parse them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ QUEUE_COLUMNS = {
     "NodeList": 256,
     "Reason": 256,
 }
-"""Fields of `squeue --Format` and their widths; the width is the only separator that every version
-of Slurm knows."""
+"""Fields of `squeue --Format` and their widths. Columns of fixed width, as older versions of Slurm
+know no separator here."""
 
 RECORD_COLUMNS = ("JobID", "State", "ExitCode", "Start", "End", "NodeList")
 """Fields of `sacct --format`."""
@@ -34,12 +34,12 @@ RECORD_COLUMNS = ("JobID", "State", "ExitCode", "Start", "End", "NodeList")
 
 @frozen(kw_only=True)
 class QueuedJob:
-    """A job, or a task of an array, that waits or runs."""
+    """A pending or running job, or task of an array."""
 
     state: str
-    """As Slurm calls it: PENDING, RUNNING, COMPLETING, …"""
+    """In Slurm's words: PENDING, RUNNING, COMPLETING, …"""
     reason: str | None
-    """Why it waits."""
+    """Why it is pending."""
     partition: str
     nodes: tuple[str, ...]
     time_left_s: int | None
@@ -50,12 +50,12 @@ class QueuedJob:
 
 @frozen(kw_only=True)
 class JobRecord:
-    """One attempt at a job, from its start or submission to its requeue or end."""
+    """One attempt of a job, from its submission or requeue to its requeue or end."""
 
     state: str
     exit_code: int
     signal: int
-    """That ended it; 0 if none did."""
+    """The one that ended it; 0 if none did."""
     nodes: tuple[str, ...]
     start: float | None
     end: float | None
@@ -63,22 +63,22 @@ class JobRecord:
 
 @frozen(kw_only=True)
 class JobDetails:
-    """A job as the controller sees it; for some minutes after its end too."""
+    """A job as the controller sees it, until some minutes after its end."""
 
     state: str
     reason: str | None
     restarts: int
     may_requeue: bool
     preempt_time: float | None
-    """Unix time at which Slurm asked it to give way."""
+    """Unix time at which Slurm preempted it."""
     start_time: float | None
     end_time: float | None
-    """Unix time at which it ended, or ends at the latest."""
+    """Unix time at which it ended, or will end at the latest."""
     nodes: tuple[str, ...]
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
-    """Jobs by id, such as 12 or 12_3, from `squeue --Format` with the widths above."""
+    """Parse `squeue --Format` with `QUEUE_COLUMNS`; return jobs by id, such as 12 or 12_3."""
     jobs: dict[str, QueuedJob] = {}
     for line in text.splitlines():
         row: dict[str, str] = {}
@@ -102,7 +102,7 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
 
 
 def parse_records(text: str) -> dict[str, list[JobRecord]]:
-    """Attempts by job id, oldest first, from `sacct --duplicates --allocations --parsable2`."""
+    """Parse `sacct --duplicates --allocations --parsable2`; return attempts by id, oldest first."""
     records: dict[str, list[JobRecord]] = {}
     for row in read_table(text, RECORD_COLUMNS):
         exit_code, _, signal = row["ExitCode"].partition(":")
@@ -120,7 +120,7 @@ def parse_records(text: str) -> dict[str, list[JobRecord]]:
 
 
 def parse_details(text: str) -> JobDetails | None:
-    """The first job of `scontrol show job --oneliner`; None if there is none."""
+    """Parse `scontrol show job --oneliner`; return the first job, None if there is none."""
     for job in read_records(text):
         if "JobState" in job:
             return JobDetails(
@@ -136,5 +136,5 @@ def parse_details(text: str) -> JobDetails | None:
     return None
 
 
-def _reason(word: str) -> str | None:
-    return None if word in ("", "None", "(null)") else word
+def _reason(text: str) -> str | None:
+    return None if text in ("", "None", "(null)") else text

@@ -1,4 +1,4 @@
-"""Read what Slurm says about a cluster."""
+"""Parse what Slurm's commands print about a cluster."""
 
 from __future__ import annotations
 
@@ -46,9 +46,12 @@ ASSOCIATION_COLUMNS = (
 """Fields of `sacctmgr show assoc`."""
 
 _UNUSABLE = re.compile(r"\*|\b(DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|NOT_RESPONDING|UNKNOWN)")
-"""In the state of a node that takes no job; one that is off to save power takes some."""
+"""In the state of a node that takes no jobs; a node that is powered down does, and is resumed."""
 
 _GPU = re.compile(r"gpu(?::[^:]+)*?(?::(\d+))?")
+
+_Node = tuple[int, int, int, frozenset[str], bool]
+"""GPUs, CPUs, memory in MB, features, and whether it takes jobs now."""
 
 
 def parse_site(
@@ -60,14 +63,16 @@ def parse_site(
     associations: str = "",
     default_account: str = "",
 ) -> SlurmSite:
-    """The cluster.
+    """Parse a cluster.
 
     Args:
-        config: Of `scontrol show config`.
-        partitions: Of `scontrol show partition --all --oneliner`.
-        nodes: Of `scontrol show node --oneliner`.
-        qoses: Of `sacctmgr show qos`, and below of `show assoc` and of `show user`, with the
-            columns above; empty where there is no accounting.
+        config: Output of `scontrol show config`.
+        partitions: Output of `scontrol show partition --all --oneliner`.
+        nodes: Output of `scontrol show node --oneliner`.
+        qoses: Output of `sacctmgr show qos` with `QOS_COLUMNS`; this and what follows are empty
+            where there is no accounting.
+        associations: Output of `sacctmgr show assoc` with `ASSOCIATION_COLUMNS`.
+        default_account: Output of `sacctmgr show user` with DefaultAccount alone.
     """
     settings = read_settings(config)
     by_partition = _groups(read_records(nodes))
@@ -87,12 +92,12 @@ def parse_site(
         ),
         qoses=tuple(map(_qos, read_table(qoses, QOS_COLUMNS))),
         associations=tuple(map(_association, read_table(associations, ASSOCIATION_COLUMNS))),
-        default_account=_word(default_account.strip()),
+        default_account=_value(default_account.strip()),
     )
 
 
 def count_gpus(gres: str) -> int:
-    """The GPUs, or their MIG parts, among a node's generic resources.
+    """Return the number of GPUs, or of MIG instances, among a node's generic resources (GRES).
 
     Such as `gpu:4`, `gpu:a100:4(S:0-1),mps:400`, `gpu:1g.10gb:7`, `(null)`.
     """
@@ -101,25 +106,22 @@ def count_gpus(gres: str) -> int:
 
 
 def _max_array_size(settings: Mapping[str, str]) -> int:
-    """1 if the cluster takes no arrays."""
+    """Return the most tasks of an array; 1 if the cluster takes no arrays (MaxArraySize=0)."""
     size = read_number(settings.get("MaxArraySize", "")) or 1
     limit = re.search(r"max_array_tasks=(\d+)", settings.get("SchedulerParameters", ""))
     return max(1, min(size, int(limit[1]))) if limit else size
 
 
 def _preempt_by(settings: Mapping[str, str]) -> str:
-    word = settings.get("PreemptType", "").removeprefix("preempt/")
-    return word if word in ("partition_prio", "qos") else "none"
-
-
-_Node = tuple[int, int, int, frozenset[str], bool]
-"""GPUs, CPUs, memory in MB, features, and whether it takes jobs now."""
+    plugin = settings.get("PreemptType", "").removeprefix("preempt/")
+    return plugin if plugin in ("partition_prio", "qos") else "none"
 
 
 def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
-    """How many nodes of each sort every partition has."""
+    """Count the equal nodes of each partition."""
     groups: dict[str, Counter[_Node]] = {}
     for record in records:
+        # CPUEfctv, since Slurm 22.05, is without the CPUs that are reserved for the system.
         cpus = read_number(record.get("CPUEfctv", "")) or read_number(record.get("CPUTot", ""))
         memory_mb = read_number(record.get("RealMemory", "")) or 0
         reserved_mb = read_number(record.get("MemSpecLimit", "")) or 0
@@ -164,7 +166,7 @@ def _partition(record: Mapping[str, str], nodes: Counter[_Node]) -> SlurmPartiti
         grace_s=read_number(record.get("GraceTime", "")) or 0,
         preempt_mode=record.get("PreemptMode", "OFF"),
         priority_tier=read_number(record.get("PriorityTier", "")) or 0,
-        qos=_word(record.get("QoS", "")),
+        qos=_value(record.get("QoS", "")),
         groups=tuple(sorted(groups, key=lambda group: -group.num_nodes)),
     )
 
@@ -184,14 +186,14 @@ def _qos(row: Mapping[str, str]) -> SlurmQos:
 def _association(row: Mapping[str, str]) -> SlurmAssociation:
     return SlurmAssociation(
         account=row["Account"],
-        partition=_word(row["Partition"]),
+        partition=_value(row["Partition"]),
         qos=tuple(filter(None, row["QOS"].split(","))),
-        default_qos=_word(row["DefaultQOS"]),
+        default_qos=_value(row["DefaultQOS"]),
         max_time_s=read_seconds(row["MaxWall"]),
         max_jobs=read_number(row["MaxJobs"]),
         max_submit_jobs=read_number(row["MaxSubmitJobs"]),
     )
 
 
-def _word(word: str) -> str | None:
-    return None if word in NOTHING else word
+def _value(text: str) -> str | None:
+    return None if text in NOTHING else text

@@ -1,4 +1,4 @@
-"""Read the words that Slurm's programs have in common."""
+"""Parse the formats that Slurm's commands share: records, tables, times, arrays, host lists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 NOTHING = frozenset(("", "(null)", "N/A", "NONE", "None", "Unknown", "UNLIMITED", "INFINITE"))
-"""How Slurm says that there is no value, no limit, or none yet."""
+"""Slurm's words for no value, no limit, or none yet."""
 
 _FIELD = re.compile(r"(?:^|\s)([A-Z][\w/:]*)=(\S*)")
 _SETTING = re.compile(r"([\w/]+)\s*=\s?(.*)")
@@ -17,9 +17,9 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 
 
 def read_records(text: str) -> list[dict[str, str]]:
-    """The records of `scontrol show … --oneliner`, one a line; of a key's values the first counts.
+    """Parse `scontrol show … --oneliner`, one record per line; the first value of a key counts.
 
-    A value with spaces in it is cut at the first.
+    A value is cut at its first space: the format does not say where a value ends.
     """
     records = []
     for line in text.splitlines():
@@ -32,26 +32,26 @@ def read_records(text: str) -> list[dict[str, str]]:
 
 
 def read_settings(text: str) -> dict[str, str]:
-    """The lines `Name = value` of `scontrol show config`."""
+    """Parse the lines `Name = value` of `scontrol show config`."""
     matches = map(_SETTING.fullmatch, map(str.strip, text.splitlines()))
     return {match[1]: match[2].strip() for match in matches if match}
 
 
 def read_table(text: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of `sacct` or `sacctmgr` with --parsable2; those that are cut short are left out."""
+    """Parse `sacct` or `sacctmgr` with --parsable2; incomplete rows are left out."""
     rows = (line.split("|") for line in text.splitlines())
     return [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
 
 
-def read_number(word: str) -> int | None:
-    """The whole number that the text begins with, as in `30 sec`; None for `UNLIMITED` and such."""
-    match = re.match(r"\d+", word)
+def read_number(text: str) -> int | None:
+    """Return the integer at the start of a text such as `30 sec`; None for `UNLIMITED` and such."""
+    match = re.match(r"\d+", text)
     return int(match[0]) if match else None
 
 
-def read_seconds(word: str) -> int | None:
-    """The length of `days-hours:minutes:seconds` or `minutes:seconds`; None for no limit."""
-    match = _TIME.fullmatch(word)
+def read_seconds(text: str) -> int | None:
+    """Return a duration, `days-hours:minutes:seconds` or `minutes:seconds`; None for no limit."""
+    match = _TIME.fullmatch(text)
     if match is None:
         return None
     days, *parts = match.groups()
@@ -60,21 +60,21 @@ def read_seconds(word: str) -> int | None:
     return ((24 * int(days or 0) + hours) * 60 + minutes) * 60 + seconds
 
 
-def read_moment(word: str) -> float | None:
-    """Unix time of `2026-01-31T12:00:00`, in the time zone of this process; None if it has none."""
+def read_moment(text: str) -> float | None:
+    """Return the Unix time of `2026-01-31T12:00:00`, in local time; None for `Unknown` and such."""
     try:
-        return datetime.fromisoformat(word).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return None
 
 
-def read_state(word: str) -> str:
-    """A job's state as one word: `CANCELLED by 1000` is CANCELLED."""
-    return word.split()[0] if word.strip() else "UNKNOWN"
+def read_state(text: str) -> str:
+    """Return a job's state as one word: CANCELLED for `CANCELLED by 1000`."""
+    return text.split()[0] if text.strip() else "UNKNOWN"
 
 
 def expand_array(job_id: str) -> list[str]:
-    """The ids of an array's tasks: `12_[0-2,7%2]` is 12_0, 12_1, 12_2 and 12_7."""
+    """Return the ids of an array's tasks: 12_0, 12_1, 12_2 and 12_7 for `12_[0-2,7%2]`."""
     head, bracket, tasks = job_id.partition("[")
     if not bracket:
         return [job_id]
@@ -82,7 +82,7 @@ def expand_array(job_id: str) -> list[str]:
 
 
 def expand_hosts(text: str) -> list[str]:
-    """The hosts of a list: `n[1-2],gpu-a[07-08]` is n1, n2, gpu-a07 and gpu-a08."""
+    """Return the hosts of a list: n1, n2, gpu-a07 and gpu-a08 for `n[1-2],gpu-a[07-08]`."""
     if text in NOTHING:
         return []
     return [host for hosts in _COMMA.split(text) for host in _expand_hosts(hosts)]

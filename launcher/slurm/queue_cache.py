@@ -1,4 +1,7 @@
-"""What is in Slurm's queue, asked for once however many want to know."""
+"""A cache of Slurm's queue: one `squeue` for all commands and supervisors of a user on a machine.
+
+Without it, every command and every supervisor would poll Slurm's controller, which sites forbid.
+"""
 
 from __future__ import annotations
 
@@ -22,35 +25,41 @@ from trainers.run.atomic_write import atomic_write
 
 @frozen(kw_only=True)
 class QueueSnapshot:
-    """The user's jobs at one moment, or why they are not known."""
+    """The user's jobs at one moment, or why they are unknown."""
 
     jobs: dict[str, QueuedJob] = field(factory=dict)
-    """Those that wait or run, by id, such as 12 or 12_3."""
+    """The pending and running ones by id, such as 12 or 12_3."""
     time: float
     """Unix time at which Slurm answered, or failed to."""
     error: str | None = None
-    """What Slurm said instead; the jobs may be anything then."""
+    """Why Slurm did not answer; then the jobs are unknown."""
 
 
 def queue_snapshot(max_age_s: float = 5.0) -> QueueSnapshot:
-    """The queue as one process of the user on this machine has seen it; does not raise.
+    """Return the cached queue, or ask Slurm if the cache is older than `max_age_s`; never raise.
 
-    Processes that ask at the same time wait for the one that asks Slurm.
+    Processes that ask at the same time wait for the one that asks Slurm. Errors are cached too:
+    a silent controller costs one timeout, not one for each process.
 
     Args:
-        max_age_s: How old the answer may be; 0 asks Slurm in any case.
+        max_age_s: 0 always asks Slurm.
     """
     path = _cache_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock.hold(path.with_suffix(".lock")):
-            view = _read(path)
-            if view is None or not max_age_s or not 0 <= time.time() - view.time <= max_age_s:
-                view = _ask()
-                _write(path, view)
-            return view
-    except OSError:  # a home that is full, or not to be written to
+            snapshot = _read(path)
+            if snapshot is None or not _is_fresh(snapshot, max_age_s):
+                snapshot = _ask()
+                _write(path, snapshot)
+            return snapshot
+    except OSError:  # the home folder is full or read-only
         return _ask()
+
+
+def _is_fresh(snapshot: QueueSnapshot, max_age_s: float) -> bool:
+    """Return whether a snapshot is new enough, and not of the future after the clock was set."""
+    return max_age_s > 0 and 0 <= time.time() - snapshot.time <= max_age_s
 
 
 def _ask() -> QueueSnapshot:
@@ -61,7 +70,7 @@ def _ask() -> QueueSnapshot:
 
 
 def _cache_file() -> Path:
-    """Another one for every machine, user and cluster."""
+    """Return the path of the cache, which differs by machine, user and cluster."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     which = [os.environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS")]
     key = hashlib.sha256("\0".join([socket.gethostname(), client.user_name(), *which]).encode())
@@ -74,13 +83,13 @@ def _read(path: Path) -> QueueSnapshot | None:
         jobs = {job_id: _job(job) for job_id, job in data.pop("jobs").items()}
         return QueueSnapshot(jobs=jobs, **data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # of another version, or none yet
+        return None  # missing, or written by another version
 
 
 def _job(data: dict[str, Any]) -> QueuedJob:
     return QueuedJob(**{**data, "nodes": tuple(data["nodes"])})
 
 
-def _write(path: Path, view: QueueSnapshot) -> None:
+def _write(path: Path, snapshot: QueueSnapshot) -> None:
     with atomic_write(path) as file:
-        file.write(json.dumps(attrs.asdict(view)).encode())
+        file.write(json.dumps(attrs.asdict(snapshot)).encode())

@@ -1,4 +1,4 @@
-"""What Slurm says about a cluster."""
+"""A Slurm cluster: its partitions, nodes, QOS and associations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from launcher.packing.demand import NodeShape
 
 @frozen(kw_only=True)
 class NodeGroup:
-    """Nodes of a partition that are alike."""
+    """Equal nodes of a partition."""
 
     shape: NodeShape
-    """What a job may have of one such node in this partition."""
+    """What a job in this partition may use of one such node."""
     features: frozenset[str]
-    """What `--constraint` can ask for."""
+    """Node features, as for `--constraint`."""
     num_nodes: int
     num_unusable: int
     """How many of them are down, drained or failing now."""
@@ -28,24 +28,24 @@ class SlurmPartition:
     is_default: bool
     is_up: bool
     is_hidden: bool
-    """Only for those who know its name."""
+    """Not listed by Slurm, and so never suggested."""
     max_time_s: int | None
     """None: no limit, here and below."""
     default_time_s: int | None
     max_nodes: int | None
     grace_s: int
-    """Between the signal of a preemption and the kill."""
+    """Between the preemption signal and the kill."""
     preempt_mode: str
     priority_tier: int
     qos: str | None
-    """Its own limits, besides those of the job's QOS."""
+    """Its partition QOS, whose limits hold besides those of the job's QOS."""
     groups: tuple[NodeGroup, ...]
     """The largest group first."""
 
 
 @frozen(kw_only=True)
 class SlurmQos:
-    """A quality of service: limits that come with a name."""
+    """A quality of service (QOS): named limits and a priority."""
 
     name: str
     grace_s: int
@@ -53,14 +53,14 @@ class SlurmQos:
     preempt_mode: str
     max_time_s: int | None
     max_jobs: int | None
-    """Of one user, running."""
+    """Running jobs per user."""
     max_submit_jobs: int | None
-    """Of one user, running and waiting."""
+    """Running and pending jobs per user."""
 
 
 @frozen(kw_only=True)
 class SlurmAssociation:
-    """What a user may do on an account; a partition narrows it down to jobs there."""
+    """The limits of a user on an account; with a partition, of the jobs there."""
 
     account: str
     partition: str | None
@@ -78,16 +78,17 @@ class SlurmSite:
     version: str
     cluster_name: str
     max_array_size: int
-    """The most tasks of one array."""
+    """The most tasks of one job array."""
     accounting: bool
-    """Whether `sacct` knows jobs that have ended."""
+    """Whether slurmdbd runs, so that `sacct` knows how jobs have ended."""
     preempt_by: str
-    """What makes one job give way to another: `partition_prio`, `qos` or `none`."""
+    """What decides which job preempts which: `partition_prio`, `qos` or `none`."""
     send_user_signal: bool
-    """Whether a preempted job hears the signal of `--signal`, and SIGTERM only after the grace."""
+    """Whether a preempted job gets the signal of `--signal` first, and SIGTERM after the grace."""
     kill_wait_s: int
+    """Between SIGTERM and SIGKILL."""
     job_requeue: bool
-    """Whether jobs may be requeued that do not say so."""
+    """Whether jobs may be requeued by default, without `--requeue`."""
     partitions: tuple[SlurmPartition, ...]
     qoses: tuple[SlurmQos, ...] = ()
     associations: tuple[SlurmAssociation, ...] = ()
@@ -95,18 +96,18 @@ class SlurmSite:
 
     @property
     def open_partitions(self) -> list[SlurmPartition]:
-        """Those that can be suggested."""
+        """The ones that can be suggested: up, and not hidden."""
         return [each for each in self.partitions if each.is_up and not each.is_hidden]
 
     def partition(self, name: str) -> SlurmPartition | None:
         return next((each for each in self.partitions if each.name == name), None)
 
     def qos(self, name: str | None) -> SlurmQos | None:
-        """The QOS of that name; Slurm takes upper case for lower case."""
+        """Return the QOS of a name; Slurm stores names in lower case."""
         return next((each for each in self.qoses if name and each.name == name.lower()), None)
 
     def association(self, *, account: str | None, partition: str) -> SlurmAssociation | None:
-        """The limits of the user's jobs on an account in a partition.
+        """Return the limits of the user's jobs on an account in a partition.
 
         Args:
             account: None is the user's default account.
@@ -118,12 +119,12 @@ class SlurmSite:
 
     @property
     def default_qos(self) -> str | None:
-        """Of the default account, wherever it does not depend on the partition."""
+        """That of the default account, unless it depends on the partition."""
         association = self.association(account=None, partition="")
         return association.default_qos if association else None
 
     @property
     def max_submit_jobs(self) -> int | None:
-        """Of the user on the default account, running and waiting; None: no limit."""
+        """Running and pending jobs of the user on the default account; None: no limit."""
         association = self.association(account=None, partition="")
         return association.max_submit_jobs if association else None

@@ -1,4 +1,7 @@
-"""Hand packs to Slurm through submitit, as arrays of alike jobs."""
+"""Submit packs to Slurm through submitit, as job arrays.
+
+`submission.local_job` is its counterpart for this machine; no other module speaks to submitit.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ def submit_array(
     parameters: Mapping[str, Any],
     entry_point: Callable[[str], None],
 ) -> list[str]:
-    """Submit packs with one call; gives the ids of their jobs, in the order of the packs.
+    """Submit packs as one array; return the ids of their jobs, in the order of the packs.
 
     Args:
         parameters: Of submitit's executor, from `job_parameters`.
-        entry_point: What each job calls with the path of its pack, `run_pack`; submitit pickles it
-            by its name.
+        entry_point: What each job calls with the path of its pack: `run_pack`. submitit pickles it
+            by its qualified name, so that name must stay the same while jobs are in the queue.
 
     Raises:
-        SubmissionError: Slurm has refused.
+        SubmissionError: Slurm refused.
     """
     folder.submitit.mkdir(exist_ok=True)
     listing = folder.submitit / f"packs-{uuid4().hex}.txt"
@@ -41,14 +44,15 @@ def submit_array(
     try:
         jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
     except (FailedJobError, FailedSubmissionError, OSError) as error:
-        raise SubmissionError(f"Slurm did not take the jobs: {error}") from error
+        raise SubmissionError(f"Slurm refused the jobs: {error}") from error
     return [job.job_id for job in jobs]
 
 
 def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
-    """Of the batch script, before the step: what is to follow a step that left no last word.
+    """Return shell lines before the step: `batch_end` runs after a step that left no `over` file.
 
-    The shell waits for the step whatever signals it hears itself.
+    The shell must survive the stop signals, which the step handles, to run `batch_end` at its exit.
+    It traps them with `:`, not with '': children inherit ignored signals, the step among them.
     """
     after = shlex.join([sys.executable, "-m", "launcher.job.batch_end"])
     name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {shlex.quote(str(listing))})"'

@@ -1,1 +1,1 @@
-"""From an experiment to jobs."""
+"""From an experiment to jobs: plan, write run folders, submit, resubmit, cancel, report."""

@@ -1,4 +1,4 @@
-"""Ask runs to end."""
+"""Cancel runs, whatever state they are in."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
 
 _NUM_WRITERS = 16
-"""At once: each spends its time waiting for the disk."""
+"""Threads that write run folders; each mostly waits for the disk."""
 
 
 @frozen(kw_only=True)
 class Cancellation:
-    """What came of a request."""
+    """What cancelling a run came to."""
 
     name: str
     folder: str
@@ -39,7 +39,7 @@ class Cancellation:
 
 
 def cancel(*folders: str | Path) -> list[Cancellation]:
-    """Ask runs to end; each that is trained saves a checkpoint first.
+    """Cancel runs; one that is training writes a checkpoint first.
 
     The same as `launch cancel FOLDER …`.
 
@@ -54,16 +54,16 @@ def cancel(*folders: str | Path) -> list[Cancellation]:
 
 
 def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
-    """Ask each run to end: one that is trained checkpoints and goes, any other never begins.
+    """Cancel each run: one that is training checkpoints and exits, any other never starts.
 
-    The request is a file, so that a supervisor on another machine sees it too. It stands until the
-    run is submitted again. Jobs that have not begun, and now have nothing to do, leave the queue;
-    the others end by themselves when their last run has.
+    The request is a file, so that a supervisor on another machine sees it too. It holds until the
+    run is submitted again. Pending jobs that now have nothing to do are cancelled; running ones end
+    by themselves with their last run.
     """
     statuses = read_statuses(runs, jobs=JobWatch(max_age_s=0))
     outcomes = {run: _cancel(run, status.state) for run, status in zip(runs, statuses, strict=True)}
-    _settle(run for run, status in zip(runs, statuses, strict=True) if status.pack)
-    for run, end in _end_jobs(zip(runs, statuses, strict=True)).items():
+    _mark_cancelled(run for run, status in zip(runs, statuses, strict=True) if status.pack)
+    for run, end in _cancel_idle_jobs(zip(runs, statuses, strict=True)).items():
         outcomes[run] += f"; {end}"
     return [
         Cancellation(name=run.name, folder=str(run.path), outcome=outcome)
@@ -79,51 +79,52 @@ def _cancel(run: RunFolder, state: Status) -> str:
     if state != Status.RUNNING:
         return "cancelled"
     if pid := _stop_trainer(run):
-        return f"process {pid} was asked to checkpoint and go"
-    return "its supervisor will ask it to checkpoint and go"
+        return f"process {pid} was signalled to checkpoint and exit"
+    return "its supervisor will signal it to checkpoint and exit"
 
 
-def _settle(runs: Iterable[RunFolder]) -> None:
-    """Write down that runs are over whom nobody has in hand; supervisors do so for their own."""
+def _mark_cancelled(runs: Iterable[RunFolder]) -> None:
+    """Write the state of cancelled runs that have no supervisor; a supervisor writes it itself."""
     by_experiment: dict[ExperimentFolder, list[RunFolder]] = {}
     for run in runs:
         if run.cancel_request.exists():
             by_experiment.setdefault(ExperimentFolder.of_run(run), []).append(run)
     for experiment, cancelled in by_experiment.items():
         with file_lock.hold(experiment.lock), ThreadPoolExecutor(_NUM_WRITERS) as writers:
-            list(writers.map(partial(_settle_one, experiment), cancelled))
+            list(writers.map(partial(_mark_one_cancelled, experiment), cancelled))
 
 
-def _settle_one(experiment: ExperimentFolder, run: RunFolder) -> None:
+def _mark_one_cancelled(experiment: ExperimentFolder, run: RunFolder) -> None:
     try:
         state = read_state(run)
     except ConfigError:
         return
-    is_in_hand = is_live(run.lease) or is_live(experiment.pack(state.pack).lease)
-    is_to_begin = state.status in (Status.SUBMITTED, Status.WAITING)
-    if is_to_begin and run.cancel_request.exists() and not is_in_hand:
+    is_supervised = is_live(run.lease) or is_live(experiment.pack(state.pack).lease)
+    is_queued = state.status in (Status.SUBMITTED, Status.WAITING)
+    # The request may be gone: the run may have been submitted again before the lock was taken.
+    if is_queued and run.cancel_request.exists() and not is_supervised:
         write_state(run, attrs.evolve(state, status=Status.CANCELLED, reason=CANCELLED))
 
 
-def _end_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, str]:
-    """Take out of the queue what waits there for nothing; says what became of the runs' jobs."""
-    waiting: dict[PackFolder, list[RunFolder]] = {}
+def _cancel_idle_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, str]:
+    """Cancel pending jobs that have no runs left; return what became of the job, by run."""
+    pending: dict[PackFolder, list[RunFolder]] = {}
     job_ids: dict[PackFolder, str] = {}
     for run, status in runs:
         if status.pack and status.job_id and status.job_state == "PENDING":
             pack = ExperimentFolder.of_run(run).pack(status.pack)
             job_ids[pack] = status.job_id
             if not status.state.is_over:
-                waiting.setdefault(pack, []).append(run)
-    idle = [pack for pack in waiting if not _has_work(pack)]
+                pending.setdefault(pack, []).append(run)
+    idle = [pack for pack in pending if not _has_work(pack)]
     if not idle:
         return {}
-    end = "was taken out of the queue"
+    end = "was removed from the queue"
     try:
         client.cancel([job_ids[pack] for pack in idle], only_waiting=True)
     except SlurmError as error:
         end = f"is still in the queue and will find nothing to do: {error}"
-    return {run: f"its job {job_ids[pack]} {end}" for pack in idle for run in waiting[pack]}
+    return {run: f"its job {job_ids[pack]} {end}" for pack in idle for run in pending[pack]}
 
 
 def _has_work(pack: PackFolder) -> bool:
@@ -134,9 +135,10 @@ def _has_work(pack: PackFolder) -> bool:
 
 
 def _stop_trainer(run: RunFolder) -> int | None:
-    """The process that was asked to stop; None if no trainer is known on this machine.
+    """Send SIGTERM to the run's trainer; return its process id, or None if none runs here.
 
-    The process is opened before it is looked at, so that no later one of its number is hit.
+    A pidfd is opened before the process is checked: if the process ends and its id is reused in
+    between, the signal still cannot reach the new process.
     """
     holder = read_lease(run.lease)
     if holder is None or holder.released or not holder.is_here:

@@ -21,7 +21,7 @@ from trainers.run.run_state import Cause
 
 
 def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | None:
-    """The first run that has something left to do, its folder ready; None if there is none.
+    """Return the first due run, its folder written; None if no run is due.
 
     Raises:
         ConfigError: A run exists and trains something else.
@@ -37,15 +37,8 @@ def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | No
         return run
 
 
-def _without_workers(config: RunConfig) -> RunConfig:
-    """The same run with its data made in the training process; they are the same data."""
-    if not isinstance(config.trainer, GunpowderTrainerConfig):
-        return config
-    return attrs.evolve(config, trainer=attrs.evolve(config.trainer, num_data_fetchers=0))
-
-
 def run_here(folder: RunFolder) -> int:
-    """Carry a run on in the foreground; the result is one of `trainers.exit_codes`."""
+    """Train or resume a run in the foreground; return one of `trainers.exit_codes`."""
     from trainers.__main__ import main
 
     exit_status = main([str(folder.path)])
@@ -56,10 +49,17 @@ def run_here(folder: RunFolder) -> int:
             stop=None,
             killed_after_s=None,
             out_of_memory=False,
-            last_words="the terminal has its last words",
+            last_words="its output is in the terminal",
         )
         if end.cause in (Cause.CRASHED, Cause.OUT_OF_MEMORY):
-            end = attrs.evolve(end, can_be_retried=False)  # the user is there to do it
+            end = attrs.evolve(end, can_be_retried=False)  # by the user, who is watching
         with file_lock.hold(ExperimentFolder.of_run(folder).lock):
             record_end(folder, end, RetriesConfig())
     return exit_status
+
+
+def _without_workers(config: RunConfig) -> RunConfig:
+    """Return the config with no data workers; the samples are the same, bit for bit."""
+    if not isinstance(config.trainer, GunpowderTrainerConfig):
+        return config
+    return attrs.evolve(config, trainer=attrs.evolve(config.trainer, num_data_fetchers=0))

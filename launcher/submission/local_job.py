@@ -1,8 +1,8 @@
-"""Hand a pack to submitit's local executor; the only module that speaks to submitit.
+"""Submit a pack to submitit's local executor; `slurm.submit` is its counterpart for Slurm.
 
-As a program, `python -m launcher.submission.local_job PACK_FOLDER`, it does so from a session of
-its own: the job must outlive the terminal, hear no Ctrl-C, and keep none of the caller's files
-open.
+As a program, `python -m launcher.submission.local_job PACK_FOLDER`, it does so in a session of its
+own (`setsid`): the job must outlive the terminal, receive no Ctrl-C, and keep none of the caller's
+files open.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from launcher.job.pack_job import run_pack
 from trainers.run.lease import is_live
 
 _FOREVER_MIN = 10 * 365 * 24 * 60
-"""submitit ends a local job after 2 minutes unless it is told otherwise."""
+"""submitit's local executor kills a job after `timeout_min`, which is 2 minutes by default."""
 
 
 def start_locally(folder: PackFolder) -> None:
-    """Start the pack's job, detached; returns when its node supervisor lives.
+    """Start the pack's job, detached; return once its node supervisor holds the pack's lease.
 
     Raises:
         SubmissionError: The supervisor did not start.
@@ -35,13 +35,15 @@ def start_locally(folder: PackFolder) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            # Without it the working directory is first on the path of `python -m`, and a user's
+            # folder `trainers/` would hide ours.
             env={**os.environ, "PYTHONSAFEPATH": "1"},
             start_new_session=True,
             check=False,
         )
     if starter.returncode != 0:
-        said = folder.start_log.read_text(errors="replace").strip()
-        raise SubmissionError(f"the local job of {folder.path} did not start:\n{said}")
+        output = folder.start_log.read_text(errors="replace").strip()
+        raise SubmissionError(f"the local job of {folder.path} did not start:\n{output}")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from launcher.submission.submission import (
     SubmittedPack,
     new_pack_folders,
     planned,
-    take_back,
+    restore_states,
     write_all_submitted,
 )
 from launcher.submission.write_runs import write_source
@@ -28,13 +28,14 @@ from trainers.config.run_config import RunConfig
 def submit_locally(
     experiment: Experiment, cluster: LocalClusterConfig, options: SubmitOptions
 ) -> Submission:
-    """Start the runs that are due as one job on this machine, and leave the others alone.
+    """Start the due runs as one job on this machine, and leave the others alone.
 
     Raises:
         ConfigError: A run exists and trains something else.
-        DoesNotFitError: A run asks for more GPUs than this machine has; one without any takes all
-            runs, on its CPU.
-        SubmissionError: The job did not start; the runs are as they were, and their folders stay.
+        DoesNotFitError: A run asks for more GPUs than this machine has. A machine without GPUs
+            takes all runs, on its CPU.
+        SubmissionError: The job did not start; the states of the runs are as before, and the run
+            folders stay.
     """
     machine = this_machine(gpus=cluster.gpus, cpus=cluster.cpus)
     _check_fit(experiment.runs, machine)
@@ -71,6 +72,6 @@ def _start(submission: Submission, machine: Machine, grace_s: float) -> Submitte
     try:
         start_locally(pack)
     except SubmissionError:
-        take_back(submission.due)
+        restore_states(submission.due)
         raise
     return SubmittedPack(folder=pack, job_id="", runs=tuple(each.name for each in members))

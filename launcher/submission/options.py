@@ -12,12 +12,12 @@ from launcher.experiment.experiment_folder import ROOT
 
 @frozen(kw_only=True)
 class SubmitOptions:
-    """What a submission may be told beside the experiment and the cluster."""
+    """The options of a submission besides the experiment and the cluster."""
 
     root: Path = field(default=ROOT, converter=Path)
     """The folder of experiments."""
     dry_run: bool = False
-    """Decide and report as usual, but write and start nothing."""
+    """Plan and report as usual, but write and start nothing."""
     allow_invalid: bool = False
     """Submit runs whose `verify()` says that they can be of no use."""
     slurm: SlurmOptions = field(factory=SlurmOptions)

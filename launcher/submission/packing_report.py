@@ -1,4 +1,4 @@
-"""Where runs were placed, for people and for programs."""
+"""The placement of runs in jobs, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from launcher.packing.packing import Packing, Placed, PlannedPack
 from launcher.tables import show_seconds, table
 
 MAX_ROWS = 20
-"""Jobs, or groups of alike ones, that are shown one by one."""
+"""Rows of the table: jobs, or groups of alike jobs."""
 
 
 def packing_lines(packing: Packing, target: SlurmTarget) -> list[str]:
-    """The placement, what it leaves idle, and the fewest nodes that it could have been."""
-    groups = [list(group) for _, group in groupby(packing.packs, key=_likeness)]
+    """Return the placement, what it leaves idle, and the lower bound of nodes, as lines of text."""
+    groups = [list(group) for _, group in groupby(packing.packs, key=_look)]
     rows = [_row(group) for group in groups[:MAX_ROWS]]
     lines = [table(("JOBS", "NODES", "GPUS", "CPUS", "MEMORY", "TIME", "RUNS"), rows)]
     if len(groups) > MAX_ROWS:
         left = sum(map(len, groups[MAX_ROWS:]))
-        lines.append(f"… and {left} more jobs; --json has them all")
+        lines.append(f"… and {left} more jobs; --json lists all")
     shape = target.shape
     lines.append(
         f"{_counted(len(packing.packs), 'job')} in partition {target.partition} on "
@@ -40,7 +40,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def packing_json(packing: Packing) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return the same as plain data."""
     return {
         "nodes": packing.num_nodes,
         "lower_bound": packing.lower_bound,
@@ -69,9 +69,9 @@ def packing_json(packing: Packing) -> dict[str, Any]:
     }
 
 
-def _likeness(pack: PlannedPack) -> tuple[Any, ...]:
-    """Equal for packs that look the same in the table, the names of their runs aside."""
-    members = tuple((_place(member), member.begin_s > 0) for member in pack.members)
+def _look(pack: PlannedPack) -> tuple[Any, ...]:
+    """Return a key that is equal for packs that differ in the names of their runs only."""
+    members = tuple((_placement(member), member.begin_s > 0) for member in pack.members)
     asked = (pack.gpus_per_node, pack.cpus_per_node, pack.memory_gb_per_node)
     return (pack.num_nodes, *asked, pack.time_s, members)
 
@@ -92,12 +92,12 @@ def _row(alike: list[PlannedPack]) -> tuple[str, ...]:
 
 def _members(pack: PlannedPack) -> Iterator[str]:
     for member in pack.members:
-        turn = f" after {show_seconds(member.begin_s)}" if member.begin_s else ""
-        yield f"{member.demand.name}{_place(member)}{turn}"
+        delay = f" after {show_seconds(member.begin_s)}" if member.begin_s else ""
+        yield f"{member.demand.name}{_placement(member)}{delay}"
 
 
-def _place(member: Placed) -> str:
-    """Such as `@n0:g1`, or `@n0-1:g0-3`; nothing where there is no GPU."""
+def _placement(member: Placed) -> str:
+    """Return nodes and GPUs, such as `@n0:g1` or `@n0-1:g0-3`; node 0 alone is left out."""
     gpus = [gpu for node in member.gpus[:1] for gpu in node]
     where = f"n{_span(member.nodes)}" if len(member.nodes) > 1 or member.nodes[0] else ""
     which = f"g{_span(gpus)}" if gpus else ""

@@ -1,4 +1,4 @@
-"""What is to be done about the runs of an experiment."""
+"""Compare the runs of an experiment with their folders: which are due, and which are invalid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.status import RunStatus, observe
+from launcher.tables import first_names
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
 from trainers.config_diff import differences
@@ -22,24 +23,24 @@ _MAX_CONFLICTS = 5
 
 @frozen(kw_only=True)
 class PlannedRun:
-    """A run of the experiment, and what is known of it already."""
+    """A run of the experiment, and its state before the submission."""
 
     config: RunConfig
     folder: RunFolder
     state: Status
-    """The true one; planned if the run is new."""
+    """The effective one; planned if the run is new."""
     recorded: RunState = field(factory=RunState)
-    """What its folder says, as it was read with the status; that of a new run if it is new."""
+    """The state in its folder, as read with the status; the default one if the run is new."""
     is_expected: bool = False
-    """Whether more becomes of it without a new submission."""
-    doubt: str | None = None
-    """Why it is not known whether an earlier job may still carry it on."""
+    """Whether it is going to resume without a new submission."""
+    unknown_because: str | None = None
+    """Why it is unknown whether an earlier job may still resume it; None if it is known."""
     held_job: str | None = None
-    """An earlier job that Slurm keeps back, and that would find nothing to do any more."""
+    """The id of an earlier job that Slurm holds, and that has nothing left to do."""
 
     @property
     def is_due(self) -> bool:
-        """Whether it is to be submitted: it is not on its way, and has iterations left to do."""
+        """Whether to submit it: it has iterations left, and is neither queued nor running."""
         if self.state == Status.FINISHED:
             return self.recorded.iteration < self.config.num_iterations
         if self.state == Status.WAITING:
@@ -50,14 +51,14 @@ class PlannedRun:
 def plan_runs(
     folder: ExperimentFolder, configs: Iterable[RunConfig], *, is_locked: bool = False
 ) -> tuple[PlannedRun, ...]:
-    """Compare the runs that are wanted with those that there are; writes nothing.
+    """Compare the configs with the existing runs; write nothing.
 
     Args:
         is_locked: Whether the caller holds the experiment's lock.
 
     Raises:
-        ConfigError: Runs of these names exist and train something else; names what differs. Or a
-            run cannot begin with the weights that it is to begin with.
+        ConfigError: Runs of these names exist and train something else; says what differs. Or the
+            weights that a run starts from cannot be used.
     """
     wanted = [(config, folder.run(config.name)) for config in configs]
     existing = [run for _, run in wanted if run.path.exists()]
@@ -79,7 +80,7 @@ def plan_runs(
                 state=status.state if status else Status.PLANNED,
                 recorded=state,
                 is_expected=status is not None and status.is_expected,
-                doubt=status.doubt if status else None,
+                unknown_because=status.doubt if status else None,
                 held_job=_held_job(status) if status else None,
             )
         )
@@ -90,17 +91,33 @@ def plan_runs(
     return tuple(planned)
 
 
+def refuse_invalid(configs: Iterable[RunConfig]) -> None:
+    """Refuse runs that cannot give a useful result.
+
+    Raises:
+        ConfigError: The `verify()` of some fails; gives each reason once.
+    """
+    names_by_reason: dict[str, list[str]] = {}
+    for config in configs:
+        valid, reason = config.verify()
+        if not valid:
+            names_by_reason.setdefault(reason, []).append(config.name)
+    if names_by_reason:
+        faults = [f"{first_names(names, 1)}: {reason}" for reason, names in names_by_reason.items()]
+        raise ConfigError("\n".join([*faults, "--allow-invalid submits them anyway"]))
+
+
 def _held_job(status: RunStatus) -> str | None:
     is_held = status.job_state == "PENDING" and not status.is_expected
     return status.job_id if is_held else None
 
 
 def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
-    """A paragraph, if the run in the folder trains something else."""
-    there = read_run_config(run.config)
-    if there.identity == config.identity:
+    """Return a paragraph if the run in the folder trains something else, else nothing."""
+    existing = read_run_config(run.config)
+    if existing.identity == config.identity:
         return []
-    lines = [f"  {each}" for each in differences(there.what_counts, config.what_counts)]
+    lines = [f"  {each}" for each in differences(existing.what_counts, config.what_counts)]
     return ["\n".join([f"{run.path} holds another run:", *lines])]
 
 
@@ -121,23 +138,3 @@ def _refusal(folder: ExperimentFolder, conflicts: list[str]) -> str:
         f"name, choose another --root, or remove {folder.path}."
     )
     return "\n".join([*shown, advice])
-
-
-def refuse_invalid(configs: Iterable[RunConfig]) -> None:
-    """Stop at runs that can be of no use.
-
-    Raises:
-        ConfigError: The `verify()` of some says so; gives each reason once.
-    """
-    names_by_reason: dict[str, list[str]] = {}
-    for config in configs:
-        valid, reason = config.verify()
-        if not valid:
-            names_by_reason.setdefault(reason, []).append(config.name)
-    if names_by_reason:
-        faults = [f"{_few(names)}: {reason}" for reason, names in names_by_reason.items()]
-        raise ConfigError("\n".join([*faults, "--allow-invalid submits them all the same"]))
-
-
-def _few(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

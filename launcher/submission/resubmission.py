@@ -1,4 +1,4 @@
-"""Which runs of an experiment to start again, from nothing but their folders."""
+"""Which runs of an experiment to resubmit, from nothing but their folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainers.run.run_state import read_state
 
 @frozen(kw_only=True)
 class Resubmission:
-    """Runs to submit again."""
+    """Runs to resubmit, and where."""
 
     folder: ExperimentFolder
     experiment: Experiment
@@ -30,15 +30,16 @@ class Resubmission:
 def choose_again(
     path: Path, states: Collection[str], *, cluster: str | None
 ) -> Resubmission | None:
-    """The runs below a folder that are in one of the states; None if there are none.
+    """Choose the runs below a folder that are in one of the states; None if there are none.
 
-    Their configs are those of their folders, whatever has become of the experiment's file.
+    Their configs are read from their folders: the experiment file may have changed since.
 
     Args:
-        cluster: Where they are to go; None sends them to where they were.
+        cluster: As for `--cluster`; None is the cluster that they were submitted to.
 
     Raises:
-        LauncherError: The folder has several experiments, or the runs were at several places.
+        LauncherError: The folder has several experiments, or the runs were submitted to several
+            clusters.
         ConfigError: A run's config cannot be read.
     """
     runs = find_runs(path)
@@ -70,12 +71,13 @@ def _one_experiment(path: Path, runs: Iterable[RunFolder]) -> ExperimentFolder:
 
 
 def _cluster_of(folder: ExperimentFolder, runs: Iterable[RunFolder]) -> str:
-    """Where the runs were submitted to."""
+    """Return the cluster that the runs were submitted to."""
     names = {read_state(run).pack for run in runs}
     clusters = sorted({_cluster_of_pack(folder, name) for name in names})
     if len(clusters) > 1:
         raise LauncherError(
-            f"these runs were at several clusters, {' and '.join(clusters)}; say --cluster"
+            f"these runs were submitted to several clusters, {' and '.join(clusters)}; "
+            "add --cluster"
         )
     return clusters[0]
 

@@ -1,4 +1,4 @@
-"""From an experiment to jobs of Slurm."""
+"""From an experiment to Slurm jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.job.pack_job import run_pack
-from launcher.packing.packing import Packing, PlannedPack, infeasible, pack
+from launcher.packing.packing import Packing, PlannedPack, infeasible_reasons, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
 from launcher.submission.options import SubmitOptions
@@ -28,7 +28,7 @@ from launcher.submission.submission import (
     SubmittedPack,
     new_pack_folders,
     planned,
-    take_back,
+    restore_states,
     write_all_submitted,
 )
 from launcher.submission.write_runs import write_source
@@ -42,15 +42,15 @@ def submit_to_slurm(
     options: SubmitOptions,
     report: Callable[[str], None],
 ) -> Submission:
-    """Pack the runs that are due into jobs, submit these, and leave the other runs alone.
+    """Pack the due runs into jobs and submit these; leave the other runs alone.
 
     Args:
-        report: Called with a line whenever some part is done.
+        report: Called with a line of progress now and then.
 
     Raises:
         ConfigError: A run exists and trains something else.
         DoesNotFitError: A run asks for more than the cluster has; names every such run.
-        SubmissionError: Slurm took none of the jobs; the runs are as they were.
+        SubmissionError: Slurm refused all jobs; the states of the runs are as before.
     """
     with planned(experiment, options) as (folder, runs):
         submission = Submission(folder=folder, runs=runs, target=choice.target)
@@ -68,7 +68,7 @@ def submit_to_slurm(
 
 
 def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) -> None:
-    """Take earlier jobs of runs out of the queue where Slurm keeps them back."""
+    """Cancel earlier jobs of the runs that Slurm holds and that have nothing left to do."""
     held = sorted({run.held_job for run in runs if run.held_job})
     if not held:
         return
@@ -80,9 +80,54 @@ def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) ->
         )
 
 
+def job_parameters(
+    folder: ExperimentFolder, plan: PlannedPack, code: CodeSnapshot, target: SlurmTarget
+) -> dict[str, Any]:
+    """Return the parameters of submitit's executor for a job, as plain data."""
+    optional = {
+        "account": target.account,
+        "qos": target.qos,
+        "constraint": target.constraint,
+        "gpus_per_node": plan.gpus_per_node or None,
+        "array_parallelism": target.max_running or target.max_array_size,
+    }
+    # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working directory
+    # is first on the path, and a user's folder `trainers/` would hide ours.
+    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
+    return {
+        **{key: value for key, value in optional.items() if value is not None},
+        "job_name": f"launch-{folder.name}",
+        "partition": target.partition,
+        "time": _minutes(plan.time_s),
+        "nodes": plan.num_nodes,
+        "ntasks_per_node": 1,
+        "cpus_per_task": plan.cpus_per_node,
+        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
+        "signal_delay_s": _signal_lead_s(plan, target),
+        "stderr_to_stdout": True,
+        "srun_args": [
+            # srun does not inherit sbatch's --cpus-per-task since Slurm 22.05.
+            f"--cpus-per-task={plan.cpus_per_node}",
+            "--kill-on-bad-exit=1",
+            # A site's `WaitTime` would kill the other nodes after the first clean exit.
+            "--wait=0",
+        ],
+        "setup": [
+            *_exports(target.environment),
+            *target.setup,
+            *_exports(ours),
+        ],
+        "additional_parameters": {
+            "requeue": True,  # sites may default to JobRequeue=0
+            "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
+            **target.sbatch,
+        },
+    }
+
+
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
     demands = [demand_of(run.config) for run in due]
-    reasons = infeasible(demands, choice.limits, elsewhere=choice.elsewhere)
+    reasons = infeasible_reasons(demands, choice.limits, elsewhere=choice.elsewhere)
     if reasons:
         raise DoesNotFitError("\n".join(reasons))
     return pack(demands, choice.limits)
@@ -111,7 +156,7 @@ def _submit(
         try:
             job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
         except SubmissionError as error:
-            take_back(
+            restore_states(
                 [due[m.demand.name] for rest in left for _, plan in rest for m in plan.members]
             )
             if not submitted:
@@ -132,13 +177,13 @@ def _submit(
 
 
 def _snapshot(folder: ExperimentFolder, due: Sequence[PlannedRun]) -> CodeSnapshot:
-    """The runs of one experiment have the modules of their users in the same folders."""
+    """Copy the code once for all runs: runs of one experiment share the folders of user modules."""
     python_path = dict.fromkeys(path for run in due for path in run.config.python_path)
     return snapshot_code(folder.code, tuple(python_path))
 
 
 def _with_snapshot(run: PlannedRun, code: CodeSnapshot) -> PlannedRun:
-    """The run with the users' own modules as they are now."""
+    """Return the run with its user modules imported from the snapshot."""
     python_path = tuple(code.python_path[path] for path in run.config.python_path)
     return attrs.evolve(run, config=attrs.evolve(run.config, python_path=python_path))
 
@@ -182,7 +227,11 @@ def _write_pack(
 def _chunks(
     packs: Sequence[tuple[PackFolder, PlannedPack]], target: SlurmTarget
 ) -> Iterator[list[tuple[PackFolder, PlannedPack]]]:
-    """Packs whose jobs are alike, as many as one array may have."""
+    """Split the packs into arrays: jobs with equal resources, at most `max_array_size` each.
+
+    submitit itself does not split at MaxArraySize. Arrays, as single submissions are slow: on a
+    test cluster, 0.03 s for one array of 200 jobs, and 8.8 s for 40 jobs submitted one by one.
+    """
     alike: dict[tuple[Any, ...], list[tuple[PackFolder, PlannedPack]]] = {}
     for path, plan in packs:
         alike.setdefault(_shape(plan), []).append((path, plan))
@@ -201,49 +250,11 @@ def _minutes(time_s: int) -> int:
 
 
 def _signal_lead_s(plan: PlannedPack, target: SlurmTarget) -> int:
-    """A short job must get to its work before it hears of its end."""
+    """Return how long before its time limit a job is signalled.
+
+    At most a third of its time: a short job must train before it is told to stop.
+    """
     return min(target.signal_lead_s, plan.time_s // 3)
-
-
-def job_parameters(
-    folder: ExperimentFolder, plan: PlannedPack, code: CodeSnapshot, target: SlurmTarget
-) -> dict[str, Any]:
-    """What submitit is told about a job, as plain data."""
-    optional = {
-        "account": target.account,
-        "qos": target.qos,
-        "constraint": target.constraint,
-        "gpus_per_node": plan.gpus_per_node or None,
-        "array_parallelism": target.max_running or target.max_array_size,
-    }
-    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
-    return {
-        **{key: value for key, value in optional.items() if value is not None},
-        "job_name": f"launch-{folder.name}",
-        "partition": target.partition,
-        "time": _minutes(plan.time_s),
-        "nodes": plan.num_nodes,
-        "ntasks_per_node": 1,
-        "cpus_per_task": plan.cpus_per_node,
-        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
-        "signal_delay_s": _signal_lead_s(plan, target),
-        "stderr_to_stdout": True,
-        "srun_args": [
-            f"--cpus-per-task={plan.cpus_per_node}",
-            "--kill-on-bad-exit=1",
-            "--wait=0",
-        ],
-        "setup": [
-            *_exports(target.environment),
-            *target.setup,
-            *_exports(ours),
-        ],
-        "additional_parameters": {
-            "requeue": True,
-            "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
-            **target.sbatch,
-        },
-    }
 
 
 def _exports(variables: Mapping[str, Any]) -> Iterator[str]:

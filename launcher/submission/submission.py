@@ -1,4 +1,4 @@
-"""What is done about the runs of an experiment, wherever they go."""
+"""What the submissions to Slurm and to this machine share."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from launcher.submission.write_runs import write_submitted
 from trainers.run.run_state import read_state, write_state
 
 _NUM_WRITERS = 16
-"""Of run folders at once: each spends its time waiting for the disk."""
+"""Threads that write run folders; each mostly waits for the disk."""
 
 
 @frozen(kw_only=True)
 class SubmittedPack:
-    """A pack of due runs, and the job that has it."""
+    """A pack of due runs, and its job."""
 
     folder: PackFolder
     job_id: str
@@ -37,7 +37,7 @@ class SubmittedPack:
 
 @frozen(kw_only=True)
 class Submission:
-    """What was done, or with `--dry-run` would have been done, about the runs of an experiment."""
+    """What a submission did, or with `--dry-run` would have done."""
 
     folder: ExperimentFolder
     runs: tuple[PlannedRun, ...]
@@ -48,11 +48,11 @@ class Submission:
     packing: Packing | None = None
     """Of the due runs into jobs of Slurm."""
     packs: tuple[SubmittedPack, ...] = ()
-    """The jobs that have the due runs; none if there was nothing to do, or nothing was done."""
+    """The submitted jobs; none if no run was due, or with `--dry-run`."""
     refusal: str = ""
     """Why some of the packs were not submitted."""
     num_calls: int = field(default=0)
-    """How often Slurm was called to submit."""
+    """How often `sbatch` was called."""
 
     @property
     def due(self) -> list[PlannedRun]:
@@ -63,7 +63,7 @@ class Submission:
 def planned(
     experiment: Experiment, options: SubmitOptions
 ) -> Iterator[tuple[ExperimentFolder, tuple[PlannedRun, ...]]]:
-    """The folder and the runs of an experiment, for the body to decide about.
+    """Yield the folder and the planned runs of an experiment, which is locked while the body runs.
 
     With `dry_run` nothing is locked, and the states may change meanwhile.
 
@@ -80,7 +80,7 @@ def planned(
 
 
 def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
-    """Folders for so many packs, numbered after those that there are."""
+    """Create `count` pack folders, numbered after the existing ones."""
     folder.jobs.mkdir(exist_ok=True)
     numbers = [int(path.name.removeprefix("pack-")) for path in folder.jobs.glob("pack-*")]
     first = max(numbers, default=-1) + 1
@@ -91,7 +91,7 @@ def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
 
 
 def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
-    """Make run folders say what they are to train, and which packs have them to do."""
+    """Write the configs of runs, and that their packs have them, into the run folders."""
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
         for done in [
             writers.submit(partial(write_submitted, run, pack=pack.name)) for run, pack in runs
@@ -99,7 +99,7 @@ def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
             done.result()
 
 
-def take_back(runs: Sequence[PlannedRun]) -> None:
-    """Let runs be as they were, since their job could not be started."""
+def restore_states(runs: Sequence[PlannedRun]) -> None:
+    """Give runs the status that they had before the submission, since their job did not start."""
     for run in runs:
         write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))

@@ -1,4 +1,4 @@
-"""What a submission came to, for people and for programs."""
+"""The result of a submission, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainers.run.run_state import Status
 
 
 def report_text(submission: Submission) -> str:
-    """The placement of every run, and how to follow it."""
+    """Return the placement of every run, and the commands to watch and cancel it."""
     if submission.machine:
         return "\n".join([*_local_lines(submission), *_advice(submission)])
     return "\n".join([*_slurm_lines(submission), *_advice(submission)])
 
 
 def report_json(submission: Submission) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return the same as plain data."""
     report: dict[str, Any] = {
         "experiment": submission.folder.name,
         "folder": str(submission.folder.path),
@@ -52,23 +52,23 @@ def report_json(submission: Submission) -> dict[str, Any]:
 
 
 def notices(submission: Submission) -> list[str]:
-    """What the user may not expect."""
+    """Return what the user may not expect."""
     found = []
     machine = submission.machine
     if machine and not machine.gpus and any(run.config.resources.gpus for run in submission.due):
-        found.append("this machine has no GPU to give: the runs go on the CPU")
-    doubts = [run.doubt for run in submission.runs if run.doubt]
-    if doubts:
-        noun = "1 run is" if len(doubts) == 1 else f"{len(doubts)} runs are"
+        found.append("this machine has no GPU to give: the runs use the CPU")
+    unknown = [run.unknown_because for run in submission.runs if run.unknown_because]
+    if unknown:
+        noun = "1 run is" if len(unknown) == 1 else f"{len(unknown)} runs are"
         found.append(
-            f"{noun} left alone: {doubts[0]}. Ask again later, or `launch cancel` first what is to "
-            "start without its earlier job"
+            f"{noun} left alone: {unknown[0]}. Submit again later, or `launch cancel` first the "
+            "runs that are to start without their earlier job"
         )
     return found
 
 
 def max_at_once(submission: Submission) -> int:
-    """How many of the due runs go on together if nothing else does; 0 if none is due."""
+    """Return how many due runs train at once if the machine is otherwise idle; 0 if none is due."""
     machine = submission.machine
     assert machine is not None
     sizes = [(run.config.resources.gpus, run.config.resources.cpus) for run in submission.due]
@@ -103,7 +103,10 @@ def _slurm_lines(submission: Submission) -> list[str]:
         lines += packing_lines(submission.packing, submission.target)
     others = [run for run in submission.runs if not run.is_due]
     if others and submission.due:
-        lines.append(f"{len(others)} of {len(submission.runs)} runs left alone: finished, or going")
+        lines.append(
+            f"{len(others)} of {len(submission.runs)} runs left alone: already finished, queued or "
+            "running"
+        )
     if submission.packs:
         ids = dict.fromkeys(pack.job_id.partition("_")[0] for pack in submission.packs)
         calls = "1 call" if submission.num_calls == 1 else f"{submission.num_calls} calls"
@@ -115,7 +118,7 @@ def _slurm_lines(submission: Submission) -> list[str]:
 def _advice(submission: Submission) -> list[str]:
     folder = short(submission.folder.path)
     if not submission.due:
-        return ["nothing to do: all runs are finished or on their way"]
+        return ["nothing to do: all runs are already finished, queued or running"]
     if not submission.packs:
         return []
     return [f"watch: launch status {folder}", f"end:   launch cancel {folder}"]

@@ -1,4 +1,4 @@
-"""Submit an experiment to the cluster that it is for."""
+"""Submit an experiment to a cluster."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def submit(
         overrides: Such as `trainer.batch_size=4`; only with a file.
 
     Raises:
-        ConfigError: A file has faults, a run can be of no use, or it exists and trains something
-            else.
+        ConfigError: A file has faults, `verify()` of a run fails, or a run exists and trains
+            something else.
         DoesNotFitError: A run asks for more than the cluster has.
-        SubmissionError, SlurmError: Nothing was started; the runs are as they were.
-        LauncherError: The cluster is not known or cannot take the options.
+        SubmissionError, SlurmError: Nothing was started; the states of the runs are as before.
+        LauncherError: The cluster is unknown or does not take the options.
     """
     options = options or SubmitOptions()
     opened = open_cluster(str(cluster))
@@ -62,10 +62,10 @@ def submit_experiment(
     options: SubmitOptions,
     report: Callable[[str], None],
 ) -> Submission:
-    """Submit the runs that are due.
+    """Submit the due runs.
 
     Args:
-        report: Called with a line whenever some part is done.
+        report: Called with a line of progress now and then.
 
     Raises:
         LauncherError: As from `submit`.

@@ -1,4 +1,4 @@
-"""Write what was submitted: the folders of runs, and the experiment."""
+"""Write what is submitted: the experiment file and the run folders."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trainers.run.run_state import Cause, EventKind, RunState, Status, append_ev
 
 
 def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
-    """Keep a copy of the experiment file, headed by where it lay and what was added to it.
+    """Copy the experiment file into its folder, below comments with its path and the overrides.
 
-    The copy itself is left as it is.
+    A copy that is itself submitted again, without overrides, is left as it is.
     """
     source, overrides = experiment.source, experiment.overrides
     if source.absolute() == folder.source and not overrides:
@@ -31,19 +31,19 @@ def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
 
 
 def write_submitted(run: PlannedRun, *, pack: str) -> None:
-    """Make the run's folder say what it is to train, and that `pack` has it to do.
+    """Write the run's config, and the state that gives the run to `pack`.
 
-    Its budgets begin anew: earlier attempts stay counted, and are forgiven.
+    Its retry budgets are reset: earlier attempts stay counted, but use up no budget.
 
-    A new folder is whole or absent. The state comes before the end of a request to cancel: an
-    older job that still has the run in its queue must not see the one without the other.
+    A new folder appears whole, by a rename. In an existing one the state is written before a cancel
+    request is removed: an older job that still has the run must never see it neither cancelled nor
+    given to another pack.
     """
     folder = run.folder
     before = run.recorded
-    if (
-        before.status == Status.RUNNING
-    ):  # its supervisor died with it, and could not count the attempt
-        before = _count_lost(folder, before)
+    if before.status == Status.RUNNING:
+        # Its supervisor died too, and could not count the attempt.
+        before = _count_lost_attempt(folder, before)
     state = _submitted(before, run.config, pack)
     if folder.path.exists():
         write_run_config(folder.config, run.config)
@@ -59,7 +59,7 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
     append_event(folder, EventKind.SUBMITTED, pack=pack)
 
 
-def _count_lost(folder: RunFolder, before: RunState) -> RunState:
+def _count_lost_attempt(folder: RunFolder, before: RunState) -> RunState:
     cause, reason = Cause.NODE_FAILURE, "its processes exited without recording a cause"
     append_event(
         folder,
