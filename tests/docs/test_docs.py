@@ -16,6 +16,7 @@ import yaml
 
 from launcher.experiment.experiment import read_experiment
 from trainers import AugmentConfig
+from trainers.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "fib25.yaml"
@@ -184,6 +185,26 @@ def test_shown_values_are_valid(page: Path) -> None:
             values.pop("datasets", None)  # tested below: their paths start at the example
             overrides = [f"{key}={json.dumps(value)}" for key, value in values.items()]
             assert read_experiment(EXAMPLE, [*overrides, "trainer.batch_size=8"]).runs
+
+
+def test_shown_errors_are_those_of_the_example_with_typos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong kind and a misspelled key in the example lead to the lines of the page."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "data").symlink_to(ROOT / "examples" / "data")
+    text = EXAMPLE.read_text().replace("kind: unet\n", "kind: unett\n")
+    broken = Path("examples", "fib25.yaml")
+    broken.write_text(text.replace("learning_rate: 2.0e-3", "learning_rat: 2.0e-3"))
+    (shown,) = blocks_of(ROOT / "docs" / "getting-started.md", "")
+
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(broken)
+
+    lines = str(caught.value).splitlines()
+    for found, expected in zip(lines, shown.splitlines(), strict=True):
+        assert found.startswith(expected.removesuffix("…"))
 
 
 def test_data_shows_the_datasets_of_the_example() -> None:
