@@ -138,6 +138,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [each for each in targets if not (page.parent / each).exists()] == []
 
 
+@pytest.mark.parametrize("page", WITH_DECISIONS, ids=name_of)
+def test_scripts_are_where_a_page_says(page: Path) -> None:
+    """Every script that a page names is a file of the repository."""
+    named = re.findall(r"\bscripts/[\w/-]+", page.read_text())
+
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
 def test_every_page_can_be_found(page: Path) -> None:
     """README leads to every page of docs/."""

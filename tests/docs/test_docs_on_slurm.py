@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.slurm_sandbox.sandbox import sandbox_of_own
 from tests.docs.test_docs import PAGES, ROOT, cluster_commands, run
-from tests.slurm.sandbox import sandbox_of_own
 
 pytestmark = pytest.mark.slurm
 
