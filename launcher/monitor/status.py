@@ -9,7 +9,7 @@ from attrs import frozen
 
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.job.unfinished_members import UNFINISHED, is_unjudged
+from launcher.job.unfinished_members import UNFINISHED, awaits_retry_decision
 from launcher.monitor.effective_state import EffectiveState, effective_state
 from launcher.monitor.job_status import (
     JUST_MADE,
@@ -130,7 +130,7 @@ def observe(
         state = _state_or_none(run)
         if state is None:
             continue
-        is_over = state.status.is_over and not is_unjudged(run, state)
+        is_over = state.status.is_over and not awaits_retry_decision(run, state)
         if is_over:
             over[run] = state
         if state.pack:
@@ -200,7 +200,7 @@ def _read_state(
     state = over or read_state(run)
     while True:
         pack = statuses.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
-        is_open = pack.is_expected and is_unjudged(run, state)
+        is_open = pack.is_expected and awaits_retry_decision(run, state)
         true = effective_state(
             Status.RUNNING if is_open else state.status,
             state.reason,
