@@ -39,7 +39,7 @@ HELD_DELAY_S = 5.0
 """Delay between attempts at a run whose lease another process holds."""
 MAX_HELD = 24
 """How many of these attempts in a row are made."""
-ANSWER_WAIT_S = 30.0
+REPORT_TIMEOUT_S = 30.0
 """How long the other nodes of a member may take to report the exit status of their ranks."""
 
 
@@ -116,6 +116,7 @@ class NodeSupervisor:
         for folder, running in self._running.items():
             if stopping or folder.cancel_request.exists():
                 running.ranks.ask_to_stop(now_s)
+        # After the signals: this asks Slurm for the cause, while the grace is running.
         grace_s = self._grace_s(stopping)
         for folder, running in self._running.items():
             if running.ranks.kill_after_grace(grace_s, now_s):
@@ -265,7 +266,7 @@ class NodeSupervisor:
         reported = self._starter.rendezvous(ranks.member).exit_statuses(ranks.attempt)
         assert running.ended_at_s is not None
         complete = len(reported) == len(ranks.member.nodes) - 1
-        if complete or now_s > running.ended_at_s + ANSWER_WAIT_S:
+        if complete or now_s > running.ended_at_s + REPORT_TIMEOUT_S:
             return statuses + list(reported.values())
         return None
 

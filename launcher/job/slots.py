@@ -150,8 +150,8 @@ def slots_folder(name: str = "") -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise LauncherError(
-            f"{folder} belongs to another user; remove it, or set LAUNCH_SLOTS_DIR to a folder that "
-            "you own on this machine"
+            f"{folder} belongs to another user; remove it, or set LAUNCH_SLOTS_DIR to a folder "
+            "that you own on this machine"
         )
     return folder
 

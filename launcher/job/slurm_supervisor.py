@@ -183,7 +183,7 @@ class _SlurmPack:
             return []
 
     def _end(self, entry_point: Callable[[str], None]) -> bool:
-        """Let the first node decide about a requeue once all nodes have ended; return whether it is."""
+        """On the first node, requeue once all have ended; return whether the job runs again."""
         folder, node = self._folder, self._node
         if node.index:
             with atomic_write(folder.node_end(node.index)) as file:

@@ -149,7 +149,7 @@ class SlurmStop(JobStop):
         terms = self._terms
         if self.request().cause == Cause.TIME_LIMIT:
             return max(terms.signal_lead_s - _REQUEUE_MARGIN_S, 1)
-        # Nothing is left to requeue, or the grace is too short to wait for: use all that Slurm allows.
+        # Nothing is left to requeue, or there is no grace worth it: as long as Slurm allows.
         if self.request().comes_back or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
             return terms.signal_lead_s
         return terms.grace_s - _REQUEUE_MARGIN_S
