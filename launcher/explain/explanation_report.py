@@ -18,7 +18,7 @@ _NUM_CHECKPOINTS = 3
 _JSON_KEYS = {
     "queue_position": "place",
     "warnings": "remarks",
-    "nondeterminism_warnings": "doubts",
+    "nondeterminism": "doubts",
     "initial_weights": "first_weights",
 }
 """Keys of the JSON that differ from the names of attributes: programs read them, so they stay."""
@@ -148,8 +148,8 @@ def _warning_lines(remarks: RunWarnings) -> Iterator[str]:
 def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
     if saves.count:
         newest = "the newest at" if saves.count > 1 else "at"
-        words = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
-        yield from _labelled(label, f"{words}: {saves.reason}")
+        text = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
+        yield from _labelled(label, f"{text}: {saves.reason}")
 
 
 def _nondeterminism(warning: Doubt) -> str:

@@ -57,7 +57,7 @@ _REASONS: dict[str, tuple[str, str, bool]] = {
     ),
     "launch failed requeued held": (
         "a node could not start it, and Slurm has put it on hold",
-        f"{_RELEASE}; if that happens again, tell an administrator the node",
+        f"{_RELEASE}; if that happens again, report the node to an administrator",
         False,
     ),
     "NodeDown": ("a node that it needs is down", "wait, or ask an administrator", True),
@@ -181,4 +181,4 @@ def _limit(word: str) -> tuple[str, str, bool] | None:
             False,
         )
     among = "all its users together" if kind == "Grp" else "you"
-    return (f"{whose} gives {among} no more {what} for now", "wait until others end", True)
+    return (f"{whose} gives {among} no more {what} for now", "wait until other jobs end", True)

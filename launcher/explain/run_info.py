@@ -9,7 +9,7 @@ from attrs import field, frozen
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.explain.attempt_history import Attempt, attempt_history
 from launcher.job.pack import read_events
-from launcher.job.record_end import tail
+from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.job_status import JobWatch
 from launcher.monitor.logs import find_logs
@@ -64,7 +64,7 @@ def gather(run: RunFolder) -> RunInfo:
     names = sorted(path.name for path in run.checkpoints.glob("*"))
     events = list(read_events(run.events))
     logs = [log.path for log in find_logs(run) if log.rank == 0]
-    last_lines = tail(logs[-1], num_lines=_NUM_LINES, num_bytes=_TAIL_BYTES) if logs else []
+    last_lines = read_tail(logs[-1], num_lines=_NUM_LINES, num_bytes=_TAIL_BYTES) if logs else []
     return RunInfo(
         status=status,
         state=_state(run),

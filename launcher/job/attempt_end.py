@@ -29,7 +29,7 @@ class StopRequest:
     cause: Cause
     """`preempted`, `time_limit` or `cancelled`."""
     reason: str
-    comes_back: bool = False
+    requeued_by_slurm: bool = False
     """Whether Slurm has already requeued the job."""
 
 

@@ -78,10 +78,10 @@ def _is_superseded(folder: PackFolder, submitted: SubmittedJob | None, node: Thi
 
 
 def _kill_surviving_supervisor(folder: PackFolder, node: ThisNode) -> None:
-    """Kill a supervisor that outlives its step, as on a node that Slurm has lost; its runs save.
+    """Kill a supervisor that outlives its step, as on a node that Slurm has lost.
 
-    Otherwise Slurm kills it once the node is back, and with it the next start of the job on that
-    node.
+    Its trainers notice (`set_pdeathsig`), checkpoint and exit. Otherwise Slurm would kill it once
+    the node is back, and with it the next start of the job on that node.
     """
     lease = read_lease(folder.lease)
     if lease and lease.attempt == node.start and lease.is_here and lease.process_lives:

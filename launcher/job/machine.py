@@ -58,7 +58,7 @@ def this_machine(*, gpus: int | None = None, cpus: int | None = None) -> Machine
     Args:
         gpus: Use only this many GPUs, the first ones; None uses all.
         cpus: Hand out this many cores instead of the process's affinity; core numbers that do not
-            exist here only count, and runs share the existing cores.
+            exist here are only counted, and runs share the existing cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     if cpus is not None:
@@ -91,8 +91,7 @@ def visible_gpus(listing: str, cuda_visible_devices: str | None) -> tuple[str, .
 def parse_gpu_list(text: str) -> dict[str, list[str]]:
     """Map each GPU number in the output of `nvidia-smi -L` to the UUIDs to use it by.
 
-    They are its own UUID, or those of its MIG instances if it is partitioned: CUDA cannot open a
-    partitioned GPU by its own UUID.
+    They are its own UUID, or those of its MIG instances if it is partitioned.
     """
     gpus: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {}

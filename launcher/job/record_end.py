@@ -70,7 +70,7 @@ def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
 def last_words(log: Path) -> str:
     """Return the last lines of a log below a line that names it, as part of a reason."""
     try:
-        lines = tail(log, num_lines=_TAIL_LINES, num_bytes=_TAIL_BYTES)
+        lines = read_tail(log, num_lines=_TAIL_LINES, num_bytes=_TAIL_BYTES)
     except FileNotFoundError:
         return f"it left no log {log}"
     if not lines:
@@ -78,7 +78,7 @@ def last_words(log: Path) -> str:
     return "\n".join([f"the end of {log}:", *lines])
 
 
-def tail(path: Path, *, num_lines: int, num_bytes: int) -> list[str]:
+def read_tail(path: Path, *, num_lines: int, num_bytes: int) -> list[str]:
     """Return the last lines of a text file that are not blank, from its last bytes only.
 
     Raises:

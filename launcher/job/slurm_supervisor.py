@@ -220,7 +220,7 @@ class _SlurmPack:
 
 
 def _start_in(end: Path) -> int | None:
-    """Return the start of the job in which a node has ended; None if it has in none."""
+    """Return the start of the job in which a node has ended; None if it has not."""
     try:
         content: Mapping[str, int] = json.loads(end.read_bytes())
     except FileNotFoundError:

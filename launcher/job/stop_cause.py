@@ -58,7 +58,7 @@ def stop_cause(
         )
     if details and details.state != "RUNNING":
         reason = f"its job was requeued ({signal_name})"
-        return StopRequest(cause=Cause.PREEMPTED, reason=reason, comes_back=True)
+        return StopRequest(cause=Cause.PREEMPTED, reason=reason, requeued_by_slurm=True)
     return StopRequest(cause=Cause.PREEMPTED, reason=f"its job was asked to stop ({signal_name})")
 
 

@@ -32,11 +32,11 @@ class JobStop(ABC):
 
     @abstractmethod
     def is_asked(self) -> bool:
-        """Return whether the supervisor is to stop; it is polled."""
+        """Return whether the supervisor is to stop; the supervisor polls this."""
 
     @abstractmethod
     def request(self) -> StopRequest:
-        """Return why; call it only once `is_asked`, and after the members have been signalled."""
+        """Return why; call it only once `is_asked`, and after the members were signalled."""
 
     @abstractmethod
     def grace_s(self) -> float:
@@ -150,7 +150,7 @@ class SlurmStop(JobStop):
         if self.request().cause == Cause.TIME_LIMIT:
             return max(terms.signal_lead_s - _REQUEUE_MARGIN_S, 1)
         # Nothing is left to requeue, or there is no grace worth it: as long as Slurm allows.
-        if self.request().comes_back or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
+        if self.request().requeued_by_slurm or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
             return terms.signal_lead_s
         return terms.grace_s - _REQUEUE_MARGIN_S
 

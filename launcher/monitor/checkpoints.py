@@ -1,4 +1,4 @@
-"""List the checkpoints of a run, and tell for each whether it is complete and intact."""
+"""List the checkpoints of a run, and check whether each is complete and intact."""
 
 from __future__ import annotations
 
