@@ -1,1 +1,1 @@
-"""Why a run waits, has ended or has failed, and what to do."""
+"""Explain why a run waits, has ended or has failed, and what to do."""

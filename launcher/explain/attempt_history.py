@@ -1,4 +1,4 @@
-"""The attempts at a run, as its events tell of them."""
+"""The history of attempts at a run, from its events."""
 
 from __future__ import annotations
 
@@ -13,67 +13,68 @@ from trainers.run.run_state import EventKind
 
 @frozen(kw_only=True)
 class Attempt:
-    """One start of a run."""
+    """One attempt at a run."""
 
     number: int
-    """As in the names of its logs; an attempt that nobody counted leaves its number to the next."""
+    """As in the names of its logs; the attempt after one that was never counted has the same."""
     began: float | None = None
-    """Unix time in seconds, as the next one."""
+    """Unix time in seconds, like `ended`."""
     ended: float | None = None
-    """None while it goes on, or if nobody lived to tell."""
+    """None while it is running, or if its end was never recorded."""
     cause: str | None = None
-    """A `Cause`, or one of a later version; None while it goes on, or if nobody counted it."""
+    """A `Cause`, or one of a later version; None while it is running, or if never counted."""
     reason: str = ""
     first_iteration: int | None = None
-    """That it began with; None if it never got so far."""
+    """The iteration it started from; None if it exited before its first one."""
     iteration: int | None = None
-    """Iterations that were done at its end, or in its last checkpoint so far."""
+    """The iterations done when it ended, or at its last checkpoint so far."""
     saved: int | None = None
-    """Iterations in its last checkpoint, or in the one that it began with."""
+    """The iterations in its last checkpoint, or in the one that it resumed from."""
     job: str | None = None
     node: str | None = None
     gpus: tuple[tuple[str, ...], ...] = ()
-    """Of each rank on the first node."""
+    """The GPUs of each rank on the first node."""
     logs: tuple[str, ...] = ()
 
     @property
     def gained(self) -> int | None:
-        """Iterations that it added to what was saved."""
+        """The iterations that it added to the newest checkpoint; None if not known."""
         if self.saved is None or self.first_iteration is None:
             return None
         return self.saved - self.first_iteration
 
     @property
     def lost(self) -> int | None:
-        """Iterations that were done, and have to be done again; as far as was told."""
+        """The iterations that were done but not saved, and are repeated; None if not known."""
         if self.cause is None or self.saved is None or self.iteration is None:
             return None
         return max(0, self.iteration - self.saved)
 
 
 def attempt_history(events: Iterable[Mapping[str, Any]]) -> list[Attempt]:
-    """The attempts, oldest first.
+    """Return the attempts, oldest first.
 
     Args:
-        events: The lines of a run's `events.jsonl`, in their order.
+        events: The lines of the run's `events.jsonl`, oldest first.
     """
     past: list[Attempt] = []
     current: Attempt | None = None
     for event in events:
         kind = event["event"]
+        # A debugged run has no supervisor, and so no `launched` event.
         if kind == EventKind.LAUNCHED or (kind == EventKind.ATTEMPT and current is None):
             if current:
                 past.append(current)
-            current = _begun(event, len(past))
+            current = _started(event, len(past))
         elif kind == EventKind.ENDED:
             past.append(_ended(current or Attempt(number=event.get("attempt", len(past))), event))
             current = None
         elif current:
-            current = _gone_on(current, kind, event)
+            current = _updated(current, kind, event)
     return [*past, current] if current else past
 
 
-def _begun(event: Mapping[str, Any], count: int) -> Attempt:
+def _started(event: Mapping[str, Any], count: int) -> Attempt:
     return Attempt(
         number=event.get("attempt", count),
         began=event.get("time"),
@@ -84,7 +85,7 @@ def _begun(event: Mapping[str, Any], count: int) -> Attempt:
     )
 
 
-def _gone_on(attempt: Attempt, kind: str, event: Mapping[str, Any]) -> Attempt:
+def _updated(attempt: Attempt, kind: str, event: Mapping[str, Any]) -> Attempt:
     iteration = event.get("iteration")
     if kind in (EventKind.STARTED, EventKind.RESTORED):
         return attrs.evolve(

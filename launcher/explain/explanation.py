@@ -1,4 +1,4 @@
-"""Why a run waits, goes on or has ended, and what to do: decided from all that is known of it."""
+"""Explain why a run is waiting, running or over, and what to do: a pure function of its info."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from trainers.run.run_state import Cause, Status
 
 @frozen(kw_only=True)
 class Budget:
-    """How often a run is started again after ends of one cause."""
+    """The retry budget of a run for one cause."""
 
     cause: str
     used: int
     allowed: int | None
-    """None: any number of times."""
+    """None: unlimited."""
 
 
 @frozen(kw_only=True)
 class QueuePosition:
-    """A job that waits or runs."""
+    """A job in the queue, pending or running."""
 
     job: str
     state: str
     nodes: tuple[str, ...]
     pending: PendingReason | None
-    """Why it waits, if it does."""
+    """Why it is pending; None if it is not."""
     start_estimate: float | None
-    """Unix time at which it is expected to start, or has started."""
+    """Unix time in seconds at which it is expected to start, or has started."""
     time_left_s: int | None
 
 
 @frozen(kw_only=True)
 class Explanation:
-    """What `launch explain` tells."""
+    """What `launch explain` shows."""
 
     status: RunStatus
     why: str
     advice: tuple[str, ...]
-    """What to do, the first one first; empty if nothing needs to be done."""
-    place: QueuePosition | None
+    """What to do, most important first; empty if nothing needs to be done."""
+    queue_position: QueuePosition | None
     attempts: tuple[Attempt, ...]
     budgets: tuple[Budget, ...]
     """Since the last submission."""
     saved_iteration: int
     lost_iterations: int
-    """Over all attempts: done, not saved, and to be done again."""
+    """Over all attempts: done but not saved, and so repeated."""
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
@@ -63,121 +63,121 @@ class Explanation:
     job_events: tuple[dict[str, Any], ...]
     log: str | None
     last_lines: tuple[str, ...]
-    """Of the log, if the run has failed."""
+    """The end of the log, if the run has failed."""
 
 
-def explain(facts: RunInfo) -> Explanation:
-    """Decide what to tell; asks nobody."""
-    status, state = facts.status, facts.state
-    place = _place(facts)
+def explain(info: RunInfo) -> Explanation:
+    """Return the explanation of a run; pure, reads no file and asks no scheduler."""
+    status, state = info.status, info.state
+    position = _queue_position(info)
     return Explanation(
         status=status,
-        why=_why(facts, place),
-        advice=tuple(_advice(facts, place)),
-        place=place,
-        attempts=facts.attempts,
-        budgets=_budgets(facts),
+        why=_why(info, position),
+        advice=tuple(_advice(info, position)),
+        queue_position=position,
+        attempts=info.attempts,
+        budgets=_budgets(info),
         saved_iteration=state.saved_iteration,
-        lost_iterations=sum(attempt.lost or 0 for attempt in facts.attempts),
-        holder=facts.holder,
-        checkpoints=facts.checkpoints,
-        damaged=facts.damaged,
-        remarks=facts.remarks,
-        job_events=facts.job_events,
-        log=facts.log,
-        last_lines=facts.last_lines if status.state == Status.FAILED else (),
+        lost_iterations=sum(attempt.lost or 0 for attempt in info.attempts),
+        holder=info.holder,
+        checkpoints=info.checkpoints,
+        damaged=info.damaged,
+        remarks=info.remarks,
+        job_events=info.job_events,
+        log=info.log,
+        last_lines=info.last_lines if status.state == Status.FAILED else (),
     )
 
 
-def _place(facts: RunInfo) -> QueuePosition | None:
-    queued, job_id = facts.queued, facts.status.job_id
+def _queue_position(info: RunInfo) -> QueuePosition | None:
+    queued, job_id = info.queued, info.status.job_id
     if queued is None or job_id is None:
         return None
-    waits = queued.state == "PENDING"
+    is_pending = queued.state == "PENDING"
     return QueuePosition(
         job=job_id,
         state=queued.state,
         nodes=queued.nodes,
-        pending=pending_reason(queued.reason, job_id) if waits else None,
+        pending=pending_reason(queued.reason, job_id) if is_pending else None,
         start_estimate=queued.start_estimate,
         time_left_s=queued.time_left_s,
     )
 
 
-def _budgets(facts: RunInfo) -> tuple[Budget, ...]:
-    if facts.retries is None:
+def _budgets(info: RunInfo) -> tuple[Budget, ...]:
+    if info.retries is None:
         return ()
-    allowed = attrs.asdict(facts.retries)
+    allowed = attrs.asdict(info.retries)
     stalled = Budget(
         cause="without_progress",
-        used=facts.state.stalled,
+        used=info.state.stalled,
         allowed=allowed.pop("without_progress"),
     )
-    counted = facts.state.num_counted
+    counted = info.state.num_counted
     by_cause = (
         Budget(cause=cause, used=counted(cause), allowed=most) for cause, most in allowed.items()
     )
     return (*by_cause, stalled)
 
 
-def _why(facts: RunInfo, place: QueuePosition | None) -> str:
-    status = facts.status
+def _why(info: RunInfo, position: QueuePosition | None) -> str:
+    status = info.status
     if status.state == Status.RUNNING:
-        return _who_trains(facts)
+        return _who_trains(info)
     if status.state == Status.FINISHED:
         return f"all {status.num_iterations or status.iteration} iterations are done"
     if status.state == Status.PLANNED:
         return "it was never submitted"
     why = status.reason
-    if place and place.pending and status.is_expected:
-        why = f"{why} ({place.pending.meaning})"
+    if position and position.pending and status.is_expected:
+        why = f"{why} ({position.pending.meaning})"
     if status.state == Status.SUBMITTED and not why:
-        return "its job runs, and has no place free for it yet"
-    if status.state == Status.WAITING and status.is_expected and not (place or status.doubt):
+        return "its job runs, and has no free slot for it yet"
+    if status.state == Status.WAITING and status.is_expected and not (position or status.doubt):
         return "; ".join(filter(None, (why, "its supervisor is about to start it again")))
-    return why or {Status.CANCELLED: "somebody asked for it to end"}.get(status.state, "")
+    return why or {Status.CANCELLED: "it was asked to end"}.get(status.state, "")
 
 
-def _who_trains(facts: RunInfo) -> str:
-    if facts.holder is None:
+def _who_trains(info: RunInfo) -> str:
+    if info.holder is None:
         return "its processes are starting or ending"
-    where = f"process {facts.holder.pid} on {facts.holder.host}"
-    return f"{where} trains it, in attempt {facts.holder.attempt}"
+    where = f"process {info.holder.pid} on {info.holder.host}"
+    return f"{where} trains it, in attempt {info.holder.attempt}"
 
 
-def _advice(facts: RunInfo, place: QueuePosition | None) -> list[str]:
-    status = facts.status
-    again = f"launch resubmit {status.folder} --state {status.state}"
+def _advice(info: RunInfo, position: QueuePosition | None) -> list[str]:
+    status = info.status
+    resubmit = f"launch resubmit {status.folder} --state {status.state}"
     if status.doubt:
         return [
             "ask again when Slurm answers (`scontrol ping`)",
             f"to start it elsewhere meanwhile: launch cancel {status.folder}, then submit again",
         ]
     if status.state == Status.FAILED:
-        return [*_cure(facts), f"start it again, with new budgets: {again}"]
+        return [*_remedy(info), f"start it again, with new budgets: {resubmit}"]
     if status.state == Status.CANCELLED or (
         status.state == Status.WAITING and not status.is_expected
     ):
-        return [f"carry it on: {again}"]
+        return [f"resume it: {resubmit}"]
     if status.state == Status.PLANNED:
         return ["submit it: launch submit FILE --cluster NAME"]
-    if place and place.pending:
-        return [place.pending.advice]
+    if position and position.pending:
+        return [position.pending.advice]
     return []
 
 
-def _cure(facts: RunInfo) -> list[str]:
-    """What may keep the run from failing again."""
-    last = next((each for each in reversed(facts.attempts) if each.cause), None)
-    retries = facts.retries
-    if retries and facts.state.stalled >= retries.without_progress:
+def _remedy(info: RunInfo) -> list[str]:
+    """Return what may keep the run from failing again, by the cause of its last end."""
+    last = next((each for each in reversed(info.attempts) if each.cause), None)
+    retries = info.retries
+    if retries and info.state.stalled >= retries.without_progress:
         return [
             "its attempts end before they have saved anything: save more often"
-            f"{_than(facts.saving)}, or have longer jobs (--time)"
+            f"{_than_now(info.saving)}, or have longer jobs (--time)"
         ]
     cause = last.cause if last else None
     if cause == Cause.OUT_OF_MEMORY:
-        return [_more_memory(facts, last.reason if last else "")]
+        return [_more_memory(info, last.reason if last else "")]
     if cause == Cause.TIME_LIMIT:
         return [
             "its jobs reached their time limit more often than retries.time_limit allows: leave "
@@ -190,14 +190,14 @@ def _cure(facts: RunInfo) -> list[str]:
         ]
     if cause == Cause.NODE_FAILURE:
         nodes = dict.fromkeys(
-            each.node for each in facts.attempts if each.cause == cause and each.node
+            each.node for each in info.attempts if each.cause == cause and each.node
         )
         named = f" ({', '.join(nodes)})" if nodes else ""
         return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
-    return [f"see the end of its log: {facts.log}"] if facts.log else []
+    return [f"see the end of its log: {info.log}"] if info.log else []
 
 
-def _than(saving: CheckpointConfig | None) -> str:
+def _than_now(saving: CheckpointConfig | None) -> str:
     if saving is None:
         return ""
     intervals = {"iterations": saving.every_iterations, "minutes": saving.every_minutes}
@@ -208,11 +208,11 @@ def _than(saving: CheckpointConfig | None) -> str:
     )
 
 
-def _more_memory(facts: RunInfo, reason: str) -> str:
+def _more_memory(info: RunInfo, reason: str) -> str:
     if "CUDA" in reason or "OutOfMemoryError" in reason:
         return (
             "the memory of its GPU was too small: a whole GPU if it has a share of one "
             "(resources.gpus), more of them for the same batch, or a --partition with larger ones"
         )
-    now = f", now {facts.resources.memory_gb:g}" if facts.resources else ""
+    now = f", now {info.resources.memory_gb:g}" if info.resources else ""
     return f"ask for more memory: submit again with a larger resources.memory_gb{now}"

@@ -1,9 +1,9 @@
-"""An explanation, for people and for programs."""
+"""Report an explanation as text and as JSON."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -15,11 +15,19 @@ from launcher.tables import short, show_seconds, table
 
 _NUM_EVENTS = 10
 _NUM_CHECKPOINTS = 3
+_JSON_KEYS = {
+    "queue_position": "place",
+    "warnings": "remarks",
+    "nondeterminism": "doubts",
+    "initial_weights": "first_weights",
+}
+"""Keys of the JSON that differ from the names of attributes: programs read them, so they stay."""
 
 
 def explanation_json(found: Explanation) -> dict[str, Any]:
-    """As plain data; what the status has stands at the top."""
-    data = attrs.asdict(found)
+    """Return the explanation as plain data, with the fields of the status at the top level."""
+    data = _with_json_keys(attrs.asdict(found))
+    data["remarks"] = _with_json_keys(data["remarks"])
     status = data.pop("status")
     for attempt, plain in zip(found.attempts, data["attempts"], strict=True):
         plain |= {"gained": attempt.gained, "lost": attempt.lost}
@@ -27,12 +35,16 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
 
 
 def explanation_text(found: Explanation, now: float) -> str:
-    """Why and what to do first, then all that it was told from.
+    """Return why and what to do first, then everything that it was derived from.
 
     Args:
         now: Unix time in seconds.
     """
     return "\n".join(_lines(found, now))
+
+
+def _with_json_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {_JSON_KEYS.get(name, name): value for name, value in data.items()}
 
 
 def _lines(found: Explanation, now: float) -> Iterator[str]:
@@ -42,17 +54,17 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     yield from _labelled("why", found.why)
     for advice in found.advice or ("nothing",):
         yield from _labelled("to do", advice)
-    yield from _place_lines(found)
+    yield from _queue_lines(found)
     if found.attempts:
         yield ""
         yield _attempt_table(found.attempts, now)
     if found.budgets:
         yield ""
         yield from _labelled("started again", ", ".join(map(_budget, found.budgets)))
-    yield from _remark_lines(found.remarks)
+    yield from _warning_lines(found.remarks)
     yield from _labelled("saved", _saved(found))
     if found.damaged:
-        yield from _labelled("damaged", "\n".join(_damaged(found)))
+        yield from _labelled("damaged", "\n".join(_damaged_lines(found)))
     if found.job_events:
         yield from _labelled("its job", "\n".join(_event_lines(found)))
     if found.log:
@@ -68,19 +80,19 @@ def _labelled(label: str, text: str) -> Iterator[str]:
         yield f"{'':15}{line}"
 
 
-def _place_lines(found: Explanation) -> Iterator[str]:
-    place = found.place
-    if place is None:
+def _queue_lines(found: Explanation) -> Iterator[str]:
+    position = found.queue_position
+    if position is None:
         return
-    words = [f"{place.job} {place.state}"]
-    if place.nodes:
-        words.append(f"on {', '.join(place.nodes)}")
-    if place.start_estimate is not None:
-        verb = "expected to start" if place.pending else "since"
-        words.append(f"{verb} {_moment(place.start_estimate)}")
-    if place.time_left_s is not None and not place.pending:
-        words.append(f"{show_seconds(place.time_left_s)} left")
-    yield from _labelled("job", ", ".join(words))
+    parts = [f"{position.job} {position.state}"]
+    if position.nodes:
+        parts.append(f"on {', '.join(position.nodes)}")
+    if position.start_estimate is not None:
+        verb = "expected to start" if position.pending else "since"
+        parts.append(f"{verb} {_moment(position.start_estimate)}")
+    if position.time_left_s is not None and not position.pending:
+        parts.append(f"{show_seconds(position.time_left_s)} left")
+    yield from _labelled("job", ", ".join(parts))
 
 
 def _attempt_table(attempts: tuple[Attempt, ...], now: float) -> str:
@@ -122,11 +134,13 @@ def _saved(found: Explanation) -> str:
     return f"{counted}; {found.lost_iterations} iterations lost at stops"
 
 
-def _remark_lines(remarks: RunWarnings) -> Iterator[str]:
+def _warning_lines(remarks: RunWarnings) -> Iterator[str]:
     if remarks.first_weights:
-        yield from _labelled("first weights", remarks.first_weights.text)
+        yield from _labelled("initialized", remarks.first_weights.text)
     if remarks.doubts:
-        yield from _labelled("not exact", "\n".join(map(_doubt, remarks.doubts)))
+        yield from _labelled(
+            "reproducible", "no: " + "\n".join(map(_nondeterminism, remarks.doubts))
+        )
     yield from _unsaved_lines("not saved", remarks.failed_saves)
     yield from _unsaved_lines("skipped", remarks.skipped_saves)
 
@@ -134,20 +148,20 @@ def _remark_lines(remarks: RunWarnings) -> Iterator[str]:
 def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
     if saves.count:
         newest = "the newest at" if saves.count > 1 else "at"
-        words = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
-        yield from _labelled(label, f"{words}: {saves.reason}")
+        text = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
+        yield from _labelled(label, f"{text}: {saves.reason}")
 
 
-def _doubt(doubt: Doubt) -> str:
-    often = f", and {_times(doubt.count - 1)} before" if doubt.count > 1 else ""
-    return f"{doubt.reason} ({_moment(doubt.time)}{often})"
+def _nondeterminism(warning: Doubt) -> str:
+    often = f", and {_times(warning.count - 1)} before" if warning.count > 1 else ""
+    return f"{warning.reason} ({_moment(warning.time)}{often})"
 
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _damaged(found: Explanation) -> Iterator[str]:
+def _damaged_lines(found: Explanation) -> Iterator[str]:
     for name in found.damaged:
         reason = found.remarks.damaged.get(name)
         yield f"{name}: {reason}" if reason else name

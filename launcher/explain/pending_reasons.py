@@ -1,4 +1,4 @@
-"""Slurm's words for why a job waits, and what they ask for."""
+"""Explain the reasons that Slurm gives for a pending job, and say what to do about them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class PendingReason:
-    """Why a job waits."""
+    """Why a job is pending."""
 
     word: str
-    """Slurm's."""
+    """As Slurm prints it, such as `Priority`."""
     meaning: str
     advice: str
     ends_by_itself: bool
-    """Whether waiting is enough."""
+    """Whether waiting is enough: nothing needs to be done."""
 
 
 _WAIT = "wait; a job that asks for less, or for a shorter --time, may start earlier"
-_RELEASE = "`scontrol release {job}` lets it go"
-_AGAIN = "`launch cancel` its runs, then submit them again with {less}"
+_RELEASE = "`scontrol release {job}` releases it"
+_RESUBMIT = "`launch cancel` its runs, then submit them again with {less}"
 
 _REASONS: dict[str, tuple[str, str, bool]] = {
     "Priority": ("jobs of a higher priority are ahead of it", _WAIT, True),
     "Resources": ("it is next in line, and nodes are not free yet", _WAIT, True),
     "Prolog": ("its nodes are being made ready", "wait", True),
-    "Cleaning": ("what is left of its last start is being cleaned up", "wait", True),
+    "Cleaning": ("its previous start is being cleaned up", "wait", True),
     "BeginTime": (
         "it may not begin before a set time; after a requeue that is some two minutes away",
         "wait",
@@ -35,8 +35,8 @@ _REASONS: dict[str, tuple[str, str, bool]] = {
     ),
     "Dependency": ("another job has to end first", "wait for that job", True),
     "DependencyNeverSatisfied": (
-        "it was to begin after a job that ended otherwise",
-        _AGAIN.format(less="no such dependency"),
+        "it depends on a job that did not end as required",
+        _RESUBMIT.format(less="no such dependency"),
         False,
     ),
     "JobArrayTaskLimit": (
@@ -57,7 +57,7 @@ _REASONS: dict[str, tuple[str, str, bool]] = {
     ),
     "launch failed requeued held": (
         "a node could not start it, and Slurm has put it on hold",
-        f"{_RELEASE}; if that happens again, tell an administrator the node",
+        f"{_RELEASE}; if that happens again, report the node to an administrator",
         False,
     ),
     "NodeDown": ("a node that it needs is down", "wait, or ask an administrator", True),
@@ -75,55 +75,55 @@ _REASONS: dict[str, tuple[str, str, bool]] = {
     "Reservation": ("it waits for its reservation to begin", "wait", True),
     "ReservationDeleted": (
         "its reservation is gone",
-        _AGAIN.format(less="no reservation"),
+        _RESUBMIT.format(less="no reservation"),
         False,
     ),
     "PartitionDown": ("its partition starts no jobs at present", "wait, or choose another", True),
     "PartitionInactive": ("its partition is closed", "wait, or choose another --partition", True),
     "PartitionConfig": (
         "it asks for what its partition does not give",
-        _AGAIN.format(less="another --partition"),
+        _RESUBMIT.format(less="another --partition"),
         False,
     ),
     "PartitionNodeLimit": (
         "it asks for more nodes than its partition gives to a job",
-        _AGAIN.format(less="fewer --nodes or another --partition"),
+        _RESUBMIT.format(less="fewer --nodes or another --partition"),
         False,
     ),
     "PartitionTimeLimit": (
         "it asks for more time than its partition gives to a job",
-        _AGAIN.format(less="a shorter --time"),
+        _RESUBMIT.format(less="a shorter --time"),
         False,
     ),
     "BadConstraints": (
         "no node has what it asks for",
-        _AGAIN.format(less="another constraint in the cluster config, or another --partition"),
+        _RESUBMIT.format(less="another constraint in the cluster config, or another --partition"),
         False,
     ),
     "AccountNotAllowed": (
         "its partition does not take its account",
-        _AGAIN.format(less="another --account or --partition"),
+        _RESUBMIT.format(less="another --account or --partition"),
         False,
     ),
     "InvalidAccount": (
         "its account is not known, or not yours",
-        _AGAIN.format(less="another --account"),
+        _RESUBMIT.format(less="another --account"),
         False,
     ),
     "InvalidQOS": (
         "its QOS is not known, or not yours",
-        _AGAIN.format(less="another --qos"),
+        _RESUBMIT.format(less="another --qos"),
         False,
     ),
     "QOSNotAllowed": (
         "its partition or account does not take its QOS",
-        _AGAIN.format(less="another --qos"),
+        _RESUBMIT.format(less="another --qos"),
         False,
     ),
-    "Licenses": ("licences that it needs are in use", "wait", True),
+    "Licenses": ("licenses that it needs are in use", "wait", True),
 }
-_NO_REASON = ("Slurm has not looked at it yet", "wait", True)
-_UNKNOWN = ("a reason that is not known here", "`scontrol show job {job}` has more", True)
+_NO_REASON = ("Slurm has not considered it yet", "wait", True)
+_UNKNOWN = ("an unknown reason", "see `scontrol show job {job}`", True)
 
 _LIMIT = re.compile(
     r"(QOS|Assoc(?:iation)?)(Max|Min|Grp)?(\w*?)(PerUser|PerAccount|PerJob|PerNode)?(Limit)?"
@@ -143,7 +143,11 @@ _WHAT = {
 
 
 def pending_reason(word: str | None, job_id: str) -> PendingReason:
-    """What the word asks for; never fails, as every version of Slurm has further words."""
+    """Return what a reason means; never fails, since each version of Slurm adds further ones.
+
+    Args:
+        word: As `squeue` prints it, spaces or underscores alike; None if it gives none.
+    """
     key = (word or "").strip("()").replace("_", " ")
     stem = key.partition(",")[0]
     known = _REASONS.get(key) or _REASONS.get(stem) or _held(key)
@@ -158,19 +162,23 @@ def _held(key: str) -> tuple[str, str, bool] | None:
 
 
 def _limit(word: str) -> tuple[str, str, bool] | None:
-    """Of words such as QOSMaxJobsPerUserLimit and AssocGrpCpuLimit."""
+    """Explain limits by their parts: QOSMaxJobsPerUserLimit, AssocGrpCpuLimit; None for others."""
     match = _LIMIT.fullmatch(word)
     if match is None or not (match[2] or match[5]):
         return None
     whose, kind, subject, scope = _WHOSE[match[1]], match[2], match[3].lower(), match[4]
     what = next((plain for part, plain in _WHAT.items() if part in subject), "what it counts")
     if kind == "Min":
-        return (f"it asks for fewer {what} than {whose} allows", _AGAIN.format(less="more"), False)
+        return (
+            f"it asks for fewer {what} than {whose} allows",
+            _RESUBMIT.format(less="more"),
+            False,
+        )
     if scope in ("PerJob", "PerNode") or (what == "time" and kind == "Max"):
         return (
             f"it asks for more {what} than {whose} gives to a job",
-            _AGAIN.format(less="less"),
+            _RESUBMIT.format(less="less"),
             False,
         )
     among = "all its users together" if kind == "Grp" else "you"
-    return (f"{whose} gives {among} no more {what} for now", "wait until others end", True)
+    return (f"{whose} gives {among} no more {what} for now", "wait until other jobs end", True)

@@ -1,1 +1,1 @@
-"""What happens inside of a job."""
+"""What runs inside a job: the node supervisor, its members and slots, stop requests, requeueing."""

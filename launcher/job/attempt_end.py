@@ -1,4 +1,4 @@
-"""How an attempt ended: what its exit status and the requests made to it mean."""
+"""Decide why an attempt ended, from its exit status and the stop requests it received."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainers.stop_flag import SIGNALS
 
 @frozen(kw_only=True)
 class AttemptEnd:
-    """Why an attempt has ended."""
+    """Why an attempt ended."""
 
     cause: Cause
     reason: str = ""
     """For a person to read."""
     can_be_retried: bool = True
-    """Whether the same again may go better."""
+    """Whether another attempt may succeed."""
 
 
 @frozen(kw_only=True)
@@ -29,8 +29,8 @@ class StopRequest:
     cause: Cause
     """`preempted`, `time_limit` or `cancelled`."""
     reason: str
-    comes_back: bool = False
-    """Whether Slurm has requeued the job already."""
+    requeued_by_slurm: bool = False
+    """Whether Slurm has already requeued the job."""
 
 
 def attempt_end(
@@ -42,13 +42,13 @@ def attempt_end(
     out_of_memory: bool,
     last_words: str,
 ) -> AttemptEnd:
-    """Judge an attempt.
+    """Return the cause of the end of an attempt, and a reason for a person to read.
 
     Args:
-        exit_status: As `subprocess` gives it: below 0 for the signal that ended the process.
-        stop: What the job had heard by then; None if nothing.
-        killed_after_s: The grace in seconds, if the supervisor killed it for outstaying that.
-        out_of_memory: Whether the kernel has killed a process of this job for its memory.
+        exit_status: As `subprocess` reports it: negative for the signal that ended the process.
+        stop: The stop request that the job had received by then; None if there was none.
+        killed_after_s: The grace in seconds, if the supervisor killed the attempt after it.
+        out_of_memory: Whether the kernel's OOM killer has ended a process of this job.
         last_words: The end of the attempt's log, and where to find the rest.
     """
     if exit_status == exit_codes.FINISHED:
@@ -61,7 +61,8 @@ def attempt_end(
             "it resumes from its last checkpoint"
         )
         return _stopped(cancel_requested, stop, how)
-    if -exit_status in SIGNALS:  # Slurm may send one to every process of a job
+    # Slurm may signal every process of a job, also a trainer that has no handlers yet: no crash.
+    if -exit_status in SIGNALS:
         return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
     if exit_status == exit_codes.OUT_OF_MEMORY:
         return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=last_words)
@@ -84,8 +85,9 @@ def _killed(cancel_requested: bool, stop: StopRequest | None, out_of_memory: boo
         reason = "killed by the kernel, out of memory; ask for more resources.memory_gb"
         return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=reason)
     if stop or cancel_requested:
-        return _stopped(cancel_requested, stop, "killed before it had saved")
-    reason = "killed by SIGKILL: out of memory (`dmesg` knows), or by hand"
+        return _stopped(cancel_requested, stop, "killed before it had saved a checkpoint")
+    # Without a readable cgroup counter an OOM kill looks like any other SIGKILL.
+    reason = "killed by SIGKILL: out of memory (see `dmesg`), or by hand"
     return AttemptEnd(cause=Cause.CRASHED, reason=reason)
 
 

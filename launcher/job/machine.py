@@ -1,4 +1,4 @@
-"""What one machine has to give to runs."""
+"""The GPUs, cores and memory of one machine that runs may use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ class Machine:
     gpus: tuple[str, ...] = ()
     cores: tuple[int, ...]
     memory_gb: float | None = None
-    """None leaves it to the operating system who gets how much."""
+    """None: memory is not divided among runs; the operating system hands it out."""
     is_pinned: bool = True
-    """Whether the core numbers are the machine's own, and not mere places to be counted."""
+    """Whether `cores` are real core numbers to pin runs to; else only their count matters."""
 
     def max_runs(self, *, gpus: float, cpus: int) -> int:
-        """How many runs of this size go on at once: as many as the GPUs and the cores allow.
+        """Return how many runs of this size can run at once, by GPUs and cores.
 
-        A run that asks for more cores than there are has the machine for itself.
+        A run that asks for more cores than the machine has gets the machine to itself.
+
+        Args:
+            gpus: Per run; below 1, a share of one GPU.
         """
         by_cores = max(1, len(self.cores) // cpus)
         if not self.uses_gpus(gpus):
@@ -36,23 +39,26 @@ class Machine:
         return min(by_gpus, by_cores)
 
     def uses_gpus(self, gpus: float) -> bool:
-        """Whether a run that asks for so many GPUs gets GPUs here, or goes on the CPU."""
+        """Return whether a run that asks for this many GPUs gets any; else it uses the CPU."""
         return gpus > 0 and len(self.gpus) > 0
 
     def cores_beside(self, gpu: str) -> tuple[int, ...]:
-        """The GPU's equal share of the cores; neighbours in number share caches and memory."""
+        """Return the GPU's equal share of the cores, as a contiguous range.
+
+        Cores with neighboring numbers usually share caches and a NUMA node.
+        """
         share = len(self.cores) // len(self.gpus)
         first = self.gpus.index(gpu) * share
         return self.cores[first : first + share]
 
 
 def this_machine(*, gpus: int | None = None, cpus: int | None = None) -> Machine:
-    """What this process may use of its machine.
+    """Return the part of its machine that this process may use.
 
     Args:
-        gpus: Use the first so many GPUs only.
-        cpus: Hand out so many cores instead of those that this process may run on; numbers that
-            the machine does not have stand for a share of those that it has.
+        gpus: Use only this many GPUs, the first ones; None uses all.
+        cpus: Hand out this many cores instead of the process's affinity; core numbers that do not
+            exist here are only counted, and runs share the existing cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     if cpus is not None:
@@ -62,12 +68,13 @@ def this_machine(*, gpus: int | None = None, cpus: int | None = None) -> Machine
 
 
 def visible_gpus(listing: str, cuda_visible_devices: str | None) -> tuple[str, ...]:
-    """UUIDs of the GPUs, or of their MIG parts, that a process may use.
+    """Return the UUIDs of the GPUs, or of their MIG instances, that a process may use.
 
     Args:
         listing: Output of `nvidia-smi -L`.
         cuda_visible_devices: GPU numbers as in the listing or beginnings of UUIDs, comma-separated;
-            what follows an entry that fits no GPU is not visible. None: all are.
+            as in CUDA, entries after one that matches no GPU are ignored. None: all GPUs are
+            visible.
     """
     gpus = parse_gpu_list(listing)
     if cuda_visible_devices is None:
@@ -81,15 +88,11 @@ def visible_gpus(listing: str, cuda_visible_devices: str | None) -> tuple[str, .
     return tuple(dict.fromkeys(visible))
 
 
-def _units_of(entry: str, gpus: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    if entry in gpus:
-        return gpus[entry]
-    units = [unit for units in gpus.values() for unit in units]
-    return [unit for unit in units if entry and unit.startswith(entry)][:1]
-
-
 def parse_gpu_list(text: str) -> dict[str, list[str]]:
-    """GPU number → UUIDs to use it by: its own, or those of its MIG parts if it is divided."""
+    """Map each GPU number in the output of `nvidia-smi -L` to the UUIDs to use it by.
+
+    They are its own UUID, or those of its MIG instances if it is partitioned.
+    """
     gpus: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {}
     number = ""
@@ -103,6 +106,7 @@ def parse_gpu_list(text: str) -> dict[str, list[str]]:
 
 
 def nvidia_smi() -> str:
+    """Return the output of `nvidia-smi -L`; empty if there is no driver or it fails."""
     try:
         listing = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60
@@ -110,3 +114,10 @@ def nvidia_smi() -> str:
     except FileNotFoundError:
         return ""
     return listing.stdout if listing.returncode == 0 else ""
+
+
+def _units_of(entry: str, gpus: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    if entry in gpus:
+        return gpus[entry]
+    units = [unit for units in gpus.values() for unit in units]
+    return [unit for unit in units if entry and unit.startswith(entry)][:1]

@@ -13,7 +13,10 @@ from launcher.job.slots import Slot
 
 
 class MemberProcess:
-    """A trainer in a session and process group of its own, confined to its slot."""
+    """A trainer in its own session and process group, confined to its slot.
+
+    The process group lets `kill` reach the data workers that the trainer has started.
+    """
 
     def __init__(
         self,
@@ -25,16 +28,16 @@ class MemberProcess:
         log: Path,
         environment: Mapping[str, str],
     ) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            gpus: Those of the slot that it sees.
-            cpus: How many threads its libraries use.
-            log: What it prints is added here.
-            environment: Variables of its own.
+            gpus: UUIDs of the slot's GPUs that are visible to it.
+            cpus: The number of threads for its numeric libraries.
+            log: Its stdout and stderr are appended here.
+            environment: Additional environment variables.
 
         Raises:
-            OSError: There is no such program, or the machine can start no more processes.
+            OSError: The program does not exist, or the machine can start no more processes.
         """
         self.log = log
         self._was_killed = False
@@ -44,7 +47,7 @@ class MemberProcess:
             "CUDA_VISIBLE_DEVICES": ",".join(gpus),
             "LAUNCH_SUPERVISOR_PID": str(os.getpid()),
             "OMP_NUM_THREADS": str(cpus),
-            "PYTHONSAFEPATH": "1",
+            "PYTHONSAFEPATH": "1",  # a `trainers/` in the working directory would shadow ours
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
@@ -65,40 +68,46 @@ class MemberProcess:
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Whether the trainer is gone; its process id stays taken until `clean_up`."""
+        """Return whether the trainer has exited; its process id stays reserved until `clean_up`.
+
+        WNOWAIT leaves it a zombie: `Popen.poll` would reap it, and a later `killpg` could hit a
+        process group that has reused the number.
+        """
         status = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return status is not None
 
     def ask_to_stop(self, now_s: float) -> None:
-        """Tell the trainer to checkpoint and go; only the first call does anything."""
+        """Signal the trainer to checkpoint and exit; only the first call has an effect."""
         if self._asked_to_stop_s is None:
             self._asked_to_stop_s = now_s
             if not self.has_ended():
                 os.kill(self.pid, signal.SIGTERM)
 
-    def has_outstayed(self, grace_s: float, now_s: float) -> bool:
-        """Whether it was asked to stop longer than `grace_s` ago, and not killed since."""
+    def has_exceeded_grace(self, grace_s: float, now_s: float) -> bool:
+        """Return whether it was asked to stop more than `grace_s` ago and not killed since."""
         if self._was_killed or self._asked_to_stop_s is None:
             return False
         return now_s > self._asked_to_stop_s + grace_s
 
     def kill(self) -> None:
-        """End the trainer and all that it started."""
+        """Kill the trainer and every process that it has started."""
         self._was_killed = True
         os.killpg(self.pid, signal.SIGKILL)
 
     def clean_up(self) -> int:
-        """The exit status of a trainer that has ended; ends what it left behind.
-
-        The group is killed before the trainer is waited for: until then its number is its own.
-        """
+        """Kill what a trainer that has exited left behind, and return its exit status."""
+        # Before the wait: as long as the trainer is a zombie, the group's number is not reused.
         os.killpg(self.pid, signal.SIGKILL)
         return self._process.wait()
 
 
 @contextmanager
 def _on_cores(cores: Sequence[int]) -> Iterator[None]:
-    """Run the body, and what it starts, on these cores; anywhere if some do not exist here."""
+    """Pin the body, and the processes it starts, to these cores; to none if some are not ours.
+
+    The child inherits the affinity. A `preexec_fn` could set it too, but it makes `subprocess`
+    fork instead of vfork and is unsafe beside threads.
+    """
     before = os.sched_getaffinity(0)
     if cores and before.issuperset(cores):
         os.sched_setaffinity(0, cores)

@@ -1,4 +1,4 @@
-"""The processes of one member on one node: one per GPU, ended together."""
+"""The ranks of one member on one node: one process per GPU, ended together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from trainers import exit_codes
 from trainers.run.run_folder import RunFolder
 
 OTHERS_WAIT_S = 20.0
-"""How long the ranks of a run that has lost one may go on, to say why or to save."""
-
-
+"""How long the other ranks may keep running once one is lost: to log why, or to save."""
 _ORDERLY = (exit_codes.FINISHED, exit_codes.STOPPED)
 
 
 class MemberRanks:
-    """One attempt at a member, as far as it runs on this node.
+    """The ranks of one attempt at a member that run on this node.
 
     Args:
         node: The position of this node among those of the job.
@@ -38,11 +36,11 @@ class MemberRanks:
         self.member = member
         self.attempt = attempt
         self.killed_after_s: float | None = None
-        """The grace, if some outstayed it."""
+        """The grace in seconds, if a rank exceeded it and was killed."""
         self.slot = slot
-        self._hurry_at_s: float | None = None
-        self._hurried: set[int] = set()
-        """Ranks that were killed because another one is lost."""
+        self._rank_lost_at_s: float | None = None
+        self._killed_after_loss: set[int] = set()
+        """Local ranks that were killed because another one was lost."""
         self._statuses: list[int | None] = []
         self._processes: list[MemberProcess] = []
         for local_rank in range(member.ranks_per_node):
@@ -74,45 +72,49 @@ class MemberRanks:
         return [process.log.name for process in self._processes]
 
     def have_ended(self, now_s: float) -> bool:
-        """Whether all are gone; what is left of one that lost another is killed after a while."""
+        """Return whether all ranks have exited.
+
+        Once one is lost, the rest would wait in a collective operation until it times out. They
+        are killed after OTHERS_WAIT_S instead, and count as failed, not as killed.
+        """
         for index, process in enumerate(self._processes):
             if self._statuses[index] is None and process.has_ended():
                 status = process.clean_up()
-                lost_others = index in self._hurried and status < 0
-                self._statuses[index] = exit_codes.FAILED if lost_others else status
+                was_killed_by_us = index in self._killed_after_loss and status < 0
+                self._statuses[index] = exit_codes.FAILED if was_killed_by_us else status
         if None not in self._statuses:
             return True
         if any(status not in (None, *_ORDERLY) for status in self._statuses):
-            self.hurry(now_s)
-        if self._hurry_at_s is not None and now_s > self._hurry_at_s + OTHERS_WAIT_S:
-            self._hurried |= self._living()
+            self.note_rank_lost(now_s)
+        if self._rank_lost_at_s is not None and now_s > self._rank_lost_at_s + OTHERS_WAIT_S:
+            self._killed_after_loss |= self._living()
             self.kill()
         return False
 
-    def hurry(self, now_s: float) -> None:
-        """Another rank is lost, here or elsewhere: these cannot go on."""
-        if self._hurry_at_s is None:
-            self._hurry_at_s = now_s
+    def note_rank_lost(self, now_s: float) -> None:
+        """Start the timeout of the other ranks: one is lost, on this node or on another."""
+        if self._rank_lost_at_s is None:
+            self._rank_lost_at_s = now_s
 
     def exit_status(self) -> int:
-        """The one of the attempt, once all have ended: that of the rank that tells the most."""
+        """Return the exit status of the attempt; call it once all ranks have exited."""
         statuses = [status for status in self._statuses if status is not None]
         return joint_status(statuses)
 
-    def telling_log(self) -> Path:
-        """The log of the rank that `exit_status` is about."""
+    def decisive_log(self) -> Path:
+        """Return the log of the rank whose exit status became `exit_status`."""
         status = self.exit_status()
         with_it = [index for index, each in enumerate(self._statuses) if each == status]
-        return self._processes[min(with_it, key=lambda index: index in self._hurried)].log
+        return self._processes[min(with_it, key=lambda index: index in self._killed_after_loss)].log
 
     def ask_to_stop(self, now_s: float) -> None:
         for index in self._living():
             self._processes[index].ask_to_stop(now_s)
 
-    def kill_if_outstayed(self, grace_s: float, now_s: float) -> bool:
-        """Kill those that were asked to stop longer than `grace_s` ago; whether there were any."""
+    def kill_after_grace(self, grace_s: float, now_s: float) -> bool:
+        """Kill ranks that were asked to stop more than `grace_s` ago; return whether any were."""
         living = [self._processes[index] for index in self._living()]
-        late = [process for process in living if process.has_outstayed(grace_s, now_s)]
+        late = [process for process in living if process.has_exceeded_grace(grace_s, now_s)]
         for process in late:
             process.kill()
         if late:
@@ -120,7 +122,7 @@ class MemberRanks:
         return bool(late)
 
     def kill(self) -> None:
-        """End them all, without a word."""
+        """Kill all ranks at once, without asking them to stop first."""
         for index in self._living():
             self._processes[index].kill()
 
@@ -129,15 +131,15 @@ class MemberRanks:
 
 
 def joint_status(statuses: Sequence[int]) -> int:
-    """What the exit statuses of all ranks together say about the attempt.
+    """Return the one exit status, of those of all ranks, that explains the end of the attempt.
 
-    A rank that could tell what is wrong, or was killed, comes before those that have only lost it,
-    and these before the ones that did as they were told.
+    A rank that reported a cause or was killed takes precedence over ranks that failed because they
+    lost it, and these over ranks that stopped or finished in good order.
     """
-    return min(statuses, key=_how_little_it_tells)
+    return min(statuses, key=_precedence)
 
 
-def _how_little_it_tells(status: int) -> int:
+def _precedence(status: int) -> int:
     in_order = (exit_codes.OUT_OF_MEMORY, exit_codes.UNUSABLE)
     if status in in_order:
         return in_order.index(status)
@@ -147,14 +149,14 @@ def _how_little_it_tells(status: int) -> int:
 
 
 def _gpus_of(slot: Slot, local_rank: int, member: Member) -> tuple[str, ...]:
-    """The GPU of one rank; none where the slot has none."""
+    """Return the GPU of one rank; () if the slot has none."""
     if member.ranks_per_node == 1:
         return slot.gpus
     return slot.gpus[local_rank : local_rank + 1]
 
 
 def _rank_environment(member: Member, rank: int, local_rank: int) -> dict[str, str]:
-    """What torch.distributed reads; nothing for a run of a single process."""
+    """Return the variables that torch.distributed reads; {} for a run with a single process."""
     if member.num_ranks == 1:
         return {}
     return {

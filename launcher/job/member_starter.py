@@ -1,4 +1,4 @@
-"""Give a member its slot on a node, and start its processes there."""
+"""Give a member its slot on a node, and start its ranks there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.member_ranks import MemberRanks
-from launcher.job.multi_node_rendezvous import MemberCall
+from launcher.job.multi_node_rendezvous import MemberRendezvous
 from launcher.job.node import ThisNode
 from launcher.job.pack import Member
 from launcher.job.slots import Slot, Slots
@@ -18,20 +18,20 @@ from trainers.run.run_state import EventKind, append_event
 logger = logging.getLogger(__name__)
 
 Command = Callable[[RunFolder, int, str], Sequence[str]]
-"""The program for a run folder, the number of an attempt, and an owner of leases."""
+"""Builds the command line for a run folder, the number of an attempt, and a lease owner."""
 
 
 def trainer_command(folder: RunFolder, attempt: int, owner: str) -> Sequence[str]:
-    """The program that carries a run on."""
+    """Return the command that starts or resumes a run."""
     arguments = [str(folder.path), "--attempt", str(attempt), "--owner", owner]
     return [sys.executable, "-m", "trainers", *arguments]
 
 
 class MemberStarter:
-    """Starts members on one node, each in a slot of its own.
+    """Starts members on one node, each in its own slot.
 
-    A member over several nodes keeps its slot from one attempt to the next: another one in it would
-    keep all of its nodes waiting.
+    A member that spans several nodes keeps its slot between attempts: if another member took the
+    slot on one node, all of its nodes would wait.
     """
 
     def __init__(self, folder: PackFolder, slots: Slots, node: ThisNode, command: Command) -> None:
@@ -42,7 +42,7 @@ class MemberStarter:
         self._kept: dict[str, Slot] = {}
 
     def take_slot(self, member: Member) -> Slot | None:
-        """None while too little of the node is free."""
+        """Return a slot for the member; None while too little of the node is free."""
         if member.name in self._kept:
             return self._kept[member.name]
         position = member.nodes.index(self._node.index)
@@ -59,7 +59,7 @@ class MemberStarter:
     def start(
         self, member: Member, folder: RunFolder, attempt: int, slot: Slot
     ) -> MemberRanks | OSError:
-        """The processes of an attempt; the error, if the program cannot be started."""
+        """Start the ranks of an attempt; return the error if the program cannot be started."""
         command = self._command(folder, attempt, self._folder.name)
         try:
             ranks = MemberRanks(
@@ -83,15 +83,15 @@ class MemberStarter:
         logger.info("%s: attempt %d, processes %s", member.name, attempt, ranks.pids)
         return ranks
 
-    def let_go(self, member: Member, slot: Slot | None = None) -> None:
-        """No other attempt at the member comes here."""
+    def release(self, member: Member, slot: Slot | None = None) -> None:
+        """Free the member's slot: it will have no further attempt on this node."""
         if len(member.nodes) > 1:
             slot = self._kept.pop(member.name, None)
             if member.nodes[0] == self._node.index:
-                self.call_of(member).dismiss()
+                self.rendezvous(member).close()
         if slot:
             slot.close()
 
-    def call_of(self, member: Member) -> MemberCall:
-        """How the nodes of a member talk to each other."""
-        return MemberCall(self._folder, member, start=self._node.start)
+    def rendezvous(self, member: Member) -> MemberRendezvous:
+        """Return where the nodes of a member coordinate their attempts."""
+        return MemberRendezvous(self._folder, member, start=self._node.start)

@@ -1,7 +1,8 @@
-"""How the supervisors of several nodes start and end the ranks of one member together.
+"""The rendezvous of node supervisors that run one member across several nodes.
 
-The first of its nodes leads: it calls for an attempt, the others join in and answer with the exit
-status of their ranks. All of it passes through two kinds of small files in the pack's folder.
+The first of the member's nodes leads: it starts an attempt, the other nodes join it and report the
+exit status of their ranks. They share only a file system, so every message is a small file in the
+pack's folder, replaced atomically and polled.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from trainers.run.atomic_write import atomic_write
 _RUNS, _OVER, _DISMISSED = "runs", "over", "dismissed"
 
 
-class MemberCall:
-    """The meeting point of one member in one start of the job.
+class MemberRendezvous:
+    """The rendezvous of one member in one start of the job.
 
     Args:
-        start: Counts the starts of the job; what an earlier one has left behind is not heard.
+        start: Counts the starts of the job; files that an earlier start left behind are ignored.
     """
 
     def __init__(self, folder: PackFolder, member: Member, *, start: int) -> None:
@@ -29,34 +30,34 @@ class MemberCall:
         self._member = member
         self._start = start
 
-    def call(self, attempt: int) -> None:
-        """Lead: start the ranks of an attempt."""
-        self._write(attempt, _RUNS)
+    def start_attempt(self, attempt: int) -> None:
+        """Leader: have every node start its ranks of an attempt."""
+        self._publish(attempt, _RUNS)
 
-    def end(self, attempt: int) -> None:
-        """Lead: the attempt is over; ranks that are left have nobody to talk to."""
-        self._write(attempt, _OVER)
+    def end_attempt(self, attempt: int) -> None:
+        """Leader: announce that an attempt is over; ranks that remain have no peers."""
+        self._publish(attempt, _OVER)
 
-    def dismiss(self) -> None:
-        """Lead: no other attempt will come."""
-        self._write(-1, _DISMISSED)
+    def close(self) -> None:
+        """Leader: announce that there will be no further attempt."""
+        self._publish(-1, _DISMISSED)
 
-    def called_attempt(self) -> int | None:
-        """Follower: the attempt that is to run now."""
-        heard = self._hear()
-        return heard["attempt"] if heard.get("what") == _RUNS else None
+    def current_attempt(self) -> int | None:
+        """Follower: return the attempt that is to run now; None if none is."""
+        state = self._poll()
+        return state["attempt"] if state.get("what") == _RUNS else None
 
     @property
-    def is_dismissed(self) -> bool:
-        return self._hear().get("what") == _DISMISSED
+    def is_closed(self) -> bool:
+        return self._poll().get("what") == _DISMISSED
 
-    def answer(self, node: int, attempt: int, exit_status: int) -> None:
-        """Follower: how its ranks have ended."""
+    def report_exit(self, node: int, attempt: int, exit_status: int) -> None:
+        """Follower: report the exit status of a node's ranks."""
         content = {"start": self._start, "attempt": attempt, "exit_status": exit_status}
         _write(self._folder.answer(self._member.name, node), content)
 
-    def answers(self, attempt: int) -> dict[int, int]:
-        """Lead: the exit statuses of the other nodes that have answered."""
+    def exit_statuses(self, attempt: int) -> dict[int, int]:
+        """Return the exit status of each follower node that has reported one."""
         found = {}
         for node in self._member.nodes[1:]:
             content = _read(self._folder.answer(self._member.name, node))
@@ -64,11 +65,11 @@ class MemberCall:
                 found[node] = content["exit_status"]
         return found
 
-    def _write(self, attempt: int, what: str) -> None:
+    def _publish(self, attempt: int, what: str) -> None:
         content = {"start": self._start, "attempt": attempt, "what": what}
         _write(self._folder.call(self._member.name), content)
 
-    def _hear(self) -> dict[str, Any]:
+    def _poll(self) -> dict[str, Any]:
         content = _read(self._folder.call(self._member.name))
         return content if content.get("start") == self._start else {}
 

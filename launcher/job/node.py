@@ -1,4 +1,4 @@
-"""What a job of Slurm finds on a node: read from the environment that Slurm sets."""
+"""The node of a Slurm job, read from the environment variables that Slurm sets."""
 
 from __future__ import annotations
 
@@ -10,51 +10,55 @@ from attrs import frozen
 
 from launcher.job.machine import Machine, nvidia_smi, visible_gpus
 
+_STARTS_PER_JOB = 1_000_000
+"""More than the restarts of any one job, so that starts of a resubmitted pack count on."""
+
 
 @frozen(kw_only=True)
 class ThisNode:
-    """One node of a job, in one of its starts."""
+    """One node of a job, in one start of that job."""
 
     index: int = 0
     name: str
     job: str
-    """As the scheduler calls it."""
+    """The job id that the scheduler accepts."""
     restarts: int = 0
-    """Of this job."""
+    """How often Slurm has restarted this job."""
     start: int = 0
-    """Counts the starts of the pack, whichever job it was in."""
-
-
-_RESUBMISSION = 1_000_000
-"""More than the restarts of any one job."""
+    """Counts the starts of the pack over all of its jobs: the later one wins a lease."""
 
 
 def this_slurm_node(environment: Mapping[str, str], *, resubmissions: int) -> ThisNode:
-    """The node of this task.
+    """Return the node that this task runs on.
 
     Args:
-        resubmissions: How often the pack has gone into a new job: starts go on counting.
+        resubmissions: How often the pack was submitted as a new job.
     """
+    # Unset in the first start of a job.
     restarts = int(environment.get("SLURM_RESTART_COUNT") or 0)
     return ThisNode(
         index=int(environment.get("SLURM_NODEID") or 0),
         name=environment.get("SLURMD_NODENAME") or socket.gethostname(),
         job=job_id(environment),
         restarts=restarts,
-        start=resubmissions * _RESUBMISSION + restarts,
+        start=resubmissions * _STARTS_PER_JOB + restarts,
     )
 
 
 def job_id(environment: Mapping[str, str]) -> str:
-    """As requeueing needs it: `ARRAY_TASK` for a task of an array."""
+    """Return the job id, as `ARRAY_TASK` for a task of an array.
+
+    `scontrol requeue` with the bare number would requeue the whole array.
+    """
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else environment["SLURM_JOB_ID"]
 
 
 def allocated_machine(environment: Mapping[str, str]) -> Machine:
-    """The GPUs, cores and memory that Slurm gave to the job on this node.
+    """Return the GPUs, cores and memory that Slurm has allocated to the job on this node.
 
-    Where Slurm does not confine its jobs to their cores, the cores are counted, not chosen.
+    Where Slurm does not confine jobs to cores (no cgroups or `task/affinity`), the affinity shows
+    the whole node, and other jobs run on it: cores are then counted, but runs are not pinned.
     """
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     count = int(environment.get("SLURM_CPUS_ON_NODE") or len(affinity))
@@ -69,7 +73,7 @@ def allocated_machine(environment: Mapping[str, str]) -> Machine:
 
 
 def _allocated_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """By UUID where the driver tells them, else as Slurm names them."""
+    """Return UUIDs if the driver lists them, else the names that Slurm uses."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if not visible:
         return ()

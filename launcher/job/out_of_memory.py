@@ -1,4 +1,7 @@
-"""Whether the kernel kills processes of this job for their memory."""
+"""Detect processes of this job that the kernel's OOM killer has ended.
+
+Their exit status alone does not tell: it is SIGKILL, as after any other kill.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class OutOfMemoryCounter:
-    """Counts the kills in this process's memory cgroup, where there is one to be read."""
+    """Counts OOM kills in the memory cgroup of this process; 0 if there is no readable cgroup."""
 
     def __init__(self) -> None:
         self._path = _counter_path()
         self._seen = self._count()
 
     def has_grown(self) -> bool:
-        """Whether there were kills since the last look."""
+        """Return whether there were kills since the last call."""
         before, self._seen = self._seen, self._count()
         return self._seen > before
 
@@ -29,7 +32,7 @@ class OutOfMemoryCounter:
 
 
 def oom_kills(text: str) -> int:
-    """The number beside `oom_kill` in memory.events (cgroup 2) or memory.oom_control (cgroup 1)."""
+    """Parse the `oom_kill` count of memory.events (cgroup v2) or memory.oom_control (v1)."""
     for line in text.splitlines():
         name, _, number = line.partition(" ")
         if name == "oom_kill":
@@ -42,7 +45,7 @@ def _counter_path() -> Path | None:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return None
-    for line in lines:
+    for line in lines:  # `ID:CONTROLLERS:PATH`; the entry of cgroup v2 names no controllers
         _, controllers, path = line.split(":", 2)
         if not controllers:
             candidate = _CGROUPS / path.lstrip("/") / "memory.events"

@@ -1,4 +1,4 @@
-"""The runs of one job, and what they share."""
+"""A pack: the runs of one job, the job itself, and its events, as files."""
 
 from __future__ import annotations
 
@@ -18,60 +18,19 @@ from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.run.atomic_write import atomic_write
 
 
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """All whole lines, oldest first; none if there is no file."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:  # torn by a kill
-            continue
-        if isinstance(event, dict) and "event" in event:
-            yield event
-
-
-class PackEventKind(StrEnum):
-    """What happened to the job of a pack; the text is that of its `events.jsonl`."""
-
-    STARTED = "started"
-    """A supervisor has come up on a node."""
-    STOPPING = "stopping"
-    """The job was asked to stop."""
-    REQUEUEING = "requeueing"
-    RESUBMITTED = "resubmitted"
-    STEP_ENDED = "step ended"
-    """The batch script saw a step end that its supervisor had not ended."""
-    ENDED = "ended"
-
-
-def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
-    """Add a line, with the wall-clock time in seconds."""
-    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
-    with folder.events.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
-
-
-def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:
-    """All whole lines, oldest first."""
-    return read_events(folder.events)
-
-
 @frozen(kw_only=True)
 class Member:
     """A run in a pack, what it asks for, and where it was planned to run."""
 
     name: str
     gpus: float
-    """On each of its nodes, as are the cores and the memory."""
+    """Per node, like `cpus` and `memory_gb`; below 1, a share of one GPU."""
     cpus: int
     memory_gb: float = 0.0
     nodes: tuple[int, ...] = (0,)
-    """Positions among the nodes of the job; the first one leads."""
+    """Indices of the job's nodes; the first one leads."""
     planned_gpus: tuple[tuple[int, ...], ...] = ()
-    """Positions among the GPUs of each node."""
+    """For each node, the indices of its GPUs."""
     retries: RetriesConfig = field(factory=RetriesConfig)
 
     @property
@@ -104,22 +63,22 @@ class Member:
 
 @frozen(kw_only=True)
 class SlurmTerms:
-    """On which terms Slurm has the job of a pack."""
+    """The limits and options under which Slurm runs the job of a pack."""
 
     cluster: str
     """The name of the cluster config."""
     partition: str
     time_limit_s: int
     signal_lead_s: int
-    """How long before the time limit the job hears of it."""
+    """How long before the time limit Slurm signals the job."""
     grace_s: float
-    """Between the signal of a preemption and the kill."""
+    """Between the preemption signal and the kill."""
     may_requeue: bool
-    """Whether the job may be requeued; else, or if that is refused, it is submitted anew."""
+    """Whether the job may be requeued; if not, or if that is refused, it is submitted again."""
     accounting: bool
-    """Whether Slurm keeps records of jobs that have ended."""
+    """Whether `sacct` has records of jobs that have ended."""
     parameters: dict[str, Any]
-    """What submitit was told, to tell it again."""
+    """The parameters for submitit, kept for a resubmission."""
 
 
 @frozen(kw_only=True)
@@ -127,16 +86,16 @@ class Pack:
     """The contents of `pack.json`."""
 
     members: tuple[Member, ...]
-    """In the order of their starts."""
+    """In the order in which they start."""
     machine: Machine | None
-    """What the members may use, as the submitting process saw it; None if each node is to look."""
+    """What the members may use, as the submitting process saw it; None: each node finds out."""
     grace_s: float
-    """Time for a member to checkpoint and go once it is cancelled, before it is killed."""
+    """Time for a cancelled member to checkpoint and exit, before it is killed."""
     num_nodes: int = 1
     code: str = ""
     """The folder of the code that runs; empty for the code that is installed."""
     slurm: SlurmTerms | None = None
-    """None for a local job, which does not come back by itself when it is stopped."""
+    """None for a local job, which is not requeued when it is stopped."""
 
 
 def write_pack(folder: PackFolder, pack: Pack) -> None:
@@ -155,6 +114,78 @@ def read_pack(folder: PackFolder) -> Pack:
     )
 
 
+@frozen(kw_only=True)
+class SubmittedJob:
+    """The contents of `job.json`; a pack that was never submitted to a scheduler has none."""
+
+    job_id: str
+    """`ARRAY_TASK` for a task of an array; empty while the job is being submitted."""
+    submitted: float
+    """Unix time in seconds."""
+    resubmissions: int = 0
+    """How many jobs the pack had before."""
+    replaces: str = ""
+    """The last of these jobs."""
+
+    def is_replaced(self, job_id: str) -> bool:
+        """Return whether the pack has moved from this job to another one."""
+        return job_id == self.replaces or self.job_id not in ("", job_id)
+
+
+def write_job(folder: PackFolder, job: SubmittedJob) -> None:
+    with atomic_write(folder.job) as file:
+        file.write(json.dumps(attrs.asdict(job)).encode())
+
+
+def read_job(folder: PackFolder) -> SubmittedJob | None:
+    """Return the job of a pack; None if it was not submitted to a scheduler (yet)."""
+    try:
+        return SubmittedJob(**json.loads(folder.job.read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+class PackEventKind(StrEnum):
+    """What happened to the job of a pack; the text is that of its `events.jsonl`."""
+
+    STARTED = "started"
+    """A supervisor has started on a node."""
+    STOPPING = "stopping"
+    """The job was asked to stop."""
+    REQUEUEING = "requeueing"
+    RESUBMITTED = "resubmitted"
+    STEP_ENDED = "step ended"
+    """The step exited without its supervisor having recorded an end; see `batch_end`."""
+    ENDED = "ended"
+
+
+def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
+    """Append a line to the pack's `events.jsonl`, with the Unix time in seconds."""
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
+    with folder.events.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
+
+
+def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of the pack's `events.jsonl`, oldest first."""
+    return read_events(folder.events)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of an `events.jsonl`, oldest first; none if the file is missing."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:  # half a line, written by a process that was killed
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
+
+
 def _member(data: dict[str, Any]) -> Member:
     return Member(
         nodes=tuple(data.pop("nodes")),
@@ -166,34 +197,3 @@ def _member(data: dict[str, Any]) -> Member:
 
 def _machine(data: dict[str, Any]) -> Machine:
     return Machine(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
-
-
-@frozen(kw_only=True)
-class SubmittedJob:
-    """The contents of `job.json`; a pack that was never submitted to a scheduler has none."""
-
-    job_id: str
-    """`ARRAY_TASK` for a task of an array; empty while the scheduler is being asked."""
-    submitted: float
-    """Unix time in seconds."""
-    resubmissions: int = 0
-    """How many jobs the pack had before."""
-    replaces: str = ""
-    """The last one of these."""
-
-    def is_replaced(self, job_id: str) -> bool:
-        """Whether another job has the pack, which this one had once."""
-        return job_id == self.replaces or self.job_id not in ("", job_id)
-
-
-def write_job(folder: PackFolder, job: SubmittedJob) -> None:
-    with atomic_write(folder.job) as file:
-        file.write(json.dumps(attrs.asdict(job)).encode())
-
-
-def read_job(folder: PackFolder) -> SubmittedJob | None:
-    """The job of a pack; None if it has none, or none yet."""
-    try:
-        return SubmittedJob(**json.loads(folder.job.read_bytes()))
-    except FileNotFoundError:
-        return None

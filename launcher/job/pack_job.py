@@ -1,4 +1,7 @@
-"""What submitit calls in a job: the path of a pack, nothing more."""
+"""The function that submitit calls in a job.
+
+Slurm replays the first pickle at every start of a job, so it holds the path of a pack and no state.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,16 @@ from trainers.stop_flag import StopFlag
 
 
 def run_pack(path: str) -> None:
-    """Supervise a pack until its members have ended; submitit's signal handlers are set aside."""
+    """Supervise a pack until its members have ended.
+
+    The pickle of every job names this function by its module: keep its name and place.
+    """
+    # These replace submitit's handlers. Those ignore SIGTERM and SIGCONT; on the user signal they
+    # requeue inside the handler, on rank 0 only, and record an error if Slurm has already requeued.
     stop = StopFlag()
     stop.listen()
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
-    logging.getLogger("submitit").propagate = False
+    logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder = PackFolder(path)
     pack = read_pack(folder)
@@ -34,7 +42,6 @@ def run_pack(path: str) -> None:
 
 
 def _run_locally(folder: PackFolder, pack: Pack, stop: StopFlag) -> None:
-    """The lease is taken last: who sees it held knows that the job has come up."""
     assert pack.machine is not None
     supervisor = NodeSupervisor(
         folder,
@@ -43,5 +50,6 @@ def _run_locally(folder: PackFolder, pack: Pack, stop: StopFlag) -> None:
         node=ThisNode(name=os.uname().nodename, job=f"local {os.getpid()}"),
         stop=SignalStop(stop, pack.grace_s),
     )
+    # The lease is taken last: the submitting process waits for it as the sign of a started job.
     with Lease.take(folder.lease, owner=folder.name, attempt=0):
         supervisor.run()

@@ -1,7 +1,8 @@
-"""What the launcher writes into a run folder when an attempt has ended."""
+"""Record the end of an attempt in its run folder, and decide whether the run is retried."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,24 +31,25 @@ _TAIL_LINES = 5
 
 
 def record_end(folder: RunFolder, end: AttemptEnd, retries: RetriesConfig) -> RunState:
-    """Count an ended attempt under its cause, and decide what becomes of the run.
+    """Count an ended attempt under its cause, decide whether to retry, and return the new state.
 
-    What the trainer itself wrote about a failure stays. The caller holds the experiment's lock.
+    A reason that the trainer itself recorded for a failure is kept. The caller holds the
+    experiment's lock.
     """
     state = read_state(folder)
     if state.status == Status.FAILED and state.reason:
         end = attrs.evolve(end, reason=state.reason)
     attempt = state.num_attempts
     state = state.ended(cause=end.cause, status=Status.WAITING, reason=end.reason)
-    judged = verdict(state, end, retries)
-    state = attrs.evolve(state, status=judged.status, reason=judged.reason)
+    decision = verdict(state, end, retries)
+    state = attrs.evolve(state, status=decision.status, reason=decision.reason)
     write_state(folder, state)
     append_event(
         folder,
         EventKind.ENDED,
         attempt=attempt,
         cause=end.cause,
-        reason=judged.reason,
+        reason=decision.reason,
         iteration=state.iteration,
         saved=state.saved_iteration,
     )
@@ -55,7 +57,7 @@ def record_end(folder: RunFolder, end: AttemptEnd, retries: RetriesConfig) -> Ru
 
 
 def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
-    """Count attempts that finished their runs, and whose supervisor died before it could."""
+    """Count attempts that finished their runs but whose supervisor died before counting them."""
     with file_lock.hold(pack.experiment.lock):
         for member in members:
             run = pack.experiment.run(member.name)
@@ -66,15 +68,24 @@ def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
 
 
 def last_words(log: Path) -> str:
-    """The last lines of a log, after one that names it."""
+    """Return the last lines of a log below a line that names it, as part of a reason."""
     try:
-        with log.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
+        lines = read_tail(log, num_lines=_TAIL_LINES, num_bytes=_TAIL_BYTES)
     except FileNotFoundError:
         return f"it left no log {log}"
-    lines = [line for line in text.splitlines() if line.strip()][-_TAIL_LINES:]
     if not lines:
         return f"its log {log} is empty"
     return "\n".join([f"the end of {log}:", *lines])
+
+
+def read_tail(path: Path, *, num_lines: int, num_bytes: int) -> list[str]:
+    """Return the last lines of a text file that are not blank, from its last bytes only.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - num_bytes))
+        text = file.read().decode(errors="replace")
+    return [line for line in text.splitlines() if line.strip()][-num_lines:]

@@ -1,4 +1,4 @@
-"""Put the job of a pack back into the queue."""
+"""Requeue the job of a pack, or submit the pack again where Slurm refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from launcher.job.pack import (
     write_job,
 )
 from launcher.job.stop_cause import is_cancelled
-from launcher.job.unfinished_members import settle
+from launcher.job.unfinished_members import mark_ended
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
 from trainers.run.run_state import Status
@@ -37,13 +37,14 @@ def requeue_pack(
     left: Sequence[Member],
     entry_point: Callable[[str], None],
 ) -> bool:
-    """Requeue the job; where that is refused, submit the pack as a new one. Whether it comes back.
+    """Requeue the job or, where that is refused, resubmit the pack; return whether it runs again.
 
-    If it does not, the members that are left are told why: nobody can bring it back, or somebody
-    has cancelled it, and requeueing would undo that.
+    If it does not, the reason is recorded for the unfinished members: Slurm refused, or the job was
+    cancelled, which a requeue would undo.
 
     Args:
-        entry_point: What a new job calls, see `submit_array`.
+        left: The unfinished members.
+        entry_point: The function that a new job calls, see `submit_array`.
     """
     try:
         if not _is_cancelled(terms, node):
@@ -52,8 +53,8 @@ def requeue_pack(
         status, reason = Status.CANCELLED, "its job was cancelled"
     except LauncherError as error:
         status = Status.WAITING
-        reason = f"its job could not be brought back: {error}; submit again to carry on"
-    settle(folder, left, status=status, reason=reason)
+        reason = f"its job could not be requeued: {error}; submit again to resume"
+    mark_ended(folder, left, status=status, reason=reason)
     append_pack_event(folder, PackEventKind.ENDED, why=reason)
     return False
 
@@ -70,9 +71,10 @@ def _requeue(
             refusal = str(error)
         else:
             return
-    if _is_pending(job_id):  # Slurm has requeued it by itself
+    # Without a grace Slurm requeues a preempted job itself, before it is asked: that is success.
+    if _is_pending(job_id):
         return
-    logger.warning("%s: submitted anew, because %s", folder.name, refusal)
+    logger.warning("%s: submitted again as a new job, because %s", folder.name, refusal)
     _resubmit(folder, terms, job_id, entry_point)
 
 
@@ -85,7 +87,7 @@ def _is_cancelled(terms: SlurmTerms, node: ThisNode) -> bool:
     try:
         details = client.job_details(node.job)
     except LauncherError as error:
-        logger.warning("whether the job was cancelled is not known: %s", error)
+        logger.warning("could not find out whether the job was cancelled: %s", error)
         return False
     return details is not None and is_cancelled(
         details, restarts=node.restarts, time_limit_s=terms.time_limit_s
@@ -95,13 +97,13 @@ def _is_cancelled(terms: SlurmTerms, node: ThisNode) -> bool:
 def _resubmit(
     folder: PackFolder, terms: SlurmTerms, replaces: str, entry_point: Callable[[str], None]
 ) -> None:
-    """The new job counts as a later start before it exists: it may begin at once."""
     before = read_job(folder)
     resubmissions = before.resubmissions + 1 if before else 1
     job = SubmittedJob(
         job_id="", submitted=time.time(), resubmissions=resubmissions, replaces=replaces
     )
-    write_job(folder, job)
+    write_job(folder, job)  # before the submission: the new job may start at once
+    # sbatch reads options from the environment, and this one describes the job that ends.
     for name in filter(client.is_of_job, list(os.environ)):
         del os.environ[name]
     (job_id,) = submit_array(folder.experiment, [folder], terms.parameters, entry_point)

@@ -1,4 +1,4 @@
-"""A share of this machine for every run, never given twice, whoever asks."""
+"""Slots: shares of this machine for runs, never assigned twice by any process of this user."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from launcher.packing.demand import GPU, gpu_units
 
 @frozen(kw_only=True)
 class Slot:
-    """GPUs and cores of one run, kept by an open file: until it is closed in every process."""
+    """The GPUs and cores of one run, held until its lock file is closed in every process."""
 
     gpus: tuple[str, ...]
     cores: tuple[int, ...]
-    """Where to run; empty means anywhere."""
+    """The cores to run on; empty: no pinning."""
     descriptors: tuple[int, ...]
-    """To be inherited by the run, so that the slot stays taken for as long as the run lives."""
+    """Lock files for the run to inherit, so that the slot is held for as long as the run lives."""
 
     def close(self) -> None:
-        """Give up this process's share in the slot."""
+        """Close the lock in this process; the slot is free once the run has exited, too."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 
 
 @frozen(kw_only=True)
-class _Taken:
-    """What one slot takes away."""
+class _Claim:
+    """The part of the machine that one slot uses, as written to its lock file."""
 
     gpus: tuple[str, ...] = ()
     share: int = GPU
-    """Of each of its GPUs, in the units of `packing.demand`."""
+    """Of each of its GPUs, in the integer units of `packing.demand`: sums are exact."""
     cores: tuple[int, ...] = ()
     memory_gb: float = 0.0
 
@@ -48,7 +48,8 @@ class _Taken:
 class Slots:
     """The slots of one machine, shared by all supervisors that use the same folder.
 
-    A slot is a locked file that says what it takes; one whose lock is free is worth nothing.
+    A slot is a file that describes its claim and is locked (`flock`) while the slot is in use: the
+    kernel frees the lock of a process that dies in any way, so no slot can leak.
     """
 
     def __init__(self, machine: Machine, folder: Path) -> None:
@@ -58,12 +59,12 @@ class Slots:
     def take(
         self, *, gpus: float, cpus: int, memory_gb: float = 0.0, planned: Sequence[int] = ()
     ) -> Slot | None:
-        """A slot for a run of this size; None while too little of the machine is free.
+        """Take a slot for a run of this size; return None while too little of the machine is free.
 
         Args:
-            gpus: A share of one GPU below 1. Where the machine has none the run goes without.
-            cpus: More than there are means all of them.
-            planned: Positions of the GPUs to prefer.
+            gpus: Below 1, a share of one GPU. On a machine without GPUs the run uses the CPU.
+            cpus: Capped at the number of cores of the machine.
+            planned: Indices of the GPUs to prefer.
         """
         with file_lock.hold(self._folder / "allocation"):
             wanted = self._choose(gpus, cpus, memory_gb, planned, self._all_taken())
@@ -75,8 +76,8 @@ class Slots:
         cpus: int,
         memory_gb: float,
         planned: Sequence[int],
-        others: Sequence[_Taken],
-    ) -> _Taken | None:
+        others: Sequence[_Claim],
+    ) -> _Claim | None:
         machine = self._machine
         if machine.memory_gb is not None:
             free_gb = machine.memory_gb - sum(other.memory_gb for other in others)
@@ -96,12 +97,15 @@ class Slots:
             return None
         beside = {core for gpu in chosen for core in machine.cores_beside(gpu)}
         cores = sorted(free, key=lambda core: (core not in beside, core))[:cpus]
-        return _Taken(gpus=chosen, share=share, cores=tuple(sorted(cores)), memory_gb=memory_gb)
+        return _Claim(gpus=chosen, share=share, cores=tuple(sorted(cores)), memory_gb=memory_gb)
 
     def _choose_gpus(
-        self, count: int, share: int, planned: Sequence[int], others: Sequence[_Taken]
+        self, count: int, share: int, planned: Sequence[int], others: Sequence[_Claim]
     ) -> tuple[str, ...]:
-        """The planned GPUs if they have room, else the fullest ones that have; () if too few do."""
+        """Return the planned GPUs if they have room, else by best fit; () if too few have room.
+
+        Best fit, the fullest GPU that still has room, keeps whole GPUs free for runs that need one.
+        """
         gpus = self._machine.gpus
         used = {gpu: sum(other.share for other in others if gpu in other.gpus) for gpu in gpus}
         fitting = [gpu for gpu in gpus if used[gpu] + share <= GPU]
@@ -109,8 +113,8 @@ class Slots:
         fitting.sort(key=lambda gpu: (gpu not in preferred, -used[gpu], gpus.index(gpu)))
         return tuple(fitting[:count]) if len(fitting) >= count else ()
 
-    def _all_taken(self) -> list[_Taken]:
-        """What living slots take; forgets those whose processes are gone."""
+    def _all_taken(self) -> list[_Claim]:
+        """Return the claims of slots in use; remove the files of those whose processes are gone."""
         found = []
         for path in self._folder.glob("slot-*.json"):
             if file_lock.is_held(path):
@@ -119,7 +123,7 @@ class Slots:
                 path.unlink()
         return found
 
-    def _take(self, wanted: _Taken) -> Slot:
+    def _take(self, wanted: _Claim) -> Slot:
         path = self._folder / f"slot-{uuid4().hex}.json"
         descriptor = file_lock.try_take(path)
         assert descriptor is not None
@@ -128,22 +132,16 @@ class Slots:
         return Slot(gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
 
 
-def _from_json(text: str) -> _Taken:
-    """Of a file whose writer died between making and filling it: nothing."""
-    if not text:
-        return _Taken()
-    data = json.loads(text)
-    return _Taken(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
-
-
 def slots_folder(name: str = "") -> Path:
-    """The folder of the locks: on this machine, this user's, the same in every session.
-
-    XDG_RUNTIME_DIR would not do: it goes away when the user logs out, and runs stay.
+    """Return the folder of the lock files: on this machine, of this user, same in every session.
 
     Args:
-        name: Of an allocation that has slots of its own.
+        name: Of an allocation, such as a Slurm job on a node, that has its own slots.
+
+    Raises:
+        LauncherError: The folder belongs to another user.
     """
+    # Not XDG_RUNTIME_DIR: it is deleted when the user logs out, and runs outlive that.
     if chosen := os.environ.get("LAUNCH_SLOTS_DIR"):
         folder = Path(chosen)
     else:
@@ -152,7 +150,15 @@ def slots_folder(name: str = "") -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise LauncherError(
-            f"{folder} belongs to another user; remove it, or set LAUNCH_SLOTS_DIR to a folder of "
-            "your own on this machine"
+            f"{folder} belongs to another user; remove it, or set LAUNCH_SLOTS_DIR to a folder "
+            "that you own on this machine"
         )
     return folder
+
+
+def _from_json(text: str) -> _Claim:
+    """Parse a claim; an empty file is one whose writer died before it wrote, and claims nothing."""
+    if not text:
+        return _Claim()
+    data = json.loads(text)
+    return _Claim(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)

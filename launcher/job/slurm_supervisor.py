@@ -1,4 +1,4 @@
-"""What one node does in a job of Slurm: supervise its members, then end the job in good order."""
+"""Supervise the members of a pack on one node of a Slurm job, then end or requeue the job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from launcher.job.requeue import requeue_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
-from launcher.job.unfinished_members import is_unfinished, settle, unfinished
+from launcher.job.unfinished_members import is_unfinished, mark_ended, unfinished
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError
@@ -45,7 +45,7 @@ from trainers.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
 
-_ENDS_POLL_S = 0.2
+_NODE_END_POLL_S = 0.2
 
 
 def run_slurm_pack(
@@ -55,12 +55,12 @@ def run_slurm_pack(
     flag: StopFlag,
     entry_point: Callable[[str], None],
 ) -> None:
-    """Supervise this node's share of a pack; does not return if the job comes back.
+    """Supervise this node's share of a pack; do not return if the job is requeued.
 
-    A process that is no longer the one, since its node counts as lost, exits silently.
+    A process whose node Slurm has given up, and whose pack another process has, exits silently.
 
     Args:
-        entry_point: What a new job for the pack would call, see `submit_array`.
+        entry_point: The function that a resubmitted job calls, see `submit_array`.
     """
     job = read_job(folder)
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
@@ -74,17 +74,19 @@ def run_slurm_pack(
             attempt=node.start,
         ) as lease:
             if node.index == 0 and (job is None or job.job_id != node.job):
-                _note_job(folder, job, node)
-            comes_back = _SlurmPack(folder, pack, terms, node, lease, flag).run(entry_point)
+                _record_job(folder, job, node)
+            is_requeued = _SlurmPack(folder, pack, terms, node, lease, flag).run(entry_point)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
         os._exit(0)
-    if comes_back:
-        os._exit(0)  # submitit would note a result, and its users believe the job to be over
+    if is_requeued:
+        # Returning would let submitit write a result pickle: its users, and `job.done()`, would
+        # take the job to be over.
+        os._exit(0)
 
 
-def _note_job(folder: PackFolder, job: SubmittedJob | None, node: ThisNode) -> None:
-    """The submitting process may not have come to it yet."""
+def _record_job(folder: PackFolder, job: SubmittedJob | None, node: ThisNode) -> None:
+    """Write `job.json` in place of a submitting process that has not done so yet, or has died."""
     job = job or SubmittedJob(job_id="", submitted=time.time())
     write_job(folder, attrs.evolve(job, job_id=node.job))
 
@@ -109,7 +111,7 @@ class _SlurmPack:
         self._stop: JobStop = SlurmStop(flag, folder, terms, node, num_nodes=pack.num_nodes)
 
     def run(self, entry_point: Callable[[str], None]) -> bool:
-        """Whether the job comes back."""
+        """Supervise until the node has no more to do; return whether the job is requeued."""
         folder, node = self._folder, self._node
         earlier = list(read_pack_events(folder))
         append_pack_event(
@@ -121,10 +123,10 @@ class _SlurmPack:
             index=node.index,
         )
         led = [member for member in self._pack.members if member.nodes[0] == node.index]
-        if not self._code_is_the_same(led):
+        if not self._code_is_intact(led):
             return False
         count_finished(folder, led)
-        self._settle_lost(led, earlier)
+        self._record_lost_attempts(led, earlier)
         machine = self._pack.machine or allocated_machine(os.environ)
         name = f"{node.job}-{node.name}"
         supervisor = NodeSupervisor(
@@ -141,19 +143,21 @@ class _SlurmPack:
             raise
         return self._end(entry_point)
 
-    def _code_is_the_same(self, led: Iterable[Member]) -> bool:
+    def _code_is_intact(self, led: Iterable[Member]) -> bool:
         if not self._pack.code:
             return True
         try:
             verify_snapshot(self._folder.experiment.code / self._pack.code)
         except LauncherError as error:
             logger.error("%s", error)
-            settle(self._folder, led, status=Status.FAILED, reason=str(error))
+            mark_ended(self._folder, led, status=Status.FAILED, reason=str(error))
             return False
         return True
 
-    def _settle_lost(self, led: Iterable[Member], earlier: list[dict[str, object]]) -> None:
-        """Count attempts that ended with an earlier start of the job, and that nobody counted."""
+    def _record_lost_attempts(
+        self, led: Iterable[Member], earlier: list[dict[str, object]]
+    ) -> None:
+        """Count attempts of an earlier start of the job whose supervisor did not live to do so."""
         experiment = self._folder.experiment
         with file_lock.hold(experiment.lock):
             lost = [member for member in led if self._is_lost(experiment.run(member.name))]
@@ -179,7 +183,7 @@ class _SlurmPack:
             return []
 
     def _end(self, entry_point: Callable[[str], None]) -> bool:
-        """Let the first node decide, when all nodes have come to their end."""
+        """On the first node, requeue once all have ended; return whether the job runs again."""
         folder, node = self._folder, self._node
         if node.index:
             with atomic_write(folder.node_end(node.index)) as file:
@@ -187,25 +191,27 @@ class _SlurmPack:
             return self._stop.is_asked()
         self._wait_for_other_nodes()
         self._lease.check()
-        comes_back = self._decide(entry_point)
+        is_requeued = self._requeue_if_needed(entry_point)
         folder.is_over.touch()
-        return comes_back
+        return is_requeued
 
-    def _decide(self, entry_point: Callable[[str], None]) -> bool:
+    def _requeue_if_needed(self, entry_point: Callable[[str], None]) -> bool:
         left = unfinished(self._folder, self._pack.members)
         if not left or not self._stop.is_asked():
             append_pack_event(self._folder, PackEventKind.ENDED, unfinished=len(left))
             return False
-        self._folder.is_over.touch()  # requeueing kills the batch script, and soon this process
+        # Before the requeue, which kills the batch script and soon this process: without the file
+        # the batch script would take the supervisor to have died, and requeue a second time.
+        self._folder.is_over.touch()
         return requeue_pack(self._folder, self._terms, self._node, left, entry_point)
 
     def _wait_for_other_nodes(self) -> None:
-        """Until they have no more to do; those whose supervisors have died are not waited for."""
+        """Wait until the other nodes have ended, or are to stop and their supervisors are dead."""
         others = set(range(1, self._pack.num_nodes))
         while others:
             others = {node for node in others if not self._has_ended(node)}
             if others:
-                time.sleep(_ENDS_POLL_S)
+                time.sleep(_NODE_END_POLL_S)
 
     def _has_ended(self, node: int) -> bool:
         if _start_in(self._folder.node_end(node)) == self._node.start:
@@ -214,7 +220,7 @@ class _SlurmPack:
 
 
 def _start_in(end: Path) -> int | None:
-    """The start of the job in which a node has come to its end."""
+    """Return the start of the job in which a node has ended; None if it has not."""
     try:
         content: Mapping[str, int] = json.loads(end.read_bytes())
     except FileNotFoundError:

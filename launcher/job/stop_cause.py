@@ -1,4 +1,8 @@
-"""Why a job of Slurm was asked to stop, or has ended: told from all that is known about it."""
+"""Decide why a Slurm job was asked to stop or has ended, from several sources.
+
+None of them is always available: the signal and its time, what Slurm reports about the job at that
+moment, the pack's events, and the accounting records.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,21 @@ from launcher.job.pack import PackEventKind
 from launcher.slurm.jobs import JobDetails, JobRecord
 from trainers.run.run_state import Cause
 
-_UNPUNCTUAL_S = 65
-"""Slurm may send the signal of a time limit a minute early."""
+_SIGNAL_EARLY_S = 65
+"""Slurm documents that `sbatch --signal` may arrive up to 60 s early."""
+_RECORDED = {
+    "PREEMPTED": (Cause.PREEMPTED, "its job was preempted"),
+    "REQUEUED": (Cause.PREEMPTED, "its job was requeued"),
+    "TIMEOUT": (Cause.TIME_LIMIT, "the time limit of its job"),
+    "NODE_FAIL": (Cause.NODE_FAILURE, "its node has failed"),
+    "OUT_OF_MEMORY": (Cause.OUT_OF_MEMORY, "its job was out of memory"),
+    "CANCELLED": (Cause.CANCELLED, "its job was cancelled"),
+}
+"""What the states of accounting records mean for an attempt."""
 
 
 def stop_cause(
-    heard: str,
+    signal_name: str,
     details: JobDetails | None,
     *,
     now: float,
@@ -24,34 +37,36 @@ def stop_cause(
     time_limit_s: float,
     signal_lead_s: float,
 ) -> StopRequest:
-    """Why a running job hears a signal.
+    """Return why a running job received a signal.
 
     Args:
-        heard: The name of the signal.
-        details: What Slurm says of the job at this moment; None if it says nothing.
-        now: Unix time, as is `started`.
-        started: When the job has.
-        restarts: How often it had been restarted by then.
+        signal_name: Such as `SIGTERM`, or `SIGTERM on n1` for another node of the job.
+        details: What Slurm reports about the job now; None if it did not answer.
+        now: Unix time in seconds, like `started`.
+        started: When this start of the job began.
+        restarts: How often the job had been restarted by then.
     """
     if details and is_cancelled(details, restarts=restarts, time_limit_s=time_limit_s):
-        return StopRequest(cause=Cause.CANCELLED, reason=f"its job was cancelled ({heard})")
+        return StopRequest(cause=Cause.CANCELLED, reason=f"its job was cancelled ({signal_name})")
     if details and details.preempt_time:
-        return StopRequest(cause=Cause.PREEMPTED, reason=f"preempted ({heard})")
+        return StopRequest(cause=Cause.PREEMPTED, reason=f"preempted ({signal_name})")
     end = details.end_time if details and details.state == "RUNNING" else None
     limit = end or started + time_limit_s
-    if now >= limit - signal_lead_s - _UNPUNCTUAL_S:
-        return StopRequest(cause=Cause.TIME_LIMIT, reason=f"the time limit of its job ({heard})")
+    if now >= limit - signal_lead_s - _SIGNAL_EARLY_S:
+        return StopRequest(
+            cause=Cause.TIME_LIMIT, reason=f"the time limit of its job ({signal_name})"
+        )
     if details and details.state != "RUNNING":
-        reason = f"its job was requeued ({heard})"
-        return StopRequest(cause=Cause.PREEMPTED, reason=reason, comes_back=True)
-    return StopRequest(cause=Cause.PREEMPTED, reason=f"its job was asked to stop ({heard})")
+        reason = f"its job was requeued ({signal_name})"
+        return StopRequest(cause=Cause.PREEMPTED, reason=reason, requeued_by_slurm=True)
+    return StopRequest(cause=Cause.PREEMPTED, reason=f"its job was asked to stop ({signal_name})")
 
 
 def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> bool:
-    """Whether somebody has ended a job that had been restarted so often when it began.
+    """Return whether the job was cancelled, in the start that had this many restarts before it.
 
-    While its processes end, Slurm calls every job COMPLETING. One that is requeued counts as
-    restarted already; one that is at its time limit has run for so long.
+    While its processes exit, every job is COMPLETING. One that is being requeued already counts as
+    restarted, and one at its time limit has run for that long; any other one was cancelled.
     """
     if details.state == "CANCELLED":
         return True
@@ -62,27 +77,18 @@ def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> 
     return details.end_time - details.start_time < time_limit_s
 
 
-_RECORDED = {
-    "PREEMPTED": (Cause.PREEMPTED, "its job was preempted"),
-    "REQUEUED": (Cause.PREEMPTED, "its job was requeued"),
-    "TIMEOUT": (Cause.TIME_LIMIT, "the time limit of its job"),
-    "NODE_FAIL": (Cause.NODE_FAILURE, "its node has failed"),
-    "OUT_OF_MEMORY": (Cause.OUT_OF_MEMORY, "its job was out of memory"),
-    "CANCELLED": (Cause.CANCELLED, "its job was cancelled"),
-}
-
-
 def lost_end(events: Sequence[dict[str, Any]], records: Sequence[JobRecord]) -> AttemptEnd:
-    """How an attempt has ended that nobody lived to record.
+    """Return how an attempt ended whose supervisor did not live to record it.
 
     Args:
-        events: Of its pack, up to this start of the job.
-        records: What Slurm has of the job's earlier starts, oldest first; may be nothing.
+        events: The events of its pack, up to this start of the job.
+        records: Accounting records of the job's earlier starts, oldest first; may be empty.
     """
     for event in reversed(events):
         if event["event"] == PackEventKind.STOPPING:
             return AttemptEnd(
-                cause=Cause(event["cause"]), reason=f"{event['reason']}; killed before it had saved"
+                cause=Cause(event["cause"]),
+                reason=f"{event['reason']}; killed before it had saved a checkpoint",
             )
         if event["event"] == PackEventKind.STEP_ENDED:
             reason = "its supervisor died without recording a cause"

@@ -1,4 +1,4 @@
-"""Signals to a job of Slurm, and what Slurm says about them."""
+"""Stop requests to a supervisor: from a signal, and from other nodes of the same job."""
 
 from __future__ import annotations
 
@@ -19,24 +19,32 @@ from trainers.run.atomic_write import atomic_write
 from trainers.run.run_state import Cause
 from trainers.stop_flag import StopFlag
 
+logger = logging.getLogger(__name__)
+
+_REQUEUE_MARGIN_S = 1.5
+"""Kept back from a grace for the requeue itself."""
+_LOOK_EVERY_S = 1.0
+"""How often to poll whether another node was asked to stop."""
+
 
 class JobStop(ABC):
-    """Tells a supervisor to stop, and why."""
+    """Whether a supervisor is to stop, why, and how much time its members have."""
 
     @abstractmethod
-    def is_asked(self) -> bool: ...
+    def is_asked(self) -> bool:
+        """Return whether the supervisor is to stop; the supervisor polls this."""
 
     @abstractmethod
     def request(self) -> StopRequest:
-        """Why; asked once it is, and after the members have been told."""
+        """Return why; call it only once `is_asked`, and after the members were signalled."""
 
     @abstractmethod
     def grace_s(self) -> float:
-        """How long the members may take to go; asked like `request`."""
+        """Return how long the members may take to checkpoint and exit; call it like `request`."""
 
 
 class SignalStop(JobStop):
-    """A signal to this process, of which no more is known than its name."""
+    """A stop signal to this process, as for a local job: no scheduler knows more about it."""
 
     def __init__(self, flag: StopFlag, grace_s: float) -> None:
         self._flag = flag
@@ -48,23 +56,18 @@ class SignalStop(JobStop):
     def request(self) -> StopRequest:
         received = self._flag.received
         assert received is not None
-        return StopRequest(cause=Cause.PREEMPTED, reason=f"its supervisor heard {received.name}")
+        return StopRequest(cause=Cause.PREEMPTED, reason=f"its supervisor received {received.name}")
 
     def grace_s(self) -> float:
         return self._grace_s
 
 
-logger = logging.getLogger(__name__)
-
-_TO_REQUEUE_S = 1.5
-_LOOK_EVERY_S = 1.0
-"""How often to look whether another node was asked to stop."""
-
-
 class SlurmStop(JobStop):
-    """SIGTERM or the user signal to this process, or to its like on another node of the job.
+    """SIGTERM or the user signal to this process, or to the supervisor on another node of the job.
 
-    Slurm may reach some nodes of a job only; none of them can go on without the others.
+    Slurm may signal only some nodes of a job, and members that span nodes need all of them: the
+    node that receives a signal passes it on through a file in the pack's folder. Both signals mean
+    "checkpoint and exit": which one a preemption sends depends on `preempt_send_user_signal`.
     """
 
     def __init__(
@@ -82,20 +85,20 @@ class SlurmStop(JobStop):
         self._node = node
         self._num_nodes = num_nodes
         self._started = time.time()
-        self._heard = ""
-        self._look_at_s = 0.0
+        self._signal_name = ""
+        self._next_poll_s = 0.0
         self._request: StopRequest | None = None
 
     def is_asked(self) -> bool:
-        if not self._heard:
-            self._heard = self._listen()
-        return bool(self._heard)
+        if not self._signal_name:
+            self._signal_name = self._poll_signal()
+        return bool(self._signal_name)
 
     def request(self) -> StopRequest:
-        """Asks Slurm, the first time."""
+        """Return why; the first call asks Slurm and records the answer in the pack's events."""
         if self._request is None:
             self._request = stop_cause(
-                self._heard,
+                self._signal_name,
                 self._details(),
                 now=time.time(),
                 started=self._started,
@@ -107,31 +110,31 @@ class SlurmStop(JobStop):
                 self._folder,
                 PackEventKind.STOPPING,
                 node=self._node.name,
-                signal=self._heard,
+                signal=self._signal_name,
                 cause=self._request.cause,
                 reason=self._request.reason,
             )
             logger.info("%s", self._request.reason)
         return self._request
 
-    def _listen(self) -> str:
-        """What was heard, here or elsewhere; nothing so far if empty."""
+    def _poll_signal(self) -> str:
+        """Return the signal that this or another node has received; empty so far if none."""
         if self._flag.received:
-            heard = self._flag.received.name
+            name = self._flag.received.name
             if self._num_nodes > 1:
-                self._tell_others(heard)
-            return heard
-        if self._num_nodes == 1 or time.monotonic() < self._look_at_s:
+                self._notify_other_nodes(name)
+            return name
+        if self._num_nodes == 1 or time.monotonic() < self._next_poll_s:
             return ""
-        self._look_at_s = time.monotonic() + _LOOK_EVERY_S
-        return self._told_by_others()
+        self._next_poll_s = time.monotonic() + _LOOK_EVERY_S
+        return self._signal_of_other_node()
 
-    def _tell_others(self, heard: str) -> None:
-        content = {"start": self._node.start, "heard": f"{heard} on {self._node.name}"}
+    def _notify_other_nodes(self, name: str) -> None:
+        content = {"start": self._node.start, "heard": f"{name} on {self._node.name}"}
         with atomic_write(self._folder.stop) as file:
             file.write(json.dumps(content).encode())
 
-    def _told_by_others(self) -> str:
+    def _signal_of_other_node(self) -> str:
         try:
             content = json.loads(self._folder.stop.read_bytes())
         except FileNotFoundError:
@@ -139,17 +142,21 @@ class SlurmStop(JobStop):
         return str(content["heard"]) if content["start"] == self._node.start else ""
 
     def grace_s(self) -> float:
-        """Less than Slurm gives: a job that outlives its grace is not requeued any more."""
+        """Return less than Slurm gives, so that the requeue still falls within the grace.
+
+        A job that outlives its grace and then exits becomes TIMEOUT, and Slurm never requeues it.
+        """
         terms = self._terms
         if self.request().cause == Cause.TIME_LIMIT:
-            return max(terms.signal_lead_s - _TO_REQUEUE_S, 1)
-        if self.request().comes_back or terms.grace_s <= 2 * _TO_REQUEUE_S:
-            return terms.signal_lead_s  # as long as Slurm lets them live
-        return terms.grace_s - _TO_REQUEUE_S
+            return max(terms.signal_lead_s - _REQUEUE_MARGIN_S, 1)
+        # Nothing is left to requeue, or there is no grace worth it: as long as Slurm allows.
+        if self.request().requeued_by_slurm or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
+            return terms.signal_lead_s
+        return terms.grace_s - _REQUEUE_MARGIN_S
 
     def _details(self) -> JobDetails | None:
         try:
             return client.job_details(self._node.job)
         except LauncherError as error:
-            logger.warning("why the job is stopped is not known: %s", error)
+            logger.warning("could not find out why the job is stopped: %s", error)
             return None

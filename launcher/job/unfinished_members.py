@@ -1,4 +1,4 @@
-"""The members of a pack that it still has to do."""
+"""The members of a pack that are not over, and the pack that owns a run."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status, read_state, write_state
 
 UNFINISHED = (Status.SUBMITTED, Status.RUNNING, Status.WAITING)
+CANCELLED = "cancelled before it was started"
+"""The reason of a run that was cancelled while nothing was training it."""
 
 
 def unfinished(folder: PackFolder, members: Iterable[Member]) -> list[Member]:
-    """Those that no later pack has, and that are not over."""
+    """Return the members that are not over and not assigned to a later pack."""
     return [member for member in members if _is_left(folder, folder.experiment.run(member.name))]
 
 
-def _is_left(folder: PackFolder, run: RunFolder) -> bool:
-    state = read_state(run)
-    return is_unfinished(folder, state) or (is_of_pack(folder, state) and is_unjudged(run, state))
-
-
 def is_unfinished(folder: PackFolder, state: RunState) -> bool:
+    """Return whether the run belongs to the pack and is not over."""
     return is_of_pack(folder, state) and state.status in UNFINISHED
 
 
-def is_unjudged(run: RunFolder, state: RunState) -> bool:
-    """Whether a trainer has told of its failure, and nobody yet of what becomes of the run."""
+def awaits_retry_decision(run: RunFolder, state: RunState) -> bool:
+    """Return whether a trainer has recorded its failure, but no supervisor has counted it yet."""
     return state.status == Status.FAILED and run.log(state.num_attempts).exists()
 
 
 def is_of_pack(folder: PackFolder, state: RunState) -> bool:
-    """Whether the pack has the run, and no later one does."""
+    """Return whether the run is assigned to this pack, and not to a later one."""
     return state.pack == folder.name
 
 
-def settle(folder: PackFolder, members: Iterable[Member], *, status: str, reason: str) -> None:
-    """Say what becomes of the members that are not over, now that the job is."""
+def mark_ended(folder: PackFolder, members: Iterable[Member], *, status: str, reason: str) -> None:
+    """Record a status and a reason for the unfinished members of a pack whose job has ended."""
     with file_lock.hold(folder.experiment.lock):
         for member in unfinished(folder, members):
             run = folder.experiment.run(member.name)
             write_state(run, attrs.evolve(read_state(run), status=status, reason=reason))
 
 
-CANCELLED = "cancelled before it was started"
-"""Why a run is over that nobody was training."""
+def _is_left(folder: PackFolder, run: RunFolder) -> bool:
+    state = read_state(run)
+    return is_unfinished(folder, state) or (
+        is_of_pack(folder, state) and awaits_retry_decision(run, state)
+    )

@@ -1,1 +1,1 @@
-"""What is seen of runs: status, progress, logs, checkpoints."""
+"""What a user sees of runs: status, progress, logs, checkpoints, and where the time goes."""

@@ -1,4 +1,4 @@
-"""The checkpoints of a run, for people and for programs."""
+"""Report the checkpoints of a run as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from launcher.tables import show_seconds, table
 from trainers.run.run_folder import RunFolder
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_SAY_EVERY_S = 2.0
+_REPORT_EVERY_S = 2.0
 
 
 def checkpoints_json(
     run: RunFolder, found: Sequence[SavedCheckpoint], *, verified: bool
 ) -> dict[str, Any]:
-    """As plain data."""
+    """Return the checkpoints as plain data, for `launch checkpoints --json`."""
     return {
         "name": run.name,
         "folder": str(run.checkpoints),
@@ -31,11 +31,12 @@ def checkpoints_json(
 def checkpoints_text(
     found: Sequence[SavedCheckpoint], *, metric: str, verified: bool, now: float
 ) -> str:
-    """A line for each, and what they amount to.
+    """Return a table of the checkpoints, with their total size and the newest valid one.
 
     Args:
-        metric: The one to show.
-        now: On the clock of the file system, see `file_system_time`.
+        metric: The name of the metric to show.
+        now: Unix time in seconds on the clock of the file system, see
+            `trainers.run.lease.file_system_time`.
     """
     if not found:
         return "no checkpoints yet"
@@ -50,9 +51,38 @@ def checkpoints_text(
 
 
 def newest_valid(found: Sequence[SavedCheckpoint]) -> int | None:
-    """The iteration that the run would go on from."""
+    """Return the iteration that the run would resume from; None if no checkpoint is valid."""
     valid = [each.iteration for each in found if each.state == CheckpointState.VALID]
     return max((each for each in valid if each is not None), default=None)
+
+
+def show_bytes(number: int) -> str:
+    """Format a number of bytes in decimal units: `1.95 GB`; 1 kB is 1,000 bytes."""
+    value, unit = float(number), _UNITS[0]
+    for unit in _UNITS:
+        if value < 999.5 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
+
+
+class ReadingProgress:
+    """Reports every 2 s how many bytes have been read; call it with (bytes read, total).
+
+    Args:
+        report: Receives a line of text.
+        now_s: A clock in seconds.
+    """
+
+    def __init__(self, report: Callable[[str], None], now_s: Callable[[], float]) -> None:
+        self._report = report
+        self._now_s = now_s
+        self._reported_at_s = now_s()
+
+    def __call__(self, num_bytes: int, total: int) -> None:
+        if self._now_s() >= self._reported_at_s + _REPORT_EVERY_S:
+            self._reported_at_s = self._now_s()
+            self._report(f"{show_bytes(num_bytes)} of {show_bytes(total)} read")
 
 
 def _row(each: SavedCheckpoint, metric: str, now: float) -> tuple[str, ...]:
@@ -63,31 +93,3 @@ def _row(each: SavedCheckpoint, metric: str, now: float) -> tuple[str, ...]:
         f"{each.metrics[metric]:.4g}" if metric in each.metrics else "",
         ": ".join(filter(None, (each.state, each.reason))),
     )
-
-
-def show_bytes(number: int) -> str:
-    """`1.95 GB`; a kB has 1,000 bytes."""
-    value, unit = float(number), _UNITS[0]
-    for unit in _UNITS:
-        if value < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}"
-
-
-class ReadingProgress:
-    """Tells, now and then, how many bytes were read of how many.
-
-    Args:
-        now_s: A clock, in seconds.
-    """
-
-    def __init__(self, say: Callable[[str], None], now_s: Callable[[], float]) -> None:
-        self._say = say
-        self._now_s = now_s
-        self._said_at = now_s()
-
-    def __call__(self, num_bytes: int, total: int) -> None:
-        if self._now_s() >= self._said_at + _SAY_EVERY_S:
-            self._said_at = self._now_s()
-            self._say(f"{show_bytes(num_bytes)} of {show_bytes(total)} read")

@@ -1,4 +1,4 @@
-"""What lies in a run's folder of checkpoints, and whether each of them is whole."""
+"""List the checkpoints of a run, and check whether each is complete and intact."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from typing import Any
 from attrs import frozen
 
 from launcher.job.pack import read_events
+from launcher.monitor.find_run import config_or_none
 from launcher.monitor.run_warnings import run_warnings
 from trainers.checkpoints.layout import DAMAGED_PREFIX, iterations_in
 from trainers.checkpoints.verification import inspect, verify
-from trainers.config.config_io import read_run_config
-from trainers.config.run_config import RunConfig
-from trainers.errors import CheckpointError, ConfigError
+from trainers.errors import CheckpointError
 from trainers.run.atomic_write import is_temporary
 from trainers.run.lease import TTL_S, live_holder
 from trainers.run.run_folder import RunFolder
 
-_MAX_NEW_LOOKS = 10
+_MAX_RESCANS = 10
+"""Retention may delete a checkpoint during a scan; each rescan looks for newer ones."""
 _ITERATION = re.compile(r"iteration-(\d+)")
 
 
 class CheckpointState(StrEnum):
-    """What there is to say of a checkpoint, or of what is left of one."""
+    """The state of a checkpoint, or of what is left of one."""
 
     VALID = "valid"
     NOT_VALID = "not valid"
     SET_ASIDE = "set aside"
-    """Since it was damaged."""
+    """It was damaged, and a restore has renamed it."""
     BEING_WRITTEN = "being written"
     BEING_DELETED = "being deleted"
     HALF_WRITTEN = "half written"
-    """By a process that has died, as the next one."""
+    """By a process that has died, like `half deleted`."""
     HALF_DELETED = "half deleted"
 
 
@@ -46,41 +46,44 @@ class SavedCheckpoint:
     """A checkpoint, or what is left of one."""
 
     name: str
-    """Of its folder."""
+    """The name of its folder."""
     state: CheckpointState
     reason: str
-    """Why it is not valid, or who is at it."""
+    """Why it is not valid, or which process is writing or deleting it."""
     iteration: int | None
     num_bytes: int
     written: float
-    """When, by the clock of the file system, in seconds of Unix time."""
+    """Unix time in seconds of the last write, on the clock of the file system."""
     metrics: dict[str, float]
-    """Means over the iterations that led to it."""
+    """Means over the iterations since the previous checkpoint."""
 
 
 def find_checkpoints(
     run: RunFolder, *, verify: bool, tell: Callable[[int, int], None]
 ) -> list[SavedCheckpoint]:
-    """All in the folder, by iteration; for one that is deleted meanwhile, those that came after it.
+    """Return all checkpoints of a run, by iteration.
+
+    A checkpoint that is deleted during the scan is left out, and those written since are included.
 
     Args:
-        verify: Whether to read every byte, not only the manifests and the lengths of files.
-        tell: Told meanwhile how many bytes were read, of how many.
+        verify: Whether to read every byte and compare checksums, instead of only the manifests and
+            the sizes of files.
+        tell: Called with the number of bytes read so far, and their total.
     """
     names = _names(run.checkpoints)
     total = sum(_size(run.checkpoints / name)[0] for name in names if iterations_in([name]))
-    look = _Look(run, _Count(total, tell) if verify else None)
-    found = {name: look.at(name) for name in names}
-    for _ in range(_MAX_NEW_LOOKS):
+    inspection = _Inspection(run, _Count(total, tell) if verify else None)
+    found = {name: inspection.of(name) for name in names}
+    for _ in range(_MAX_RESCANS):
         if all(found.values()):
             break
-        found = {name: found.get(name) or look.at(name) for name in _names(run.checkpoints)}
+        found = {name: found.get(name) or inspection.of(name) for name in _names(run.checkpoints)}
     return sorted(filter(None, found.values()), key=lambda each: (each.iteration or 0, each.name))
 
 
 def judging_metric(run: RunFolder) -> str:
-    """By which of the metrics a checkpoint of the run is better than another."""
-    config = _config(run)
+    """Return the metric that the best checkpoints of the run are selected by."""
+    config = config_or_none(run)
     keep_best = config.checkpoint.keep_best if config else None
     return keep_best.metric if keep_best else "loss"
 
@@ -98,7 +101,7 @@ def _names(folder: Path) -> list[str]:
 
 
 class _Count:
-    """Adds up the bytes that were read."""
+    """Adds up the bytes that were read, and passes the sum on."""
 
     def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
         self._total = total
@@ -110,21 +113,21 @@ class _Count:
         self._tell(self._num_bytes, self._total)
 
 
-class _Look:
-    """Looks at what is in the folder of one run."""
+class _Inspection:
+    """Inspects the entries of one run's folder of checkpoints."""
 
     def __init__(self, run: RunFolder, count: _Count | None) -> None:
         self._folder = run.checkpoints
         self._count = count
-        self._run = _of_run(run)
+        self._expected = _expected_of(run)
         self._reasons = run_warnings(read_events(run.events)).damaged
         self._holder = live_holder(run.lease)
 
-    def at(self, name: str) -> SavedCheckpoint | None:
-        """What is of this name; None if it has gone."""
+    def of(self, name: str) -> SavedCheckpoint | None:
+        """Return the checkpoint of this name; None if it has been deleted."""
         metrics: dict[str, float] = {}
         if iterations_in([name]):
-            state, reason, metrics = self._judged(name)
+            state, reason, metrics = self._checked(name)
         elif name.startswith(DAMAGED_PREFIX):
             state, reason = CheckpointState.SET_ASIDE, self._reasons.get(name, "")
         else:
@@ -143,21 +146,23 @@ class _Look:
             metrics=metrics,
         )
 
-    def _judged(self, name: str) -> tuple[CheckpointState, str, dict[str, float]]:
+    def _checked(self, name: str) -> tuple[CheckpointState, str, dict[str, float]]:
         path = self._folder / name
         try:
             if self._count is None:
-                manifest = inspect(path, **self._run)
+                manifest = inspect(path, **self._expected)
             else:
-                manifest = verify(path, **self._run, on_read=self._count)
+                manifest = verify(path, **self._expected, on_read=self._count)
         except CheckpointError as error:
-            reason = str(error.__cause__ or error)  # the path goes without saying
+            reason = str(
+                error.__cause__ or error
+            )  # its message without the path, which the table shows
             return CheckpointState.NOT_VALID, reason, {}
         return CheckpointState.VALID, "", manifest.metrics
 
     def _temporary(self, name: str) -> tuple[CheckpointState, str]:
         path = self._folder / name
-        _, folders, _ = next(os.walk(path), ("", [], []))  # unlike glob, bears that it vanishes
+        _, folders, _ = next(os.walk(path), ("", [], []))  # glob would raise if it vanishes
         is_deleted = bool(folders)
         _, written = _size(path)
         if self._holder is None or (written or 0.0) < self._holder.since - TTL_S:
@@ -167,21 +172,14 @@ class _Look:
         return being, f"by process {self._holder.pid} on {self._holder.host}"
 
 
-def _of_run(run: RunFolder) -> Mapping[str, Any]:
-    """What says which run a checkpoint must belong to; of any, if the config cannot be read."""
-    config = _config(run)
+def _expected_of(run: RunFolder) -> Mapping[str, Any]:
+    """Return the fingerprint that the checkpoints must have; {} if the config is unreadable."""
+    config = config_or_none(run)
     return {"identity": config.identity, "what_counts": config.what_counts} if config else {}
 
 
-def _config(run: RunFolder) -> RunConfig | None:
-    try:
-        return read_run_config(run.config)
-    except ConfigError:
-        return None
-
-
 def _size(path: Path) -> tuple[int, float | None]:
-    """How many bytes its files have, and when one was written last; None if it has gone."""
+    """Return the bytes of its files and the time of the last write; (0, None) if it is gone."""
     try:
         own_time = path.stat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,7 @@
-"""Which state a run is in, whatever its last writer believed."""
+"""Decide the effective state of a run: what is recorded may be out of date.
+
+A process that was killed cannot correct `state.json`, so leases and Slurm have the last word.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from launcher.job.unfinished_members import CANCELLED
 from launcher.monitor.job_status import JobPhase, JobStatus
 from trainers.run.run_state import Status
 
-_AGAIN = "submit again to resume"
+_RESUBMIT = "submit again to resume"
 _DIED = "its processes exited without recording a cause"
-_NEVER_BEGAN = "its job ended before it began"
+_NEVER_STARTED = "its job ended before it began"
 
 
 @frozen(kw_only=True)
 class EffectiveState:
-    """The state of a run, and what may be said about it beside the reason that is recorded."""
+    """The state of a run, and the reason to show for it."""
 
     state: Status
     reason: str
@@ -30,15 +33,15 @@ def effective_state(
     job: JobStatus,
     cancel_requested: bool,
 ) -> EffectiveState:
-    """Judge a run.
+    """Return the effective state of a run.
 
     Args:
         recorded: The status in `state.json`.
-        reason: That is recorded with it.
-        trained: A process holds the run's lease.
-        supervised: The supervisor of the run's pack lives.
-        job: Of the scheduler, that has the run's pack.
-        cancel_requested: Somebody has asked for the run to end.
+        reason: The reason recorded with it.
+        trained: Whether a process holds the run's lease.
+        supervised: Whether the supervisor of the run's pack is alive.
+        job: The scheduler's job that has the run's pack.
+        cancel_requested: Whether the run was asked to end.
     """
     if recorded.is_over:
         return EffectiveState(state=recorded, reason=reason)
@@ -48,20 +51,20 @@ def effective_state(
         return EffectiveState(state=Status.CANCELLED, reason=CANCELLED)
     if supervised or recorded == Status.PLANNED:
         return EffectiveState(state=recorded, reason=reason)
-    told = {Status.RUNNING: _DIED, Status.WAITING: reason, Status.SUBMITTED: ""}[recorded]
+    shown = {Status.RUNNING: _DIED, Status.WAITING: reason, Status.SUBMITTED: ""}[recorded]
     if job.is_expected:
         state = Status.SUBMITTED if recorded == Status.SUBMITTED else Status.WAITING
-        return EffectiveState(state=state, reason=_joined(told, job.words))
+        return EffectiveState(state=state, reason=_joined(shown, job.words))
     if job.phase in (JobPhase.GONE, JobPhase.HELD):
-        told = _joined(told, job.words)
+        shown = _joined(shown, job.words)
     elif recorded == Status.SUBMITTED:
-        told = _NEVER_BEGAN
-    return EffectiveState(state=Status.WAITING, reason=_advised(told))
+        shown = _NEVER_STARTED
+    return EffectiveState(state=Status.WAITING, reason=_with_advice(shown))
 
 
 def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _advised(reason: str) -> str:
-    return reason if _AGAIN in reason else _joined(reason, _AGAIN)
+def _with_advice(reason: str) -> str:
+    return reason if _RESUBMIT in reason else _joined(reason, _RESUBMIT)

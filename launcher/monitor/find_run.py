@@ -1,4 +1,4 @@
-"""Find one run by its folder, or by its name."""
+"""Find one run by its folder or its name, and read its config."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from pathlib import Path
 
 from launcher.errors import LauncherError, suggestions
 from launcher.monitor.status import find_runs
+from trainers.config.config_io import read_run_config
+from trainers.config.run_config import RunConfig
+from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
 
 
 def find_run(text: str, root: Path) -> RunFolder:
-    """The run in a folder, or the one of a name: RUN, or EXPERIMENT/RUN.
+    """Return the run in a folder, or the run called RUN or EXPERIMENT/RUN.
 
     Args:
+        text: The path of a folder, or a name.
         root: The folder of experiments in which names are looked up.
 
     Raises:
-        LauncherError: There is none, or several; names those that there are.
+        LauncherError: No run matches, or several do; the message lists the available ones.
     """
     below = _runs_below(Path(text).absolute())
     if below:
@@ -31,6 +35,14 @@ def find_run(text: str, root: Path) -> RunFolder:
         several = ", ".join(named[run] for run in found)
         raise LauncherError(f"{text!r} is the name of {len(found)} runs; give one of: {several}")
     return found[0]
+
+
+def config_or_none(run: RunFolder) -> RunConfig | None:
+    """Return the resolved config of a run; None if it is missing or not valid."""
+    try:
+        return read_run_config(run.config)
+    except ConfigError:
+        return None
 
 
 def _runs_below(path: Path) -> list[RunFolder]:

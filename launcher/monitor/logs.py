@@ -1,4 +1,4 @@
-"""What the processes of a run have printed."""
+"""Find, read and follow the logs of a run, one per rank and attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launcher.errors import LauncherError
 from trainers.run.run_folder import RunFolder
 
 _NAME = re.compile(r"attempt-(\d+)\.rank-(\d+)\.log")
-_MAX_NAMED = 20
+_MAX_LISTED = 20
 
 
 @frozen(kw_only=True)
@@ -28,7 +28,7 @@ class RunLog:
 
 
 def find_logs(run: RunFolder) -> list[RunLog]:
-    """All there are, by attempt and rank."""
+    """Return all logs of a run, sorted by attempt and rank."""
     matches = ((path, _NAME.fullmatch(path.name)) for path in run.logs.glob("attempt-*.log"))
     logs = [
         RunLog(path=path, attempt=int(match[1]), rank=int(match[2]))
@@ -39,10 +39,13 @@ def find_logs(run: RunFolder) -> list[RunLog]:
 
 
 def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog:
-    """The log of a rank in an attempt, or in the newest one.
+    """Return the log of a rank.
+
+    Args:
+        attempt: None for the newest one.
 
     Raises:
-        LauncherError: There is none; says which there are.
+        LauncherError: There is no such log; the message lists the available ones.
     """
     logs = find_logs(run)
     if not logs:
@@ -54,27 +57,22 @@ def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog:
     if attempt is None:
         attempt = attempts[-1]
     elif attempt not in attempts:
-        raise LauncherError(f"{run.name} has no attempt {attempt}; there are: {_listed(attempts)}")
+        raise LauncherError(f"{run.name} has no attempt {attempt}; available: {_listed(attempts)}")
     ranks = {log.rank: log for log in logs if log.attempt == attempt}
     if rank not in ranks:
         raise LauncherError(
-            f"attempt {attempt} of {run.name} has no rank {rank}; there are: {_listed(list(ranks))}"
+            f"attempt {attempt} of {run.name} has no rank {rank}; available: {_listed(list(ranks))}"
         )
     return ranks[rank]
 
 
-def _listed(numbers: list[int]) -> str:
-    if len(numbers) > _MAX_NAMED and numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"{numbers[0]} to {numbers[-1]}"
-    return ", ".join(map(str, numbers))
-
-
 def read_log(log: RunLog) -> str:
+    """Return the text of a log; bytes that are not UTF-8 are replaced."""
     return log.path.read_bytes().decode(errors="replace")
 
 
 def log_json(run: RunFolder, log: RunLog) -> dict[str, Any]:
-    """A log as plain data, beside the names of all others."""
+    """Return a log and the list of all logs as plain data, for `launch logs --json`."""
     return {
         "name": run.name,
         "folder": str(run.path),
@@ -97,22 +95,22 @@ def follow(
     is_over: Callable[[], bool],
     poll_s: float = 0.5,
 ) -> Iterator[RunLog | str]:
-    """A log, then what is in it and what comes to it; then those of later attempts, as they begin.
+    """Yield a log, then its text as it grows; then the same for each later attempt.
 
     Args:
-        attempt: The first one; None begins with the newest.
-        is_over: Whether nothing more is to come. It is asked before the last look at the logs.
+        attempt: The attempt to start with; None for the newest.
+        is_over: Returns whether nothing more is to come.
     """
     log: RunLog | None = None
-    text = _Growing()
+    text = _GrowingText()
     while True:
-        over = is_over()
-        later = _later(run, log, attempt, rank)
+        over = is_over()  # before the logs are read: what comes after the last read would be lost
+        later = _later_logs(run, log, attempt, rank)
         if log:
             yield from text.more(log.path)
         for log in later:
             yield log
-            text = _Growing()
+            text = _GrowingText()
             yield from text.more(log.path)
         if over:
             return
@@ -120,8 +118,8 @@ def follow(
             time.sleep(poll_s)
 
 
-def _later(run: RunFolder, log: RunLog | None, attempt: int | None, rank: int) -> list[RunLog]:
-    """The logs that follow one; to begin with, the newest alone, or those from an attempt on."""
+def _later_logs(run: RunFolder, log: RunLog | None, attempt: int | None, rank: int) -> list[RunLog]:
+    """Return the logs after `log`; without one, the newest, or those from `attempt` on."""
     logs = [each for each in find_logs(run) if each.rank == rank]
     if log:
         return [each for each in logs if each.attempt > log.attempt]
@@ -130,15 +128,21 @@ def _later(run: RunFolder, log: RunLog | None, attempt: int | None, rank: int) -
     return [each for each in logs if each.attempt >= attempt]
 
 
-class _Growing:
-    """The text of a file that is still written to."""
+def _listed(numbers: list[int]) -> str:
+    if len(numbers) > _MAX_LISTED and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
+class _GrowingText:
+    """The text of a file that is still being written."""
 
     def __init__(self) -> None:
         self._done = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def more(self, path: Path) -> Iterator[str]:
-        """What has come to it since the last time."""
+        """Yield the text that was added since the last call, if any."""
         with path.open("rb") as file:
             file.seek(self._done)
             new = file.read()

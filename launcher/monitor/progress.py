@@ -1,4 +1,4 @@
-"""Show how runs come along, in a terminal or in a log."""
+"""Show the progress of runs, in a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from launcher.monitor.status_table import status_table, summary
 from trainers.run.run_state import Status
 
 LINE_INTERVAL_S = 10.0
-_MOST_TELLING = (
+_DISPLAY_ORDER = (
     Status.FAILED,
     Status.RUNNING,
     Status.WAITING,
@@ -19,18 +19,23 @@ _MOST_TELLING = (
     Status.FINISHED,
     Status.PLANNED,
 )
+"""Which runs to show first when the screen is too small for all."""
 
 
 class Progress(ABC):
-    """Turns one look at the runs after the other into what to print next."""
+    """Turns successive statuses of runs into text to print."""
 
     @abstractmethod
     def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
-        """Empty if nothing is to be printed now."""
+        """Return what to print now; empty if nothing.
+
+        Args:
+            now_s: A monotonic clock, in seconds.
+        """
 
 
 class LineProgress(Progress):
-    """A line whenever a run changes its state, and now and then as iterations are done."""
+    """Prints a line when a run changes state, and every 10 s while iterations are done."""
 
     def __init__(self) -> None:
         self._states: list[Status] = []
@@ -46,7 +51,7 @@ class LineProgress(Progress):
 
 
 class ScreenProgress(Progress):
-    """A table that is drawn again in its place; what does not fit on the screen is left out."""
+    """Redraws a table in place; rows that do not fit on the screen are left out."""
 
     def __init__(self, *, columns: int, lines: int) -> None:
         self._columns = columns
@@ -54,9 +59,9 @@ class ScreenProgress(Progress):
         self._drawn = 0
 
     def text(self, statuses: Sequence[RunStatus], now_s: float) -> str:
-        num_shown = max(1, self._lines - 4)  # beside header, summary, and the line of the cursor
+        num_shown = max(1, self._lines - 4)  # header, summary, the cursor's line
         if len(statuses) > num_shown:
-            statuses = sorted(statuses, key=lambda status: _MOST_TELLING.index(status.state))
+            statuses = sorted(statuses, key=lambda status: _DISPLAY_ORDER.index(status.state))
         rows = [status_table(statuses[:num_shown]), summary(statuses)]
         lines = [line[: self._columns - 1] for line in "\n".join(rows).splitlines()]
         erase = f"\x1b[{self._drawn}A\x1b[J" if self._drawn else ""

@@ -1,4 +1,4 @@
-"""What a run's events tell of its weights and its exactness, beside the history of attempts."""
+"""Warnings about a run, from its events: damaged checkpoints, failed saves, nondeterminism."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from trainers.weights.weights_report import WeightsReport
 
 @frozen(kw_only=True)
 class Unsaved:
-    """Saves that came to nothing in one way."""
+    """Saves that failed, or saves that were skipped."""
 
     count: int = 0
     iteration: int = 0
-    """Of the newest one, as the reason."""
+    """Of the newest one, like `reason`."""
     reason: str = ""
 
     def more(self, event: Mapping[str, Any], reason: str) -> Unsaved:
-        """With one that came to nothing after these."""
+        """Return these saves and one more, after them."""
         return Unsaved(count=self.count + 1, iteration=event.get("iteration", 0), reason=reason)
 
 
 @frozen(kw_only=True)
 class Doubt:
-    """Why the run is not, bit for bit, what it would be without its stops."""
+    """Why the run is not reproducible: not bit for bit what it would be without its stops."""
 
     reason: str
     time: float
-    """When it was noticed last, Unix time in seconds."""
+    """Unix time in seconds of the last attempt that logged it."""
     count: int
-    """Attempts that noticed it."""
+    """The number of attempts that logged it."""
 
 
 @frozen(kw_only=True)
 class RunWarnings:
-    """What there is to remark on."""
+    """The warnings about a run, and the report of its initial weights."""
 
     damaged: Mapping[str, str] = field(factory=dict)
-    """What is wrong with checkpoints that were set aside, by the names that they have now."""
+    """Why checkpoints were set aside, by the names that they have now."""
     failed_saves: Unsaved = field(factory=Unsaved)
     skipped_saves: Unsaved = field(factory=Unsaved)
     doubts: tuple[Doubt, ...] = ()
@@ -49,10 +49,10 @@ class RunWarnings:
 
 
 def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
-    """What the events have to say.
+    """Return the warnings in the events of a run.
 
     Args:
-        events: The lines of a run's `events.jsonl`, in their order.
+        events: The lines of the run's `events.jsonl`, oldest first.
     """
     damaged: dict[str, str] = {}
     failed, skipped = Unsaved(), Unsaved()

@@ -1,4 +1,4 @@
-"""What has become of runs: from their folders, from who holds their leases, and from Slurm."""
+"""The status of runs, from their folders, their leases, and Slurm."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from attrs import frozen
 
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.job.unfinished_members import UNFINISHED, is_unjudged
+from launcher.job.unfinished_members import UNFINISHED, awaits_retry_decision
 from launcher.monitor.effective_state import EffectiveState, effective_state
 from launcher.monitor.job_status import (
-    JUST_MADE,
-    NOBODY,
+    NEW_PACK,
+    NO_PACK,
     JobPhase,
     JobWatch,
     PackStatus,
@@ -27,22 +27,22 @@ from trainers.run.run_state import RunState, Status, read_state
 
 @frozen(kw_only=True)
 class ObservedRun:
-    """A run at one moment, and the record that this was told from."""
+    """The status of a run, and the record that it was derived from."""
 
     status: RunStatus
     recorded: RunState
-    """What `state.json` held then; that of a new run if it cannot be read."""
+    """The contents of `state.json` then; those of a new run if it cannot be read."""
 
 
 @frozen(kw_only=True)
 class RunStatus:
-    """One run at one moment."""
+    """The status of one run."""
 
     name: str
     experiment: str
     folder: str
     state: Status
-    """The effective one: of Slurm and the leases as well as of the record."""
+    """The effective state: what is recorded, corrected by the leases and by Slurm."""
     iteration: int
     num_iterations: int
     """0 if the run was never submitted."""
@@ -51,34 +51,34 @@ class RunStatus:
     reason: str
     wandb_id: str
     is_expected: bool
-    """Whether more becomes of it without a new submission: its supervisor lives, or its job waits
-    in the queue, or may do so."""
+    """Whether the run may continue without a new submission: its supervisor is alive, or its job is
+    in the queue, or may be."""
     pack: str | None = None
-    """That has the run to do, or had it last."""
+    """The pack that the run is assigned to, or was last."""
     job_id: str | None = None
     """The pack's job, as Slurm calls it."""
     job_state: str | None = None
-    """Slurm's word for the job if it is in the queue, such as PENDING."""
+    """Slurm's state of the job if it is in the queue, such as PENDING."""
     doubt: str | None = None
-    """Why it is not known whether the job may still carry the run on."""
+    """Why it is not known whether the job may still continue the run, as when Slurm is silent."""
 
 
 def status(folder: str | Path) -> list[RunStatus]:
-    """The statuses of the runs below a folder, in the order of their names.
+    """Return the statuses of the runs below a folder, sorted by name.
 
     The same as `launch status FOLDER --json`.
 
     Args:
-        folder: Of a run, of an experiment, or of experiments.
+        folder: A run, an experiment, or a folder of experiments.
 
     Raises:
-        LauncherError: It holds no run.
+        LauncherError: It holds no runs.
     """
     return read_statuses(find_runs(Path(folder).absolute()))
 
 
 def find_runs(path: Path) -> list[RunFolder]:
-    """The runs below a root, experiment or run folder, in the order of their names.
+    """Return the runs below a root, experiment or run folder, sorted by name.
 
     Raises:
         LauncherError: There are none.
@@ -90,7 +90,7 @@ def find_runs(path: Path) -> list[RunFolder]:
         experiments = [ExperimentFolder(child) for child in sorted(path.iterdir())]
     runs = [run for experiment in experiments for run in _runs_of(experiment)]
     if not runs:
-        what = "holds no runs" if path.is_dir() else "is no folder"
+        what = "holds no runs" if path.is_dir() else "is not a directory"
         raise LauncherError(
             f"{path} {what}; give the folder of a run, of an experiment, or the root folder of "
             "`launch submit` (./experiments unless --root says otherwise)"
@@ -98,27 +98,20 @@ def find_runs(path: Path) -> list[RunFolder]:
     return runs
 
 
-def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
-    """The runs of one experiment; none if it is not the folder of an experiment."""
-    if experiment.runs.is_dir():
-        names = sorted(child.name for child in experiment.runs.iterdir())
-        yield from (experiment.run(name) for name in names if not name.startswith("."))
-
-
 def read_statuses(
     runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
 ) -> list[RunStatus]:
-    """How each run is now; see `observe`."""
+    """Return the status of each run; see `observe`."""
     return [each.status for each in observe(runs, jobs=jobs, is_locked=is_locked)]
 
 
 def observe(
     runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
 ) -> list[ObservedRun]:
-    """How each run is now; one whose state cannot be read counts as failed, with the reason.
+    """Return each run's status and record; one with an unreadable state counts as failed.
 
     Args:
-        jobs: For who looks more than once.
+        jobs: Pass the same one to poll repeatedly; it caches what Slurm has reported.
         is_locked: Whether the caller holds the locks of the runs' experiments.
     """
     experiments = {run: ExperimentFolder.of_run(run) for run in runs}
@@ -130,7 +123,7 @@ def observe(
         state = _state_or_none(run)
         if state is None:
             continue
-        is_over = state.status.is_over and not is_unjudged(run, state)
+        is_over = state.status.is_over and not awaits_retry_decision(run, state)
         if is_over:
             over[run] = state
         if state.pack:
@@ -138,13 +131,20 @@ def observe(
             packs[pack] = times[experiment]
             if not is_over:
                 unfinished.add(pack)
-    # The states of runs that are not over are read again after their packs: whatever a supervisor
-    # that is gone by then has written is not missed.
+    # States of runs that are not over are read again after their packs: a supervisor that has
+    # exited in between has written its last state, which the first read may have missed.
     statuses = pack_statuses(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
     return [
         _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]])
         for run in runs
     ]
+
+
+def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
+    """Yield the runs of an experiment; none if the folder is not an experiment."""
+    if experiment.runs.is_dir():
+        names = sorted(child.name for child in experiment.runs.iterdir())
+        yield from (experiment.run(name) for name in names if not name.startswith("."))
 
 
 def _state_or_none(run: RunFolder) -> RunState | None:
@@ -162,25 +162,25 @@ def _observe(
     now: float,
 ) -> ObservedRun:
     try:
-        state, true, pack = _read_state(run, over, experiment, statuses, now)
+        state, effective, pack = _read_state(run, over, experiment, statuses, now)
     except ConfigError as error:
-        state, pack = RunState(), NOBODY
-        true = EffectiveState(state=Status.FAILED, reason=str(error))
+        state, pack = RunState(), NO_PACK
+        effective = EffectiveState(state=Status.FAILED, reason=str(error))
     status = RunStatus(
         name=run.name,
         experiment=experiment.name,
         folder=str(run.path),
-        state=true.state,
+        state=effective.state,
         iteration=state.iteration,
         num_iterations=state.num_iterations,
         attempts=state.attempts,
-        reason=true.reason,
+        reason=effective.reason,
         wandb_id=state.wandb_id,
-        is_expected=_is_expected(run, state, true, pack),
+        is_expected=_is_expected(run, state, effective, pack),
         pack=state.pack or None,
         job_id=pack.job.job_id or None,
         job_state=pack.job.job_state or None,
-        doubt=pack.job.words if true.state in UNFINISHED and _is_doubtful(pack) else None,
+        doubt=pack.job.words if effective.state in UNFINISHED and _is_unknown(pack) else None,
     )
     return ObservedRun(status=status, recorded=state)
 
@@ -192,16 +192,16 @@ def _read_state(
     statuses: Mapping[PackFolder, PackStatus],
     now: float,
 ) -> tuple[RunState, EffectiveState, PackStatus]:
-    """What is recorded, what is true, and what is known of the pack that has the run to do.
+    """Return the recorded state, the effective one, and the status of the run's pack.
 
     Args:
-        over: The record of a run that is over; it need not be read again.
+        over: The record of a run that is over, which is not read again.
     """
     state = over or read_state(run)
     while True:
-        pack = statuses.get(experiment.pack(state.pack), JUST_MADE) if state.pack else NOBODY
-        is_open = pack.is_expected and is_unjudged(run, state)
-        true = effective_state(
+        pack = statuses.get(experiment.pack(state.pack), NEW_PACK) if state.pack else NO_PACK
+        is_open = pack.is_expected and awaits_retry_decision(run, state)
+        effective = effective_state(
             Status.RUNNING if is_open else state.status,
             state.reason,
             trained=is_live(run.lease, now=now),
@@ -209,19 +209,21 @@ def _read_state(
             job=pack.job,
             cancel_requested=run.cancel_request.exists(),
         )
-        if true.state == state.status:
-            return state, true, pack
+        if effective.state == state.status:
+            return state, effective, pack
         before, state = state, read_state(run)
-        if state == before:  # else it ended properly after the first look
-            return state, true, pack
+        if state == before:  # else the attempt was recorded after the first read
+            return state, effective, pack
 
 
-def _is_doubtful(pack: PackStatus) -> bool:
+def _is_unknown(pack: PackStatus) -> bool:
     return pack.job.phase == JobPhase.UNKNOWN and not pack.is_supervised
 
 
-def _is_expected(run: RunFolder, state: RunState, true: EffectiveState, pack: PackStatus) -> bool:
-    """Also if the trainer has told of the end of an attempt that its supervisor is yet to judge."""
-    if true.state.is_over:
+def _is_expected(
+    run: RunFolder, state: RunState, effective: EffectiveState, pack: PackStatus
+) -> bool:
+    if effective.state.is_over:
+        # The trainer has recorded its end; its supervisor has not counted the attempt yet.
         return pack.is_supervised and run.log(state.num_attempts).exists()
-    return true.state in UNFINISHED and pack.is_expected
+    return effective.state in UNFINISHED and pack.is_expected

@@ -1,4 +1,4 @@
-"""Statuses of runs as text for people."""
+"""Show the statuses of runs as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_REASON = 120
 
 
 def status_table(statuses: Sequence[RunStatus]) -> str:
-    """A line per run; with its job, where some run has one."""
+    """Return a table with a row per run; the column of jobs only if some run has one."""
     several = len({status.experiment for status in statuses}) > 1
     columns: dict[str, list[str]] = {
         "RUN": [f"{each.experiment}/{each.name}" if several else each.name for each in statuses],
@@ -30,7 +30,7 @@ def status_table(statuses: Sequence[RunStatus]) -> str:
 
 
 def summary(statuses: Sequence[RunStatus]) -> str:
-    """How many runs are in which state, and how far they have come together."""
+    """Return a line with the number of runs in each state, and their iterations in sum."""
     states = Counter(status.state for status in statuses)
     done = sum(status.iteration for status in statuses)
     goal = sum(status.num_iterations for status in statuses)

@@ -1,4 +1,4 @@
-"""Where the time of an iteration goes, and which setting would help."""
+"""Profile the iterations of a run: where the time goes, and which setting would help."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from launcher.errors import LauncherError
 from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
 
-_ENOUGH = 0.02
-"""A part of the time that is not worth a change."""
+_NEGLIGIBLE_WAIT = 0.02
+"""The share of an iteration spent waiting for data that is not worth a change."""
 _REMEDIES = {
     "TensorStoreSource": "let more decoded chunks stay in memory (trainer.reading.cache_gb, and "
     "resources.memory_gb for it), or store the volumes in smaller chunks, about the size of the "
@@ -27,10 +27,12 @@ _REMEDIES = {
 
 
 def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
-    """Train a run for some iterations, in a process of its own and a folder that is thrown away.
+    """Train a run for some iterations, in a subprocess and a temporary folder; return its profile.
+
+    The subprocess keeps torch out of the launcher, which runs on login nodes.
 
     Raises:
-        LauncherError: It cannot be trained; the process has said why.
+        LauncherError: The run cannot be trained; the subprocess has printed why.
     """
     with tempfile.TemporaryDirectory(prefix="launch-profile-") as folder:
         path = Path(folder) / "config.yaml"
@@ -47,7 +49,7 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
 
 def profile_text(found: dict[str, Any]) -> str:
-    """The parts of an iteration and of a sample, and what to do."""
+    """Return the parts of an iteration and of a sample as text, with advice."""
     lines = [
         f"an iteration on {found['device']} takes {_ms(found['iteration_s'])}: "
         f"step {_ms(found['step_s'])}, waiting for data {_ms(found['data_wait_s'])} "
@@ -55,12 +57,12 @@ def profile_text(found: dict[str, Any]) -> str:
     ]
     if found["data_hit_rate"] is not None:
         lines.append(
-            f"{found['data_hit_rate']:.0%} of the samples were ready when they were asked for, "
-            f"with {found['data_queue_depth']:.1f} ready on average"
+            f"prefetch hit rate {found['data_hit_rate']:.0%}, "
+            f"{found['data_queue_depth']:.1f} samples ready on average"
         )
     lines.append(
-        f"a sample takes {_ms(found['sample_s'])} of one thread; "
-        f"{found['num_workers']} make them, for a batch of {found['batch_size']}:"
+        f"a sample takes {_ms(found['sample_s'])} of one worker thread "
+        f"(workers: {found['num_workers']}, batch size: {found['batch_size']}):"
     )
     for name, seconds in sorted(found["nodes_s"].items(), key=lambda each: -each[1]):
         lines.append(f"  {name:24}{_ms(seconds):>10}  {seconds / found['sample_s']:4.0%}")
@@ -68,17 +70,17 @@ def profile_text(found: dict[str, Any]) -> str:
 
 
 def advice(found: dict[str, Any]) -> str:
-    """What would shorten the iterations, as far as data are the reason."""
-    if found["data_wait_s"] <= _ENOUGH * found["iteration_s"]:
-        return "The training does not wait for data: only a quicker step would help."
+    """Return what would shorten the iterations, if waiting for data is the reason."""
+    if found["data_wait_s"] <= _NEGLIGIBLE_WAIT * found["iteration_s"]:
+        return "Training does not wait for data: only a faster step would help."
     needed = math.ceil(found["batch_size"] * found["sample_s"] / found["step_s"])
     if needed > found["num_workers"]:
         advised = f"set trainer.num_data_fetchers: {needed}"
         if needed < found["cores"]:
-            return f"Data hold up the training: {advised} (now {found['num_workers']})."
+            return f"Training waits for data: {advised} (now {found['num_workers']})."
         advised += f", and resources.cpus to {needed + 1} (this process has {found['cores']})"
-        return f"Data hold up the training: {advised}; or {_remedy(found)}."
-    return f"Data hold up the training, in spite of enough workers: {_remedy(found)}."
+        return f"Training waits for data: {advised}; or {_remedy(found)}."
+    return f"Training waits for data despite enough workers: {_remedy(found)}."
 
 
 def _remedy(found: dict[str, Any]) -> str:

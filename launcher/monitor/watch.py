@@ -1,4 +1,4 @@
-"""Look at runs until nothing happens to them any more."""
+"""Poll runs until they stop changing on their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainers.run.run_state import Status
 
 
 def watch(runs: Sequence[RunFolder], *, poll_s: float = 1.0) -> Iterator[list[RunStatus]]:
-    """The statuses again and again; the last ones are final."""
+    """Yield the statuses once per poll; the last ones are final."""
     jobs = JobWatch()
     while True:
         statuses = read_statuses(runs, jobs=jobs)
@@ -23,11 +23,11 @@ def watch(runs: Sequence[RunFolder], *, poll_s: float = 1.0) -> Iterator[list[Ru
 
 
 def is_under_way(status: RunStatus) -> bool:
-    """Whether the run may change by itself."""
+    """Return whether the run may change without a new submission."""
     return status.is_expected or status.state == Status.RUNNING
 
 
 def end_of(run: RunFolder) -> Callable[[], bool]:
-    """Tells, whenever it is called, whether nothing happens to the run any more by itself."""
+    """Return a function that polls the run and returns whether it no longer changes."""
     jobs = JobWatch()
     return lambda: not any(map(is_under_way, read_statuses([run], jobs=jobs)))
