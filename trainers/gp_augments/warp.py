@@ -97,7 +97,7 @@ def _first_neighbors(u, v, w, depth, height, width, place):  # type: ignore[no-u
     """Where the lowest of the eight voxels around each position lies; u, v, w keep fractions."""
     last_i, last_j = np.int32(max(depth - 2, 0)), np.int32(max(height - 2, 0))
     last_k = np.int32(max(width - 2, 0))
-    for x in range(place.world_size):
+    for x in range(place.size):
         i = min(np.int32(u[x]), last_i)
         j = min(np.int32(v[x]), last_j)
         k = min(np.int32(w[x]), last_k)
