@@ -88,8 +88,8 @@ def _node(augment: AugmentConfig, units_per_nm: int) -> gp.BatchFilter:
     if augment.thread_safe and not isinstance(node, ThreadSafeNode):
         raise ConfigError(
             f"{augment!r} makes a {type(node).__name__}, which is not a ThreadSafeNode and cannot "
-            "run in threads; derive it from trainers.gp_augments.thread_safe_node.ThreadSafeNode, or "
-            "leave out `in_threads`"
+            "run in threads; derive it from trainers.gp_augments.thread_safe_node.ThreadSafeNode, "
+            "or leave out `in_threads`"
         )
     refuse_stateful(node)
     return node
