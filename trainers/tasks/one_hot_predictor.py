@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
-from trainers.tasks.predictor import Context, Predictor, Total, these_are_all
+from trainers.tasks.predictor import Context, Predictor, Total, whole_batch
 
 
 class OneHotPredictor(Predictor):
@@ -49,7 +49,7 @@ class OneHotPredictor(Predictor):
         gt: npt.NDArray[Any],
         target: npt.NDArray[np.float32],
         mask: npt.NDArray[np.uint8],
-        total: Total = these_are_all,
+        total: Total = whole_batch,
     ) -> npt.NDArray[np.float32]:
         """Weight voxels by inverse class frequency, so that all classes have the same total weight.
 

@@ -19,7 +19,7 @@ Context = tuple[tuple[int, ...], tuple[int, ...]]
 """Voxels (before, after) a block along each axis."""
 
 
-def these_are_all(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def whole_batch(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the counts unchanged: the `Total` of samples that are the whole batch."""
     return counts
 
@@ -61,7 +61,7 @@ class Predictor(ABC):
         gt: npt.NDArray[Any],
         target: npt.NDArray[np.float32],
         mask: npt.NDArray[np.uint8],
-        total: Total = these_are_all,
+        total: Total = whole_batch,
     ) -> npt.NDArray[np.float32]:
         """Return the loss weights of a batch; see `balanced_weight`.
 
@@ -88,7 +88,7 @@ class Predictor(ABC):
 
 
 def balanced_weight(
-    positive: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], total: Total = these_are_all
+    positive: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], total: Total = whole_batch
 ) -> npt.NDArray[np.float32]:
     """Return weights with which all positives weigh as much as all negatives.
 
