@@ -18,7 +18,7 @@ _CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Model(nn.Module):
-    """Maps raw `[B, C, *input_shape]` to channels `[B, K, *output_shape]`.
+    """A network from raw `[B, C, *input_shape]` to channels `[B, K, *output_shape]`.
 
     In training mode it returns logits, which the losses take; in evaluation mode, predictions.
     """
@@ -95,7 +95,7 @@ def build_model(
 
 
 class _SkipInitialization(TorchFunctionMode):
-    """Makes the functions of `torch.nn.init` return their tensor unchanged.
+    """A mode in which the functions of `torch.nn.init` return their tensor unchanged.
 
     Layers call them in their constructors. Unlike building on the meta device, this leaves tensors
     with memory on the CPU, and values that are not set by `torch.nn.init` as they are.

@@ -19,7 +19,7 @@ _TRANSPOSED_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {
 
 
 class UNet(nn.Module):
-    """Maps `[B, in_channels, *input_shape]` to `[B, num_features, *output_shape]`.
+    """A U-Net from `[B, in_channels, *input_shape]` to `[B, num_features, *output_shape]`.
 
     After "U-Net: Convolutional Networks for Biomedical Image Segmentation" (Ronneberger et al.,
     2015) and "3D U-Net" (Çiçek et al., 2016). With valid padding and no normalization it is

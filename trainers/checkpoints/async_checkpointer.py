@@ -45,10 +45,10 @@ class _Save:
 
 
 class AsyncCheckpointer:
-    """Copies a state to host memory, and writes the copy in a background thread, one at a time.
+    """A saver that copies a state to host memory, and writes the copy in a background thread.
 
-    Not thread-safe. An error of the writing thread that is no `CheckpointError` is raised by the
-    next call.
+    One save is in flight at a time. Not thread-safe. An error of the writing thread that is not a
+    `CheckpointError` is raised by the next call.
 
     Args:
         environment: Recorded in the checkpoints; see `trainers.training.determinism`.

@@ -13,7 +13,7 @@ BestMode = Literal["min", "max"]
 
 @frozen(kw_only=True)
 class KeepBest:
-    """What makes a checkpoint the best one."""
+    """The metric by which one checkpoint is the best."""
 
     metric: str = field(validator=min_len(1))
     """Name of a metric; a checkpoint has its mean since the previous checkpoint."""
@@ -22,7 +22,7 @@ class KeepBest:
 
 @frozen(kw_only=True)
 class Retention:
-    """Which checkpoints to keep: those that any of the three rules keeps."""
+    """The rules of which checkpoints to keep; each of the three keeps some."""
 
     keep_last: int = field(default=2, validator=ge(1))
     """The newest checkpoints to keep."""
@@ -38,7 +38,7 @@ KEEP_TWO = Retention()
 
 @frozen(kw_only=True)
 class SavedCheckpoint:
-    """What is known of a checkpoint on disk."""
+    """A checkpoint on disk, and what is known about it."""
 
     iteration: int
     is_validated: bool

@@ -49,7 +49,7 @@ _LENGTH = struct.Struct("<Q")
 
 @frozen
 class TensorSpan:
-    """Where a tensor lies in a file: contiguous, in row-major order."""
+    """The place of a tensor in a file: contiguous, in row-major order."""
 
     dtype: str
     """One of ITEM_BYTES."""

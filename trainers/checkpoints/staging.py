@@ -33,7 +33,7 @@ class StagedState:
 
 @frozen
 class Layout:
-    """What decides where in the file the tensors of a state lie."""
+    """Names, dtypes and shapes, which decide where in the file the tensors of a state lie."""
 
     names: list[str]
     dtypes: list[torch.dtype]
@@ -53,7 +53,7 @@ class Layout:
 
 
 class Staging:
-    """Stages states, as fast as memory can be copied.
+    """Memory into which states are copied, as fast as it can be.
 
     Memory and layout are kept: a second state of the same layout costs no more than its copy. There
     is one staged state at a time; the next one overwrites it.

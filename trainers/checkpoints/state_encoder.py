@@ -23,7 +23,7 @@ _ALLOWED = "dict (keys str or int), list, tuple, torch.Tensor, int, float, str, 
 
 
 class StateEncoder:
-    """Encodes the states of one run; the names of tensors are built once and kept."""
+    """An encoder for the states of one run; the names of tensors are built once and kept."""
 
     def __init__(self) -> None:
         self._root = _Path("")

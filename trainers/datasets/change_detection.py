@@ -40,10 +40,10 @@ class _FileState:
 
 
 class ReplacementWatch:
-    """Checks the metadata of an array, and one chunk on a file system, every few seconds.
+    """A watch on the metadata of an array and, on a file system, on one of its chunks.
 
-    Not every chunk: that would cost a `stat` per file in every read. Files that cannot be read are
-    ignored: reading the voxels reports that. Threads may share a watch.
+    It checks every few seconds. Not every chunk: that would cost a `stat` per file in every read.
+    Files that cannot be read are ignored: reading the voxels reports that. Threads may share it.
     """
 
     def __init__(self, info: ArrayInfo, reading: Reading) -> None:

@@ -29,7 +29,7 @@ _ARGUMENTS = {
 
 @frozen(kw_only=True)
 class NoiseAugmentConfig(RawAugmentConfig):
-    """Adds noise to raw with `skimage.util.random_noise`; None means its default."""
+    """Noise of `skimage.util.random_noise`; None means its default."""
 
     mode: NoiseMode = field(default="gaussian", validator=in_(get_args(NoiseMode)))
     mean: float | None = None
@@ -68,7 +68,7 @@ class NoiseAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class BlurAugmentConfig(RawAugmentConfig):
-    """Convolves raw with a Gaussian of random width, like an image out of focus."""
+    """Convolution of raw with a Gaussian of random width, like an image out of focus."""
 
     sigma: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(ge(0))))
     """Interval of the standard deviation, in voxels."""
@@ -89,7 +89,7 @@ class BlurAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class DefectsAugmentConfig(RawAugmentConfig):
-    """Damages sections of raw along z, as happens to serial sections; each in one way at most.
+    """Damage to sections of raw along z, as in serial sections; one kind per section at most.
 
     Ground truth is unchanged, so that networks learn to bridge the defects.
     """
@@ -133,7 +133,7 @@ class DefectsAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class CutoutAugmentConfig(RawAugmentConfig):
-    """Replaces random boxes of raw by its mean (Cutout; DeVries and Taylor, 2017).
+    """Random boxes of raw, replaced by its mean (Cutout; DeVries and Taylor, 2017).
 
     Ground truth is unchanged, so that networks learn to use the context.
     """

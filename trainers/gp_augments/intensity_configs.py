@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
-    """Maps every raw value to `value * scale + shift`, such as 0..1 to -1..1. Not random."""
+    """`value * scale + shift` for every raw value, such as from 0..1 to -1..1. Not random."""
 
     scale: float
     shift: float
@@ -29,7 +29,7 @@ class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class IntensityAugmentConfig(RawAugmentConfig):
-    """Scales a block's deviation from its mean, and shifts it, both at random."""
+    """A random scale of a block's deviation from its mean, and a random shift."""
 
     scale: tuple[float, float] = field(validator=is_interval)
     shift: tuple[float, float] = field(validator=is_interval)
@@ -51,7 +51,7 @@ class IntensityAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class ContrastAugmentConfig(IntensityAugmentConfig):
-    """As intensity, but drawn for each section along z, since they were imaged one by one."""
+    """The intensity augment, drawn for each section along z: they were imaged one by one."""
 
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
@@ -65,7 +65,7 @@ class ContrastAugmentConfig(IntensityAugmentConfig):
 
 @frozen(kw_only=True)
 class GammaAugmentConfig(RawAugmentConfig):
-    """Raises raw, which must lie within 0..1 and stays there, to a random power."""
+    """A random power of raw, which must lie within 0..1, and stays there."""
 
     gamma_range: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(gt(0))))
 

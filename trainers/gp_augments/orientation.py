@@ -16,7 +16,7 @@ Key = TypeVar("Key")
 
 @frozen
 class Orientation:
-    """Mirrors axes, then permutes them."""
+    """A mirroring of axes, followed by a permutation."""
 
     mirrored: tuple[bool, ...]
     """Whether an axis is reversed, by axes before the permutation."""

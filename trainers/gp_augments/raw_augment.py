@@ -16,7 +16,7 @@ Raw = npt.NDArray[np.float32]
 
 
 class RawAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
-    """Replaces raw, as float32, by `change(raw, rng)`, which may work in place.
+    """A node that replaces raw, as float32, by `change(raw, rng)`, which may work in place.
 
     The generator is seeded with the request's seed.
 

@@ -24,7 +24,7 @@ def is_interval(_: object, __: Attribute[Any], value: tuple[float, ...]) -> None
 
 @frozen(kw_only=True)
 class RawAugmentConfig(AugmentConfig):
-    """Changes raw, and leaves ground truth and mask as they are."""
+    """An augment that changes raw, and leaves ground truth and mask as they are."""
 
     thread_safe = True
 

@@ -20,7 +20,7 @@ from trainers.gp_augments.warp import warp
 
 
 class SpatialAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
-    """Changes all arrays of a request alike, and requests upstream only the voxels it needs.
+    """A node that changes all arrays alike, and requests upstream only the voxels it needs.
 
     All arrays have the same voxel size. With `elastic`, interpolatable arrays (raw) become float32,
     within 0..1 if they were unsigned; labels take the nearest voxel and keep dtype and every bit.

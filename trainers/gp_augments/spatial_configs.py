@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class SimpleAugmentConfig(AugmentConfig):
-    """Mirrors every axis with probability 1/2, and permutes axes of equal voxel size.
+    """Mirrors of each axis with probability 1/2, and permutations of axes of equal voxel size.
 
     Right before an elastic augment it is free: both become one resampling.
     """
@@ -34,7 +34,7 @@ class SimpleAugmentConfig(AugmentConfig):
 
 @frozen(kw_only=True)
 class ElasticAugmentConfig(AugmentConfig):
-    """Rotates blocks about their center, and deforms them smoothly between control points.
+    """Rotation about the block's center, and smooth deformation between control points.
 
     After Ronneberger et al. (2015). Rotation is in physical space, so it is right for anisotropic
     voxels too.

@@ -34,7 +34,7 @@ class OptimizerConfig(ABC):
 
 @frozen(kw_only=True)
 class AdaptiveOptimizerConfig(OptimizerConfig):
-    """Scales each parameter's step by running means of its gradient and its squared gradient."""
+    """An optimizer that scales steps by running means of the gradient and its square."""
 
     betas: tuple[float, float] = field(
         default=(0.9, 0.999), validator=[min_len(2), max_len(2), deep_iterable(and_(ge(0), lt(1)))]

@@ -14,7 +14,7 @@ from attrs.validators import ge, gt, le
 
 @frozen(kw_only=True)
 class ScheduleConfig(ABC):
-    """How the learning rate changes over the iterations."""
+    """A schedule of the learning rate over the iterations."""
 
     @abstractmethod
     def factor(self, iteration: int) -> float:
@@ -31,7 +31,7 @@ class ConstantScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class LinearWarmUpScheduleConfig(ScheduleConfig):
-    """Rises from `start_factor` to 1 in the first `iterations`, then stays; torch's `LinearLR`."""
+    """A linear rise from `start_factor` to 1 in the first `iterations`; torch's `LinearLR`."""
 
     iterations: int = field(validator=ge(1))
     start_factor: float = field(default=0.01, validator=[gt(0), le(1)])
@@ -43,7 +43,7 @@ class LinearWarmUpScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class CosineScheduleConfig(ScheduleConfig):
-    """Falls from 1 to `final_factor`, then stays; torch's `CosineAnnealingLR`.
+    """A fall from 1 to `final_factor`, along a cosine; torch's `CosineAnnealingLR`.
 
     Cosine annealing without restarts (Loshchilov and Hutter, 2017).
     """
@@ -73,7 +73,7 @@ class CosineScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class PolynomialScheduleConfig(ScheduleConfig):
-    """Falls from 1 to `final_factor`, then stays; with 0 it is torch's `PolynomialLR`."""
+    """A fall from 1 to `final_factor`; with 0 it is torch's `PolynomialLR`."""
 
     iterations: int = field(validator=ge(1))
     """The iteration in which `final_factor` is reached."""
@@ -87,7 +87,7 @@ class PolynomialScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class StepScheduleConfig(ScheduleConfig):
-    """Multiplies by `step_factor` every `every_iterations`; torch's `StepLR`."""
+    """A factor of `step_factor` every `every_iterations`; torch's `StepLR`."""
 
     every_iterations: int = field(validator=ge(1))
     step_factor: float = field(default=0.1, validator=[gt(0), le(1)])

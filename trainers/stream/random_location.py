@@ -20,7 +20,7 @@ MAX_ATTEMPTS = 2000
 
 
 class RandomLocation:
-    """Draws output blocks in the ground truth's extent that the mask covers enough.
+    """A sampler of output blocks in the ground truth's extent that the mask covers enough.
 
     If the dataset has sample points, it draws a point uniformly, then a block that contains it. A
     block longer than the ground truth contains all of it. Drawing reads no voxels, unlike

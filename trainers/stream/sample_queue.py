@@ -31,7 +31,7 @@ _Job = tuple[int, int]
 
 
 class Worker(Protocol):
-    """Makes samples, one at a time: a `SampleWorker`, or the handle of a worker process."""
+    """What makes samples, one at a time: a `SampleWorker`, or the handle of a worker process."""
 
     def sample(self, iteration: int, index: int) -> Sample: ...
 
@@ -64,7 +64,7 @@ class QueueStats:
 
 
 class SampleQueue:
-    """Delivers samples in order, whichever worker makes them and however long each takes.
+    """A prefetch queue that delivers samples in order, however long each of them takes.
 
     The threads run from entering the `with` block until leaving it. They prefetch at most one
     batch, and two samples per worker.

@@ -16,7 +16,7 @@ from trainers.stream.worker_pool import WorkerPool, worker_processes
 
 
 class SampleStream:
-    """Delivers the batches of successive iterations; the same ones for any `num_workers`.
+    """The batches of successive iterations; the same ones for any `num_workers`.
 
     Use it in a `with` block; it leaves no thread and no process running.
 

@@ -22,7 +22,9 @@ from trainers.stream.volume_source import GT, MASK, RAW
 
 
 class SampleWorker:
-    """Makes any sample of a stream, in any order. Not thread-safe. Use it in a `with` block.
+    """A worker that makes any sample of a stream, in any order. Use it in a `with` block.
+
+    Not thread-safe: each thread has a worker of its own.
 
     Args:
         mixture: Of the same spec; workers in threads share one.

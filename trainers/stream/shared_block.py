@@ -20,7 +20,7 @@ _GROWTH = 2**20
 
 @frozen
 class BufferSpan:
-    """Where in the block a buffer lies, in bytes."""
+    """The place of a buffer in the block, in bytes."""
 
     start: int
     num_bytes: int

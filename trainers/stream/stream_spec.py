@@ -11,7 +11,9 @@ from trainers.tasks.predictor import Predictor
 
 @frozen(kw_only=True)
 class StreamSpec:
-    """Equal specs give equal samples. Picklable, since worker processes are sent one."""
+    """Everything that samples depend on: equal specs give equal samples.
+
+    Picklable, since worker processes are sent one."""
 
     datasets: tuple[Dataset, ...]
     """Each with ground truth; drawn in proportion to their weights."""

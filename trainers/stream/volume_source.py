@@ -25,7 +25,7 @@ PendingBlock = Callable[[], Block]
 
 
 class VolumeReader:
-    """Reads raw, ground truth and mask in any region of world units, padded with 0.
+    """A reader of raw, ground truth and mask in any region of world units, padded with 0.
 
     Every method starts its read at once and returns a function that waits for the block, so that
     several reads overlap.
@@ -82,7 +82,7 @@ class VolumeReader:
 
 
 class TensorStoreSource(ThreadSafeNode):
-    """Provides RAW, GT and MASK of one dataset, in any region; their reads overlap."""
+    """A node that provides RAW, GT and MASK of one dataset, in any region; reads overlap."""
 
     def __init__(self, reader: VolumeReader) -> None:
         self._begin = {RAW: reader.begin_raw, GT: reader.begin_gt, MASK: reader.begin_mask}

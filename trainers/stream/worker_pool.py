@@ -74,7 +74,7 @@ def worker_processes(
 
 
 class _SpecPickler(pickle.Pickler):
-    """Refuses what is defined in `__main__`, which is another module in the worker."""
+    """A pickler that refuses what is defined in `__main__`, another module in the worker."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__":

@@ -25,7 +25,7 @@ def whole_batch(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 class Predictor(ABC):
-    """Makes target, mask and weight. Picklable: it holds no tensor and no state.
+    """The maker of target, mask and weight. Picklable: it holds no tensor and no state.
 
     `gt` and `mask` of a sample are `[*grown]`: the output block `*out`, in voxels z, y, x, grown by
     `context`.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """Imports torch when `loss` or `activation` is first used, so workers can do without it."""
+    """A task; torch is imported when `loss` or `activation` is first used, so not by workers."""
 
     def __init__(self, config: TaskConfig) -> None:
         self._config = config

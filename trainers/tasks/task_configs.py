@@ -32,7 +32,7 @@ def _distinct(_: object, __: Attribute[Any], classes: tuple[str, ...]) -> None:
 
 @frozen(kw_only=True)
 class TaskConfig(ABC):
-    """What a network predicts."""
+    """The config of what a network predicts."""
 
     @property
     @abstractmethod

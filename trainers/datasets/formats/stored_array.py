@@ -36,7 +36,7 @@ _NM_PER_UNIT = {
 
 @frozen(kw_only=True)
 class Grid:
-    """Where the voxels lie: one entry per dimension, in TensorStore's order."""
+    """The positions of the voxels: one entry per dimension, in TensorStore's order."""
 
     axes: tuple[str, ...]
     scale: tuple[float, ...] | None
