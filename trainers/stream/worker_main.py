@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     descriptor, memory, parent = map(int, sys.argv[1:])
-    # Slurm signals all processes of a job; the trainer alone decides when its workers end.
+    # A stop signal reaches all processes of a job; the trainer alone decides when workers end.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
