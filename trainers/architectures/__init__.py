@@ -1,4 +1,4 @@
-"""Networks, and the shapes that go into them and come out of them."""
+"""Networks, with their input and output shapes."""
 
 from __future__ import annotations
 

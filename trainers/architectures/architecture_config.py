@@ -14,33 +14,36 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ArchitectureConfig(ABC):
-    """A network, and the shapes that go into it and come out of it."""
+    """A network, with its input and output shapes."""
 
     input_shape: tuple[int, ...] = field(validator=[min_len(2), max_len(3), deep_iterable(ge(1))])
-    """Voxels along each spatial axis; two axes make a 2-D network."""
+    """Voxels along z, y, x; y, x make a 2-D network."""
 
     @property
     @abstractmethod
     def output_shape(self) -> tuple[int, ...]:
-        """Voxels along each spatial axis; this block lies in the middle of the input."""
+        """Voxels along each spatial axis; the output block is centered in the input."""
 
     @property
     @abstractmethod
     def out_channels(self) -> int | None:
-        """Features that the module returns; None if it returns the channels of the task."""
+        """Number of features of the module's output; None if it returns the task's channels."""
 
     @property
     def is_all_state(self) -> bool:
-        """Whether the module consists of what is in its `state_dict`, and of nothing else.
+        """Whether the `state_dict` holds all values of the module.
 
-        Then it can be restored without setting weights before, which takes long for large ones.
+        Then a resumed run skips the initialization of weights, which takes long for large networks.
         """
         return False
 
     @abstractmethod
     def build(self, in_channels: int) -> torch.nn.Module:
-        """A module from `[B, in_channels, *input_shape]` to `[B, out_channels, *output_shape]`."""
+        """Return a module.
+
+        It maps `[B, in_channels, *input_shape]` to `[B, out_channels, *output_shape]`.
+        """
 
     def scale(self, voxel_size: tuple[float, ...]) -> tuple[float, ...]:
-        """The voxel size of the output for that of the input."""
+        """Return the voxel size of the output, given that of the input."""
         return voxel_size

@@ -25,13 +25,13 @@ class CustomArchitectureConfig(ArchitectureConfig):
     """Any `torch.nn.Module` class, or function that returns a module, by its import path."""
 
     import_path: str = field(validator=_import_path)
-    """It is called with `in_channels` and the `arguments`, by name."""
+    """It is called with `in_channels` and the `arguments`, as keywords."""
     arguments: dict[str, Any] = field(factory=dict)
     output_shape: tuple[int, ...] = field(validator=[min_len(2), max_len(3), deep_iterable(ge(1))])
-    """As `input_shape` if not given."""
+    """`input_shape` by default."""
     out_channels: int | None = field(default=None, validator=optional(ge(1)))
-    """Features that the module returns, for a 1 x 1 convolution to turn into the task's channels;
-    if not given, the module returns the task's channels itself, as logits."""
+    """Number of features that the module returns; a 1x1 convolution turns them into the task's
+    channels. None: the module returns the task's channels itself, as logits."""
 
     @output_shape.default
     def _like_the_input(self) -> tuple[int, ...]:
@@ -50,10 +50,10 @@ class CustomArchitectureConfig(ArchitectureConfig):
             )
 
     def build(self, in_channels: int) -> torch.nn.Module:
-        """The user's module.
+        """Import and build the user's module.
 
         Raises:
-            ConfigError: It cannot be imported or made, or is no module.
+            ConfigError: It cannot be imported or built, or is not a module.
         """
         import torch
 

@@ -1,4 +1,4 @@
-"""A network that predicts what a task asks for."""
+"""A network with a head and activation for a task."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CONVOLUTION: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Model(nn.Module):
-    """From raw `[B, C, *input_shape]` to channels `[B, K, *output_shape]`.
+    """A network from raw `[B, C, *input_shape]` to channels `[B, K, *output_shape]`.
 
-    In training mode it returns logits, which the losses take; in evaluation mode predictions.
+    In training mode it returns logits, which the losses take; in evaluation mode, predictions.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Model(nn.Module):
         self._scale = scale
 
     def scale(self, voxel_size: tuple[float, ...]) -> tuple[float, ...]:
-        """The voxel size of the output for that of the input."""
+        """Return the voxel size of the output, given that of the input."""
         return self._scale(voxel_size)
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
@@ -64,20 +64,20 @@ def build_model(
     seed: int,
     is_restored: bool = False,
 ) -> Model:
-    """A new model on the CPU; the same seed gives the same weights, bit for bit.
+    """Return a new model on the CPU; the same seed gives the same weights, bit for bit.
 
     Torch's global random state is left as it was.
 
     Args:
         num_channels: Channels of the task.
-        activation: Turns the logits into the prediction.
-        in_channels: Channels of the raw data.
-        is_restored: All weights are going to be loaded; what they are until then does not matter.
+        activation: Turns logits into the prediction.
+        in_channels: Channels of raw.
+        is_restored: All weights will be loaded, so that they need not be initialized.
 
     Raises:
-        ConfigError: A user's module cannot be had, or does not give what the config says.
+        ConfigError: A user's module cannot be built, or its output is not what the config says.
     """
-    setting = _WeightsUnset() if is_restored and config.is_all_state else nullcontext()
+    setting = _SkipInitialization() if is_restored and config.is_all_state else nullcontext()
     with torch.random.fork_rng(devices=[]), setting:
         torch.default_generator.manual_seed(seed)
         model = Model(
@@ -90,12 +90,16 @@ def build_model(
             scale=config.scale,
         )
         if isinstance(config, CustomArchitectureConfig):
-            _try_out(model.architecture, config, in_channels, num_channels)
+            _check_output(model.architecture, config, in_channels, num_channels)
     return model.train()
 
 
-class _WeightsUnset(TorchFunctionMode):
-    """Let torch's modules leave their parameters as the memory is that they have got."""
+class _SkipInitialization(TorchFunctionMode):
+    """A mode in which the functions of `torch.nn.init` return their tensor unchanged.
+
+    Layers call them in their constructors. Unlike building on the meta device, this leaves tensors
+    with memory on the CPU, and values that are not set by `torch.nn.init` as they are.
+    """
 
     def __torch_function__(
         self,
@@ -116,7 +120,7 @@ def _head(config: ArchitectureConfig, num_channels: int) -> nn.Module:
     return _CONVOLUTION[len(config.input_shape)](config.out_channels, num_channels, kernel_size=1)
 
 
-def _try_out(
+def _check_output(
     module: nn.Module, config: CustomArchitectureConfig, in_channels: int, num_channels: int
 ) -> None:
     given = (1, in_channels, *config.input_shape)

@@ -1,4 +1,4 @@
-"""The U-Net itself."""
+"""The U-Net, in 2-D and 3-D."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _TRANSPOSED_CONVOLUTION: dict[int, Callable[..., nn.Module]] = {
 
 
 class UNet(nn.Module):
-    """From `[B, in_channels, *input_shape]` to `[B, num_features, *output_shape]`.
+    """A U-Net from `[B, in_channels, *input_shape]` to `[B, num_features, *output_shape]`.
 
-    After "U-Net: Convolutional Networks for Biomedical Image Segmentation" (Ronneberger 2015).
-    With valid padding and no normalization it is equivariant to shifts by the product of its
-    down-sampling factors, and features lie exactly in the middle of what they were computed from.
+    After "U-Net: Convolutional Networks for Biomedical Image Segmentation" (Ronneberger et al.,
+    2015) and "3D U-Net" (Çiçek et al., 2016). With valid padding and no normalization it is
+    equivariant to shifts by the product of its downsampling factors, and each output voxel lies
+    exactly at the center of its receptive field.
     """
 
     def __init__(self, config: UNetConfig, in_channels: int) -> None:
@@ -36,7 +37,7 @@ class UNet(nn.Module):
 
 
 class _Level(nn.Module):
-    """One resolution, and by way of `deeper` all coarser ones."""
+    """One resolution, and, through `deeper`, all coarser ones."""
 
     def __init__(self, config: UNetConfig, level: int, in_channels: int) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class _Level(nn.Module):
         self.before = _convolutions(config, in_channels, features)
         self.down = MaxPool(factors)
         self.deeper = _level(config, level + 1, features)
-        # no trilinear interpolation, whose gradient is not deterministic on CUDA
+        # Not trilinear interpolation: its gradient is not deterministic on CUDA.
         self.up = _TRANSPOSED_CONVOLUTION[len(factors)](
             features * config.feature_factor, features, kernel_size=factors, stride=factors
         )
@@ -61,9 +62,9 @@ class _Level(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """The largest value of every block.
+    """Max pooling over blocks of `factors` voxels.
 
-    Unlike that of `nn.MaxPool3d`, its gradient is deterministic on CUDA.
+    Not `nn.MaxPool3d`, whose gradient is not deterministic on CUDA.
     """
 
     def __init__(self, factors: tuple[int, ...]) -> None:
@@ -95,7 +96,7 @@ def _convolutions(config: UNetConfig, in_channels: int, out_channels: int) -> nn
 
 
 def _center(features: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """The block of this spatial shape in the middle."""
+    """Crop the central block of this spatial shape."""
     for axis, size in enumerate(shape, start=2):
         features = features.narrow(axis, (features.shape[axis] - size) // 2, size)
     return features

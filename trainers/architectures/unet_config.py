@@ -1,4 +1,4 @@
-"""A U-Net of two or three dimensions."""
+"""The config of the U-Net, and the shapes that work for it. Light: imports no torch."""
 
 from __future__ import annotations
 
@@ -14,71 +14,26 @@ from trainers.architectures.architecture_config import ArchitectureConfig
 if TYPE_CHECKING:
     import torch
 
-
-def output_size(size: int, factors: Sequence[int], *, shrinkage: int) -> int:
-    """Voxels that come out where `size` go in.
-
-    Args:
-        factors: By how much each level is down-sampled, full resolution first.
-        shrinkage: Voxels that the convolutions of one level take away.
-
-    Raises:
-        ValueError: The size does not work; the message names the level, 0 at full resolution.
-    """
-    for level, factor in enumerate(factors):
-        size = _convolved(size, shrinkage, f"level {level}")
-        if size % factor:
-            raise ValueError(f"level {level} cannot down-sample {size} voxels by {factor}")
-        size //= factor
-    size = _convolved(size, shrinkage, f"level {len(factors)}")
-    for level, factor in reversed(list(enumerate(factors))):
-        size = _convolved(size * factor, shrinkage, f"level {level}, on the way up,")
-    return size
-
-
-def nearest_sizes(size: int, factors: Sequence[int], *, shrinkage: int) -> tuple[int, int]:
-    """The nearest working sizes, below and above; twice the one above if there is none below."""
-
-    def works(candidate: int) -> bool:
-        try:
-            output_size(candidate, factors, shrinkage=shrinkage)
-        except ValueError:
-            return False
-        return True
-
-    above = next(filter(works, count(size)))
-    below = next(filter(works, range(size, 0, -1)), above)
-    return below, above
-
-
-def _convolved(size: int, shrinkage: int, where: str) -> int:
-    if size <= shrinkage:
-        raise ValueError(f"{where} has {size} voxels, but its convolutions need {shrinkage + 1}")
-    return size - shrinkage
-
-
 Padding = Literal["valid", "same"]
-
-
 Normalization = Literal["none", "group"]
 
 
 @frozen(kw_only=True)
 class UNetConfig(ArchitectureConfig):
-    """Two convolutions of 3 voxels at every level, on the way down and on the way up."""
+    """A U-Net with two convolutions of 3 voxels per level, both on the way down and up."""
 
     num_features: int = field(default=12, validator=ge(1))
-    """Features at full resolution."""
+    """Number of features at full resolution."""
     feature_factor: int = field(default=2, validator=ge(1))
-    """How many times more features each deeper level has."""
+    """Factor between the numbers of features of successive levels."""
     downsample_factors: tuple[tuple[int, ...], ...] = field(
         validator=[min_len(1), deep_iterable(deep_iterable(ge(1)))]
     )
-    """From each level to the next deeper one, along each axis; twice by 2 if not given."""
+    """Per level, one factor for each axis; by default two levels of 2."""
     padding: Padding = field(default="valid", validator=in_(get_args(Padding)))
-    """`valid` puts out only what the input determines; `same` fills up with zeros instead."""
+    """`valid` keeps voxels whose receptive field lies in the input; `same` pads with zeros."""
     normalization: Normalization = field(default="none", validator=in_(get_args(Normalization)))
-    """`group` normalizes over the block, so that a voxel's output depends on the whole of it."""
+    """`group` is nn.GroupNorm with one group: outputs then depend on all of the input block."""
 
     @downsample_factors.default
     def _twice_by_2(self) -> tuple[tuple[int, ...], ...]:
@@ -95,7 +50,7 @@ class UNetConfig(ArchitectureConfig):
 
     @property
     def shrinkage(self) -> int:
-        """Voxels that the convolutions of one level take away along every axis."""
+        """Voxels that the two convolutions of one level remove along every axis."""
         return 4 if self.padding == "valid" else 0
 
     @property
@@ -144,3 +99,45 @@ class UNetConfig(ArchitectureConfig):
         )
         shapes = dict.fromkeys(zip(*sizes, strict=True))
         return ", ".join(str(list(shape)) for shape in shapes)
+
+
+def output_size(size: int, factors: Sequence[int], *, shrinkage: int) -> int:
+    """Return the output voxels of a U-Net along one axis, given the input voxels.
+
+    Args:
+        factors: Downsampling factor of each level, full resolution first.
+        shrinkage: Voxels that the convolutions of one level remove.
+
+    Raises:
+        ValueError: The size does not work; the message names the level, 0 at full resolution.
+    """
+    for level, factor in enumerate(factors):
+        size = _convolved(size, shrinkage, f"level {level}")
+        if size % factor:
+            raise ValueError(f"level {level} cannot down-sample {size} voxels by {factor}")
+        size //= factor
+    size = _convolved(size, shrinkage, f"level {len(factors)}")
+    for level, factor in reversed(list(enumerate(factors))):
+        size = _convolved(size * factor, shrinkage, f"level {level}, on the way up,")
+    return size
+
+
+def nearest_sizes(size: int, factors: Sequence[int], *, shrinkage: int) -> tuple[int, int]:
+    """Return the nearest sizes that work, below and above; the one above twice if none is below."""
+
+    def works(candidate: int) -> bool:
+        try:
+            output_size(candidate, factors, shrinkage=shrinkage)
+        except ValueError:
+            return False
+        return True
+
+    above = next(filter(works, count(size)))
+    below = next(filter(works, range(size, 0, -1)), above)
+    return below, above
+
+
+def _convolved(size: int, shrinkage: int, where: str) -> int:
+    if size <= shrinkage:
+        raise ValueError(f"{where} has {size} voxels, but its convolutions need {shrinkage + 1}")
+    return size - shrinkage

@@ -1,6 +1,6 @@
-"""Saving a run, so that it goes on bit for bit wherever it was stopped.
+"""Save and restore a run, so that it resumes bit for bit wherever it was stopped.
 
-Light: nothing here imports torch until a state is saved or asked for.
+Light: nothing here imports torch until a state is saved or read.
 """
 
 from trainers.checkpoints.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""Memory in whole pages, as writing past the page cache needs it."""
+"""Page-aligned memory, as O_DIRECT needs it, and reads that fill it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from pathlib import Path
 from trainers.errors import CheckpointError
 
 PAGE_BYTES = 4096
-"""The most that a file system asks buffers, offsets and lengths to be multiples of."""
+"""O_DIRECT wants buffers, offsets and lengths in multiples of the block size: 4096 at most."""
 _STEP_BYTES = 16 * 2**20
-_MADV_POPULATE_WRITE = 23
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; `mmap` has no name for it in Python 3.11
+# By ctypes, which releases the GIL: `mmap.madvise` holds it for as long as the pages take.
 _madvise = ctypes.CDLL(None).madvise
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def whole_pages(num_bytes: int) -> int:
-    """The next multiple of a page."""
+    """Return the length rounded up to whole pages."""
     return num_bytes + -num_bytes % PAGE_BYTES
 
 
 def aligned_memory(num_bytes: int) -> mmap.mmap:
-    """Zeroed memory, rounded up to whole pages, that goes with the last view of it.
-
-    It is made of huge pages where the kernel has them: they come to be in less than half the time,
-    and a disk reads and writes them some 15 % faster, as there is less to be pinned.
+    """Return zeroed memory in whole pages; it is freed with the last view of it.
 
     Raises:
         CheckpointError: There is not enough memory.
@@ -44,15 +42,18 @@ def aligned_memory(num_bytes: int) -> mmap.mmap:
             f"no memory for a checkpoint of {num_bytes:,} bytes: {error}. "
             "Ask for more of it: resources.memory_gb"
         ) from error
-    with suppress(OSError):  # a kernel may be built without them
+    # Huge pages fault in in less than half the time, and O_DIRECT reads and writes them some 15 %
+    # faster, since the kernel has fewer pages to pin. A kernel may be built without them.
+    with suppress(OSError):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
 
 def touch(memory: mmap.mmap) -> None:
-    """Have all pages of new memory exist; other threads go on meanwhile.
+    """Fault in all pages of new memory, without holding the GIL.
 
-    The first touch of a page can cost many times what a copy costs, above all in a virtual machine.
+    The first touch of a page can cost many times what a copy costs, above all in a virtual machine:
+    without this, the first checkpoint stalls training for that long.
     """
     view = memoryview(memory)
     with Path("/dev/zero").open("rb", buffering=0) as zeros:
@@ -63,20 +64,20 @@ def touch(memory: mmap.mmap) -> None:
 
 
 def populate(view: memoryview) -> bool:
-    """Have pages exist, for less than their first touch costs; false if the kernel is too old.
+    """Fault in pages in one call; return False if the kernel is too old for that.
 
     Args:
-        view: Of memory from `aligned_memory`, from the start of a page on.
+        view: A part of `aligned_memory` that starts at a page.
     """
     address = ctypes.addressof(ctypes.c_char.from_buffer(view))
     return int(_madvise(address, whole_pages(len(view)), _MADV_POPULATE_WRITE)) == 0
 
 
 def fill(descriptor: int, view: memoryview, offset: int) -> None:
-    """Read from a file until the view is full; never less.
+    """Read from an offset of a file until the view is full.
 
     Raises:
-        OSError: The file cannot be read, or ends before.
+        OSError: The file cannot be read, or ends too early.
     """
     done = 0
     while done < len(view):

@@ -1,4 +1,4 @@
-"""Save while the training goes on."""
+"""Save checkpoints in a background thread while training continues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from trainers.checkpoints.checkpoint_store import CheckpointStore
+from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
 from trainers.checkpoints.staging import StagedState, Staging
 from trainers.errors import CheckpointError
 
@@ -23,28 +23,20 @@ _logger = logging.getLogger(__name__)
 
 @frozen(kw_only=True)
 class Commit:
-    """A checkpoint that is there to stay."""
+    """A checkpoint that has been committed, and how long that took."""
 
     iteration: int
     num_bytes: int
-    """Of its tensors and their header."""
+    """Length of the data file: tensors and header."""
     stall_s: float
-    """Until the state was copied, so that it could change again."""
+    """From the request until the state was copied and could change again."""
     durable_s: float
-    """Until a power failure could not take the checkpoint any more, from the same moment on."""
-
-
-def _nothing() -> None:
-    """What is to be done before a commit, if nothing is."""
-
-
-def _tell_nobody(*_: Any) -> None:
-    """What a commit or a failure is told to, if nobody wants to know."""
+    """From the request until the checkpoint would survive a power failure."""
 
 
 @frozen
 class _Save:
-    """One save that has been asked for."""
+    """A save that has been requested."""
 
     iteration: int
     metrics: Mapping[str, float]
@@ -53,18 +45,18 @@ class _Save:
 
 
 class AsyncCheckpointer:
-    """Copies a state at once, and writes the copy from a thread of its own: one at a time.
+    """A saver that copies a state to host memory, and writes the copy in a background thread.
 
-    Not for several threads. What is not a `CheckpointError` and goes wrong while writing is raised
-    by the next call.
+    One save is in flight at a time. Not thread-safe. An error of the writing thread that is not a
+    `CheckpointError` is raised by the next call.
 
     Args:
-        environment: Goes into the checkpoints; see `trainers.training.determinism`.
+        environment: Recorded in the checkpoints; see `trainers.training.determinism`.
         optimizer: See `Staging`.
         before_commit: See `CheckpointStore.commit`; called by the writing thread.
-        on_commit: Told of each commit, by the writing thread.
-        on_failure: Told of each iteration that could not be saved, and why, by the thread that
-            noticed.
+        on_commit: Called with each commit, by the writing thread.
+        on_failure: Called with the iteration and the error of each save that failed, by the thread
+            in which it failed.
     """
 
     def __init__(
@@ -73,9 +65,9 @@ class AsyncCheckpointer:
         *,
         environment: Mapping[str, str] = {},
         optimizer: torch.optim.Optimizer | None = None,
-        before_commit: Callable[[], None] = _nothing,
-        on_commit: Callable[[Commit], None] = _tell_nobody,
-        on_failure: Callable[[int, CheckpointError], None] = _tell_nobody,
+        before_commit: Callable[[], None] = no_op,
+        on_commit: Callable[[Commit], None] = no_op,
+        on_failure: Callable[[int, CheckpointError], None] = no_op,
     ) -> None:
         self._store = store
         self._environment = environment
@@ -88,14 +80,15 @@ class AsyncCheckpointer:
         self._in_flight: Future[None] | None = None
         self._committed = -1
         self.num_skipped = 0
-        """Saves that were not begun because the one before was not done."""
+        """Saves skipped because the previous one was still in flight."""
         self.num_failed = 0
-        """Saves that were begun and came to nothing."""
+        """Saves that were started and failed."""
 
     def prepare(self, state: Any) -> None:
-        """Have memory ready for states that are built like this one; returns at once.
+        """Start to allocate memory for states with the layout of this one; return at once.
 
-        Without it the first save takes several times as long. A save that comes meanwhile waits.
+        Without it the first save takes several times as long. A save that is requested before the
+        memory is ready waits for it.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -104,9 +97,10 @@ class AsyncCheckpointer:
         self._preparing = self._thread.submit(self._staging.make_room, layout)
 
     def start(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> bool:
-        """Save in the background; on return the state may change. False if it is skipped.
+        """Save in the background; on return the state may change.
 
-        It is skipped if the save before is still in flight. If it fails, the log says so.
+        Return False, and skip the save, if the previous one is still in flight. A save that fails
+        is logged, and training continues.
 
         Args:
             metrics: See `CheckpointStore.save`.
@@ -117,54 +111,54 @@ class AsyncCheckpointer:
         if self._in_flight is not None and not self._in_flight.done():
             self.num_skipped += 1
             return False
-        self._settle()
+        self._wait_quietly()
         with suppress(CheckpointError):
             self._begin(_Save(iteration, metrics, is_last=False), state)
         return True
 
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> None:
-        """Save, and return when that is done; let the one that is in flight finish before.
+        """Wait for the save in flight, then save this state and wait for it too.
 
-        If that is of the same iteration, there is nothing else to do.
+        Does nothing more if the save in flight was of the same iteration.
 
         Args:
             metrics: See `CheckpointStore.save`.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
-            CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
+            CheckpointError: The file system refused; earlier checkpoints are untouched.
         """
-        self._settle()
+        self._wait_quietly()
         if iteration != self._committed:
             self._begin(_Save(iteration, metrics, is_last=True), state)
             self.wait()
 
     def wait(self) -> None:
-        """Return when nothing is in flight, and what `prepare` asked for is there.
+        """Wait for the save in flight, and for the memory that `prepare` asked for.
 
         Raises:
             CheckpointError: The save that was in flight has failed.
         """
-        self._await_room()
+        self._wait_for_memory()
         if self._in_flight is not None:
             in_flight, self._in_flight = self._in_flight, None
             in_flight.result()
 
     def close(self) -> None:
-        """Let the save that is in flight finish, and give all memory back."""
+        """Wait for the save in flight, and free all memory."""
         try:
-            self._settle()
+            self._wait_quietly()
         finally:
             self._thread.shutdown()
             self._staging.release()
 
-    def _settle(self) -> None:
-        with suppress(CheckpointError):  # it has been told
+    def _wait_quietly(self) -> None:
+        with suppress(CheckpointError):  # `on_failure` and the log have it already
             self.wait()
 
     def _begin(self, save: _Save, state: Any) -> None:
         try:
-            self._await_room()
+            self._wait_for_memory()
             staged = self._staging.stage(state)
         except CheckpointError as error:
             self._fail(save, error)
@@ -172,10 +166,10 @@ class AsyncCheckpointer:
         stall_s = time.perf_counter() - save.began
         self._in_flight = self._thread.submit(self._write, save, staged, stall_s)
 
-    def _await_room(self) -> None:
+    def _wait_for_memory(self) -> None:
         if self._preparing is not None:
             preparing, self._preparing = self._preparing, None
-            with suppress(CheckpointError):  # without memory there is another one in a moment
+            with suppress(CheckpointError):  # out of memory: staging will raise it again
                 preparing.result()
 
     def _write(self, save: _Save, staged: StagedState, stall_s: float) -> None:
@@ -205,5 +199,5 @@ class AsyncCheckpointer:
     def _fail(self, save: _Save, error: CheckpointError) -> None:
         self.num_failed += 1
         if not save.is_last:
-            _logger.error("training goes on without this checkpoint: %s", error)
+            _logger.error("training continues without this checkpoint: %s", error)
         self._on_failure(save.iteration, error)

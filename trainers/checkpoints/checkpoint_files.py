@@ -1,4 +1,4 @@
-"""Open the files of a checkpoint, and nothing that lies outside of its folder."""
+"""Open the files of a checkpoint, and nothing outside its folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from trainers.config_diff import differences
 from trainers.errors import CheckpointError, DamagedCheckpointError
 
 _DAMAGE = (errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR)
-"""Errors that tell of what is there, and not of whether this process may read it."""
+"""Errors that mean that the files are bad; any other one, that this process cannot read them."""
 
 
 @frozen
 class DataFile:
-    """A data file whose length is what its record says."""
+    """An open data file whose length matches its record."""
 
     record: FileRecord
     descriptor: int
@@ -33,19 +33,19 @@ class DataFile:
     def check(
         self, view_for: Callable[[int, int], memoryview], num_threads: int = NUM_THREADS
     ) -> None:
-        """Read the whole file, and compare it with its hashes; see `read_data`.
+        """Read the whole file, and compare it with its checksums; see `read_data`.
 
         Raises:
             DamagedCheckpointError: The content is not what was written, or cannot be read.
             CheckpointError: It may not be read.
         """
-        with _told_of(self.record.name):
+        with _os_errors_about(self.record.name):
             read_data(self.descriptor, self.record, view_for, num_threads=num_threads)
 
     def read(self, start: int, end: int) -> memoryview:
-        """A small piece of the file, unchecked."""
+        """Return a small part of the file, not compared with any checksum."""
         view = memoryview(bytearray(min(end, self.record.num_bytes) - start))
-        with _told_of(self.record.name):
+        with _os_errors_about(self.record.name):
             fill(self.descriptor, view, start)
         return view
 
@@ -60,13 +60,16 @@ class CheckpointFiles:
 
 @contextmanager
 def open_checkpoint(
-    path: Path, *, identity: str | None, what_counts: Mapping[str, Any]
+    path: Path, *, fingerprint: str | None, fingerprint_fields: Mapping[str, Any]
 ) -> Iterator[CheckpointFiles]:
-    """Open the folder of one checkpoint; what the body raises is told with its path.
+    """Open the folder of one checkpoint; errors of the body are raised with its path.
+
+    Symbolic links are not followed, and data files are opened by name within the folder: a forged
+    manifest cannot point elsewhere.
 
     Args:
-        identity: Of the run that the checkpoint must belong to; of any if None.
-        what_counts: Of that run, to tell what differs.
+        fingerprint: Of the run that the checkpoint must belong to; None accepts any run.
+        fingerprint_fields: Of that run, so that the error can list what differs.
 
     Raises:
         DamagedCheckpointError: It is not what was written; ValueErrors of the body count as that.
@@ -74,11 +77,11 @@ def open_checkpoint(
     """
     with ExitStack() as stack:
         try:
-            with _told_of(path.name):
+            with _os_errors_about(path.name):
                 folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             stack.callback(os.close, folder)
             manifest = _read_manifest(folder)
-            _refuse_other_run(manifest, identity, what_counts)
+            _refuse_other_run(manifest, fingerprint, fingerprint_fields)
             if folder_name(manifest.iteration) != path.name:
                 raise DamagedCheckpointError(
                     f"{MANIFEST_NAME} is of iteration {str(manifest.iteration)[:20]}"
@@ -99,7 +102,7 @@ def _read_manifest(folder: int) -> Manifest:
                 f"{MANIFEST_NAME} has {num_bytes:,} bytes; allowed: {MAX_BYTES:,}"
             )
         content = memoryview(bytearray(num_bytes))
-        with _told_of(MANIFEST_NAME):
+        with _os_errors_about(MANIFEST_NAME):
             fill(descriptor, content, 0)
     return Manifest.from_bytes(bytes(content))
 
@@ -114,10 +117,10 @@ def _open_data(folder: int, record: FileRecord, stack: ExitStack) -> DataFile:
 
 
 def _open_file(folder: int, name: str, stack: ExitStack) -> tuple[int, int]:
-    """The descriptor of a regular file and its length; it is closed with the stack."""
-    with _told_of(name):
+    """Return descriptor and length of a regular file; the stack closes it."""
+    with _os_errors_about(name):
         try:
-            # to open a pipe would block
+            # O_NONBLOCK: opening a pipe would block forever
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(name, flags, dir_fd=folder)
         except OSError as error:
@@ -132,15 +135,15 @@ def _open_file(folder: int, name: str, stack: ExitStack) -> tuple[int, int]:
 
 
 def _refuse_other_run(
-    manifest: Manifest, identity: str | None, what_counts: Mapping[str, Any]
+    manifest: Manifest, fingerprint: str | None, fingerprint_fields: Mapping[str, Any]
 ) -> None:
-    if identity in (None, manifest.identity):
+    if fingerprint in (None, manifest.identity):
         return
-    found = [str(each) for each in differences(manifest.what_counts, dict(what_counts))]
+    found = [str(each) for each in differences(manifest.what_counts, dict(fingerprint_fields))]
     what = (
         f"another run: {'; '.join(found)}"
-        if found and what_counts
-        else f"a run with identity {manifest.identity!r}; this one has {identity!r}"
+        if found and fingerprint_fields
+        else f"a run with fingerprint {manifest.identity!r}; this one has {fingerprint!r}"
     )
     raise CheckpointError(
         f"it belongs to {what}. "
@@ -149,8 +152,8 @@ def _refuse_other_run(
 
 
 @contextmanager
-def _told_of(name: str) -> Iterator[None]:
-    """Turn what the file system says about a file into an error of ours."""
+def _os_errors_about(name: str) -> Iterator[None]:
+    """Turn an OSError about a file into a CheckpointError that names it."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Find and read the checkpoints of a run, without changing anything on disk."""
+"""Find and read the checkpoints of a run. Changes nothing on disk."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _logger = logging.getLogger(__name__)
 
 
 class CheckpointReader:
-    """The checkpoints of a run, for any process, also while another one trains the run.
+    """Read access to the checkpoints of a run, also while another process trains it.
 
     Args:
-        identity: Of the run; checkpoints of another one are refused. None takes those of any run.
-        what_counts: `RunConfig.what_counts`, to tell what differs in a checkpoint of another run.
+        identity: Fingerprint of the run; checkpoints of another run are refused. None accepts any.
+        what_counts: The fields behind the fingerprint, so that the error can list what differs.
     """
 
     def __init__(
         self, folder: Path, *, identity: str | None, what_counts: Mapping[str, Any] = {}
     ) -> None:
         self._folder = folder
-        self._identity = identity
-        self._what_counts = what_counts
+        self._fingerprint = identity
+        self._fingerprint_fields = what_counts
 
     def iterations(self) -> list[int]:
-        """The iterations that have a checkpoint, oldest first; each may turn out to be damaged."""
+        """List the iterations that have a checkpoint, oldest first; any of them may be damaged."""
         try:
             with os.scandir(self._folder) as entries:
                 folders = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
@@ -42,7 +42,7 @@ class CheckpointReader:
         return iterations_in(folders)
 
     def load(self, iteration: int) -> Checkpoint:
-        """One checkpoint.
+        """Read one checkpoint.
 
         Raises:
             DamagedCheckpointError: It is not what was written.
@@ -52,14 +52,14 @@ class CheckpointReader:
         if iteration not in iterations:
             known = ", ".join(map(str, iterations)) or "none"
             raise CheckpointError(
-                f"{self._folder} has no checkpoint of iteration {iteration}; there are: {known}"
+                f"{self._folder} has no checkpoint of iteration {iteration}; available: {known}"
             )
         return self._read(iteration)
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; None if there is none.
+        """Read the newest checkpoint that is not damaged; return None if there is none.
 
-        Damaged ones are passed over with a warning.
+        Damaged ones are skipped with a warning.
 
         Raises:
             CheckpointError: The newest one is of another run or schema version.
@@ -69,8 +69,8 @@ class CheckpointReader:
                 return self._read(iteration)
             except DamagedCheckpointError as error:
                 if not self._path(iteration).exists():
-                    return self.newest()  # retention took it, so there is a newer one by now
-                self._pass_over(iteration, error)
+                    return self.newest()  # retention deleted it: there is a newer one by now
+                self._skip_damaged(iteration, error)
         return None
 
     def _path(self, iteration: int) -> Path:
@@ -78,8 +78,10 @@ class CheckpointReader:
 
     def _read(self, iteration: int) -> Checkpoint:
         return read_checkpoint(
-            self._path(iteration), identity=self._identity, what_counts=self._what_counts
+            self._path(iteration),
+            fingerprint=self._fingerprint,
+            fingerprint_fields=self._fingerprint_fields,
         )
 
-    def _pass_over(self, iteration: int, error: DamagedCheckpointError) -> None:
-        _logger.warning("%s; it is passed over", error)
+    def _skip_damaged(self, iteration: int, error: DamagedCheckpointError) -> None:
+        _logger.warning("%s; skipped", error)

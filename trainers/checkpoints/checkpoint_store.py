@@ -1,4 +1,4 @@
-"""The checkpoints of a run, for the one process that trains it."""
+"""Save, restore and delete the checkpoints of a run, as the one process that trains it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
@@ -21,7 +21,6 @@ from trainers.checkpoints.retention import (
     best_of,
     iterations_to_delete,
 )
-from trainers.checkpoints.staging import StagedState
 from trainers.checkpoints.verification import inspect, verify
 from trainers.errors import CheckpointError, DamagedCheckpointError
 from trainers.run.atomic_write import (
@@ -33,30 +32,30 @@ from trainers.run.atomic_write import (
     unfenced,
 )
 
+if TYPE_CHECKING:  # staging imports torch, which login nodes that list checkpoints do without
+    from trainers.checkpoints.staging import StagedState
+
 _logger = logging.getLogger(__name__)
 
 
-def _tell_nobody(name: str, aside: str, reason: str) -> None:
-    """Who is told of damaged checkpoints, if nobody is."""
-
-
-def _nothing() -> None:
-    """What is to be done before a commit, if nothing is."""
+def no_op(*_: Any) -> None:
+    """Do nothing: the default of callbacks."""
 
 
 class CheckpointStore(CheckpointReader):
-    """Saves, restores and deletes checkpoints. Hold the run's lease while there is one.
+    """Read and write access to the checkpoints of a run. Hold the run's lease while it exists.
 
-    Opening it creates the folder and removes what killed attempts have left half done. Damaged
-    checkpoints are not only passed over, but renamed to `damaged-…` and kept for inspection.
+    Opening it creates the folder, and deletes the temporary files that killed attempts left.
+    Damaged checkpoints are not only skipped, but renamed to `damaged-…` and kept for inspection.
 
     Args:
-        identity: Of the run; checkpoints of another one are refused.
-        what_counts: See `CheckpointReader`; also goes into the checkpoints.
-        retention: Which whole checkpoints stay; others are deleted after each commit.
-        fence: Asked before anything is committed, renamed or deleted; see `temporaries`.
-        on_damaged: Told of each checkpoint that is set aside: the name that it had, the one that it
-            has now, and what is wrong with it.
+        identity: Fingerprint of the run; checkpoints of another run are refused.
+        what_counts: See `CheckpointReader`; also recorded in the checkpoints.
+        retention: Which checkpoints to keep; the others are deleted after each commit.
+        fence: Called before anything is committed, renamed or deleted; see
+            `trainers.run.atomic_write`.
+        on_damaged: Called with each checkpoint that is set aside: its old name, its new name, and
+            what is wrong with it.
 
     Raises:
         OSError: The folder cannot be created or written.
@@ -70,10 +69,10 @@ class CheckpointStore(CheckpointReader):
         what_counts: Mapping[str, Any] = {},
         retention: Retention = KEEP_TWO,
         fence: Fence = unfenced,
-        on_damaged: Callable[[str, str, str], None] = _tell_nobody,
+        on_damaged: Callable[[str, str, str], None] = no_op,
     ) -> None:
         super().__init__(folder, identity=identity, what_counts=what_counts)
-        self._own_identity = identity
+        self._own_fingerprint = identity
         self._retention = retention
         self._fence = fence
         self._on_damaged = on_damaged
@@ -87,22 +86,22 @@ class CheckpointStore(CheckpointReader):
         newest = super().newest()
         if newest is None and not self._folder.exists():
             raise CheckpointError(
-                f"{self._folder} has vanished; if its file system is gone, have it mounted again"
+                f"{self._folder} has vanished; if its file system is gone, mount it again"
             )
         return newest
 
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> Path:
-        """Commit a checkpoint; on return it survives a kill and a power failure.
+        """Commit a checkpoint; on return it survives SIGKILL and a power failure.
 
-        A whole checkpoint of this iteration is left as it is. Imports torch.
+        A valid checkpoint of this iteration is left as it is. Imports torch.
 
         Args:
-            state: See `state_codec` for what it may hold.
+            state: See `state_encoder` for what it may hold.
             metrics: Means over the iterations since the last checkpoint.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
-            CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
+            CheckpointError: The file system refused; earlier checkpoints are untouched.
         """
         from trainers.checkpoints.staging import Staging
 
@@ -117,17 +116,17 @@ class CheckpointStore(CheckpointReader):
         *,
         metrics: Mapping[str, float] = {},
         environment: Mapping[str, str] = {},
-        before_commit: Callable[[], None] = _nothing,
+        before_commit: Callable[[], None] = no_op,
     ) -> Path:
-        """As `save`, of a state that does not change meanwhile; deletes nothing, needs no torch.
+        """Commit a state that is staged already: `save` without deleting, and without torch.
 
         Args:
             environment: See `trainers.training.determinism`.
-            before_commit: Called when all but the last rename is done; an OSError of it counts as
-                one of the disk's.
+            before_commit: Called before the final rename; an OSError that it raises is handled as
+                one of the file system.
 
         Raises:
-            CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
+            CheckpointError: The file system refused; earlier checkpoints are untouched.
         """
         if self._is_saved(iteration):
             return self._path(iteration)
@@ -135,8 +134,8 @@ class CheckpointStore(CheckpointReader):
             self._folder,
             iteration,
             staged,
-            identity=self._own_identity,
-            what_counts=self._what_counts,
+            fingerprint=self._own_fingerprint,
+            fingerprint_fields=self._fingerprint_fields,
             environment=environment,
             metrics={name: v for name, v in metrics.items() if math.isfinite(v)},
             before_commit=before_commit,
@@ -151,17 +150,21 @@ class CheckpointStore(CheckpointReader):
         if iteration not in self._validated and not self._is_whole(iteration):
             return False
         try:
-            sync_folder(self._folder)  # it may be that its commit came no further
+            sync_folder(self._folder)  # a killed attempt may have got no further than the rename
         except OSError as error:
             raise CheckpointError(f"cannot write {self._folder}: {error.strerror}") from error
         return True
 
     def _is_whole(self, iteration: int) -> bool:
-        """Whether a checkpoint can be restored; it is set aside if it is damaged."""
+        """Return whether a checkpoint can be restored; set it aside if it is damaged."""
         try:
-            verify(self._path(iteration), identity=self._identity, what_counts=self._what_counts)
+            verify(
+                self._path(iteration),
+                identity=self._fingerprint,
+                what_counts=self._fingerprint_fields,
+            )
         except DamagedCheckpointError as error:
-            self._pass_over(iteration, error)
+            self._skip_damaged(iteration, error)
             return False
         self._validated.add(iteration)
         return True
@@ -171,7 +174,7 @@ class CheckpointStore(CheckpointReader):
         self._validated.add(iteration)
         return checkpoint
 
-    def _pass_over(self, iteration: int, error: DamagedCheckpointError) -> None:
+    def _skip_damaged(self, iteration: int, error: DamagedCheckpointError) -> None:
         path = self._path(iteration)
         asides = (path.with_name(f"{DAMAGED_PREFIX}{path.name}-{n}") for n in itertools.count())
         aside = next(each for each in asides if not each.exists())
@@ -186,7 +189,7 @@ class CheckpointStore(CheckpointReader):
             self._on_damaged(path.name, aside.name, str(error.__cause__ or error))
 
     def delete_old(self) -> None:
-        """Delete what need not stay; call it after each commit."""
+        """Delete what retention does not keep; call it after each commit."""
         try:
             self._validate_best()
             for iteration in iterations_to_delete(self._saved(), self._retention):
@@ -195,7 +198,10 @@ class CheckpointStore(CheckpointReader):
             _logger.warning("no old checkpoints are deleted: %s", error)
 
     def _validate_best(self) -> None:
-        """Make sure that the best checkpoint is whole: those that are not as good will go."""
+        """Verify the best checkpoint, and set it aside if it is damaged, before others are deleted.
+
+        Otherwise a damaged checkpoint with a good metric would cost the run its real best one.
+        """
         while True:
             saved = {each.iteration: each for each in self._saved()}
             best = best_of(saved.values(), self._retention.keep_best)
@@ -220,14 +226,16 @@ class CheckpointStore(CheckpointReader):
         if iteration not in self._metrics:
             try:
                 self._metrics[iteration] = inspect(
-                    self._path(iteration), identity=self._identity, what_counts=self._what_counts
+                    self._path(iteration),
+                    identity=self._fingerprint,
+                    what_counts=self._fingerprint_fields,
                 ).metrics
             except CheckpointError:
                 self._metrics[iteration] = {}
         return self._metrics[iteration].get(keep_best.metric)
 
     def _move_away(self, path: Path) -> Path:
-        """Move a checkpoint into a temporary folder of its own; return its path there.
+        """Move a checkpoint into a temporary folder; return its path there.
 
         Raises:
             OSError: That failed; an empty temporary folder may be left.
@@ -239,7 +247,7 @@ class CheckpointStore(CheckpointReader):
         return aside / path.name
 
     def _delete(self, path: Path) -> None:
-        """Delete a checkpoint; if that fails half way, what is left no longer has its name."""
+        """Delete a checkpoint. Moved first, so that a kill leaves nothing half deleted in place."""
         try:
             moved = self._move_away(path)
             shutil.rmtree(moved)

@@ -1,4 +1,4 @@
-"""Commit a checkpoint: it is there as a whole, and stays, or it never was."""
+"""Write and commit one checkpoint atomically and durably."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers.checkpoints.data_file import write_data
 from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
 from trainers.checkpoints.manifest import Manifest
-from trainers.checkpoints.staging import StagedState
 from trainers.errors import CheckpointError
 from trainers.run.atomic_write import Fence, make_final, sync_folder, temporary_beside
+
+if TYPE_CHECKING:
+    from trainers.checkpoints.staging import StagedState
 
 _MAKE_ROOM = "make room, then start the run again if it has ended"
 _REMEDIES = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: f"the quota is used up: {_MAKE_ROOM}",
-    errno.EROFS: "the file system is read-only; have it mounted for writing",
+    errno.EROFS: "the file system is read-only; mount it for writing",
     errno.EIO: "the disk, or what connects it, fails; look at the machine's kernel log",
-    errno.ENOENT: "the folder has vanished; if its file system is gone, have it mounted again",
+    errno.ENOENT: "the folder has vanished; if its file system is gone, mount it again",
 }
 
 
@@ -32,22 +34,23 @@ def write_checkpoint(
     iteration: int,
     staged: StagedState,
     *,
-    identity: str,
-    what_counts: Mapping[str, Any],
+    fingerprint: str,
+    fingerprint_fields: Mapping[str, Any],
     environment: Mapping[str, str],
     metrics: Mapping[str, float],
     before_commit: Callable[[], None],
     fence: Fence,
 ) -> Path:
-    """Write one checkpoint among those in `folder`; on return it survives a power failure.
+    """Write one checkpoint into `folder`, and return its path; it survives a power failure.
 
-    The files grow in a temporary folder; the rename to the final name, last of all, commits them.
-    A folder that has vanished is made anew, if the one that it is in is there.
+    Files are written in a temporary folder, each is flushed, then the folder; the rename to the
+    final name is the commit, and the parent folder is flushed after it. A `folder` that has
+    vanished is created again if its parent exists.
 
     Args:
-        metrics: Finite.
+        metrics: Finite values.
         before_commit: Called before the rename; may raise OSError.
-        fence: See `temporaries`.
+        fence: See `trainers.run.atomic_write`.
 
     Raises:
         CheckpointError: The file system refused; nothing of this checkpoint is left.
@@ -64,8 +67,8 @@ def write_checkpoint(
         record = write_data(temporary / data_file_name(rank=0), staged.content, staged.num_bytes)
         manifest = Manifest(
             iteration=iteration,
-            identity=identity,
-            what_counts=dict(what_counts),
+            identity=fingerprint,
+            what_counts=dict(fingerprint_fields),
             environment=dict(environment),
             metrics=dict(metrics),
             files=(record,),
@@ -78,14 +81,15 @@ def write_checkpoint(
         sync_folder(folder)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            fence()  # swept away, it may be
-        remedy = _REMEDIES.get(error.errno or 0, "see to it, then start the run again")
+            fence()  # another process may have taken over, and swept the temporary folder
+        remedy = _REMEDIES.get(error.errno or 0, "fix that, then start the run again")
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}. It needs {staged.num_bytes:,} bytes{free}. "
             f"Earlier checkpoints are untouched: {remedy}."
         ) from error
     finally:
-        with suppress(OSError):  # a failing close is raised in spite of `ignore_errors`
+        # `ignore_errors` does not cover closing the folder, which can fail on network file systems.
+        with suppress(OSError):
             shutil.rmtree(temporary, ignore_errors=True)
     return path
 

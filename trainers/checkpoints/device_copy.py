@@ -1,4 +1,4 @@
-"""Copy a state from a GPU to pinned memory while the GPU goes on computing."""
+"""Copy a state from a GPU to pinned host memory while the GPU keeps computing."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import torch
 from trainers.checkpoints.safetensors_torch import as_bytes
 
 _logger = logging.getLogger(__name__)
-_PORTABLE = 1
+_PORTABLE = 1  # cudaHostRegisterPortable: pinned for the contexts of all GPUs
 
 
 class DeviceCopy:
-    """Copies that neither the processor nor the next forward and backward pass waits for.
+    """Copies for which neither the CPU nor the next forward and backward pass waits.
 
-    What only the steps of the optimizer change is copied on a stream of its own, and the next step
-    waits for that on the GPU. All else is copied in the stream of the training, ahead of whatever
-    may change it.
+    Tensors that only optimizer steps change are copied on a side stream, and a pre-hook of the
+    optimizer makes its next step wait for them on the GPU. All others are copied on the training's
+    stream, so in order with whatever changes them.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
@@ -35,7 +35,7 @@ class DeviceCopy:
     def start(
         self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]
     ) -> Callable[[], None]:
-        """Begin to copy; what is returned waits for the end."""
+        """Start to copy; return a function that waits until the copy is complete."""
         changed_by_steps = self._changed_by_steps()
         aside = [each.data_ptr() in changed_by_steps for each in sources]
         training = torch.cuda.current_stream()
@@ -45,7 +45,7 @@ class DeviceCopy:
             copied = self._stream.record_event()
         _copy(targets, sources, [not each for each in aside])
         self._copied = copied
-        # the sources must live until then, also if the training drops them
+        # bound to the sources: their memory must not be reused while the GPU still reads it
         return partial(_wait, (copied, training.record_event()), sources)
 
     def _changed_by_steps(self) -> set[int]:
@@ -65,6 +65,8 @@ def _copy(
     targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor], chosen: Sequence[bool]
 ) -> None:
     if any(chosen):
+        # Private, but the only call that copies a list of tensors in few launches. Tensors on the
+        # CPU among them (such as an optimizer's `step`) are copied synchronously, which is right.
         with torch.no_grad():
             torch._foreach_copy_(
                 [*compress(targets, chosen)], [*compress(sources, chosen)], non_blocking=True
@@ -77,14 +79,18 @@ def _wait(events: Sequence[torch.cuda.Event], _: Sequence[torch.Tensor]) -> None
 
 
 def pin(memory: mmap.mmap, device: torch.device) -> bool:
-    """Let a GPU write into memory by itself; false if that is refused, which costs speed only."""
+    """Pin memory, so that a GPU writes to it by DMA; return False if the driver refuses.
+
+    cudaHostRegister, because torch pins only memory that it allocates itself, and this buffer has
+    the layout of the file that it is written to. Copies to unpinned memory are slower.
+    """
     with torch.cuda.device(device):
         address = as_bytes(memory).data_ptr()
         error = int(_runtime().cudaHostRegister(address, len(memory), _PORTABLE))
     if error:
         _logger.warning(
-            "%d bytes of memory cannot be pinned (CUDA error %d): saving holds up the training "
-            "for longer",
+            "%d bytes of memory cannot be pinned (CUDA error %d): "
+            "saving stalls training for longer",
             *(len(memory), error),
         )
     return error == 0

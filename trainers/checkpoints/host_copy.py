@@ -1,4 +1,4 @@
-"""Copy many tensors from memory to memory, on all the processors that a training may use."""
+"""Copy many tensors from memory to memory, with several threads."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from threading import Barrier
 import torch
 
 _PIECE_BYTES = 256 * 2**20
-"""Libc writes past the caches what is larger than most of a thread's share of them: that is a third
-less traffic, so that pieces are larger than such a share is on any processor that we know of."""
+"""Above most of a thread's share of the caches, glibc's memmove uses non-temporal stores, which
+saves a third of the memory traffic. Pieces are larger than that share on any CPU known to us."""
 _SMALL_BYTES = 2**16
-"""Tensors of no more than this are copied all at once."""
+"""Tensors up to this size are copied together, in one call of torch."""
 _MAX_THREADS = 8
-"""More do not make memory any quicker."""
+"""Memory bandwidth is used up by then."""
 
 _Piece = tuple[int, int, int]
-"""Addresses of target and source, number of bytes."""
+"""Address of the target, address of the source, number of bytes."""
 
 
 class MemoryCopier:
-    """Threads that share the pieces of a copy among them as they come to it.
+    """Threads that take the pieces of a copy from one queue.
 
-    torch would have all of its threads meet after each tensor: then what other processes hold up
-    holds up all of them, and even on an idle machine it takes a fifth longer.
+    Not torch's own copy: its threads meet at a barrier after each tensor, so that one thread that
+    another process delays holds up all; even on an idle machine that takes a fifth longer.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,16 @@ class MemoryCopier:
         self._start_helpers()
 
     def copy(self, targets: Sequence[torch.Tensor], sources: Sequence[torch.Tensor]) -> None:
-        """Returns when all is copied.
+        """Copy each source to its target; return when all are complete.
 
         Args:
-            targets: Contiguous, of the same dtypes and shapes as the sources.
+            targets: Contiguous, with the dtypes and shapes of the sources.
         """
         pairs = list(zip(targets, sources, strict=True))
         pieces = [piece for pair in pairs if _is_large(pair[1]) for piece in _pieces(*pair)]
-        shared = iter(sorted(pieces, key=itemgetter(2), reverse=True))  # so all end together
+        shared = iter(
+            sorted(pieces, key=itemgetter(2), reverse=True)
+        )  # largest first: threads finish together
         helping = [self._helpers.submit(_copy, shared) for _ in range(self._num_helpers)]
         try:
             _copy_small([pair for pair in pairs if not _is_large(pair[1])])
@@ -58,14 +60,18 @@ class MemoryCopier:
         self._helpers.shutdown()
 
     def _start_helpers(self) -> None:
-        """The executor would start them during the first copy, and delay it."""
-        all_are_there = Barrier(self._num_helpers + 1)
+        """Start all threads now: the executor would start them during the first copy, and delay it.
+
+        Each waits at the barrier, so that none is idle and no task is given to it twice.
+        """
+        all_started = Barrier(self._num_helpers + 1)
         for _ in range(self._num_helpers):
-            self._helpers.submit(all_are_there.wait)
-        all_are_there.wait()
+            self._helpers.submit(all_started.wait)
+        all_started.wait()
 
 
 def _copy(pieces: Iterator[_Piece]) -> None:
+    # `next` on the shared iterator is atomic under the GIL; memmove by ctypes releases the GIL.
     for to, from_, num_bytes in pieces:
         ctypes.memmove(to, from_, num_bytes)
 
@@ -78,7 +84,7 @@ def _copy_small(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
 
 
 def _is_large(tensor: torch.Tensor) -> bool:
-    """Whether it is worth it, and its memory holds its elements in order and as they are."""
+    """Return whether a tensor is worth a memmove, and its memory holds its values in order."""
     return (
         tensor.nbytes > _SMALL_BYTES
         and tensor.is_contiguous()

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself; written after its data."""
+"""The manifest of a checkpoint: all of it but the tensors; written after them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from trainers.errors import CheckpointError, DamagedCheckpointError
 
 SCHEMA_VERSION = 2
 MAX_BYTES = 64 * 2**20
-"""To parse JSON can take forty times its length in memory."""
-_SEAL = "xxh3_128"
+"""Parsing JSON can take forty times its length in memory."""
+_CHECKSUM_KEY = "xxh3_128"
 
 
 @frozen(kw_only=True)
 class Manifest:
-    """All of a checkpoint but its tensors.
+    """Everything in a checkpoint but its tensors. The fields are keys of the file.
 
-    On disk: a JSON object whose last entry is the hash of the others. This outer form is the same
-    in every schema version, so that a newer file is told from a damaged one.
+    On disk: a JSON object whose last entry is the checksum of the others. This outer form is the
+    same in every schema version, so that a newer manifest can be told from a damaged one.
     """
 
     iteration: int = field(validator=[instance_of(int), ge(0)])
     identity: str = field(validator=instance_of(str))
-    """Of the run: the hash of `what_counts`."""
+    """Fingerprint of the run: the hash of `what_counts`."""
     what_counts: dict[str, Any] = field(validator=instance_of(dict))
-    """What determines the run's result, as plain data."""
+    """Fingerprint fields: what determines the run's result, as plain data."""
     environment: dict[str, str] = field(validator=deep_mapping(instance_of(str), instance_of(str)))
-    """What else decides the last bits; see `trainers.training.determinism`."""
+    """Versions and hardware that decide the last bits; see `trainers.training.determinism`."""
     metrics: dict[str, float] = field(validator=deep_mapping(instance_of(str), instance_of(float)))
-    """Finite means over the iterations that led here."""
+    """Finite means over the iterations since the previous checkpoint."""
     files: tuple[FileRecord, ...]
     state: Any
-    """The skeleton of the saved state; see `skeleton`."""
+    """Tree structure of the saved state; see `state_decoder`."""
 
     def __attrs_post_init__(self) -> None:
         names = [each.name for each in self.files]
@@ -47,10 +47,10 @@ class Manifest:
             raise ValueError(f"a file is named twice: {', '.join(names)}"[:200])
 
     def to_bytes(self) -> bytes:
-        """What stands in the file.
+        """Return the content of the file.
 
         Raises:
-            CheckpointError: It is longer than is ever read.
+            CheckpointError: It is longer than `MAX_BYTES`, so it could not be read back.
         """
         content = sealed(
             {
@@ -68,18 +68,18 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
-        """The inverse of `to_bytes`.
+        """Parse the content of the file.
 
         Raises:
             DamagedCheckpointError: These are not the bytes of a manifest, or not all of them.
-            CheckpointError: It is whole, but of another schema version.
+            CheckpointError: It is intact, but of another schema version.
         """
-        content = _unsealed(data)
+        content = _parse_checked(data)
         version = content.pop("schema_version", None)
         if version != SCHEMA_VERSION:
             raise CheckpointError(
                 f"{MANIFEST_NAME} has schema version {version!r}; this version of trainers reads "
-                f"{SCHEMA_VERSION}. Go on with the version that wrote it."
+                f"{SCHEMA_VERSION}. Resume with the version that wrote it."
             )
         try:
             files = tuple(FileRecord.from_json(each) for each in content.pop("files"))
@@ -89,20 +89,20 @@ class Manifest:
 
 
 def sealed(content: dict[str, Any]) -> bytes:
-    """The bytes of a manifest with this content, its own hash included."""
+    """Return the bytes of a manifest with this content, its own checksum added."""
     text = json.dumps(content, allow_nan=False)
-    seal = xxhash.xxh3_128_hexdigest(text.encode())
-    return f'{text[:-1]}, "{_SEAL}": "{seal}"}}'.encode()
+    checksum = xxhash.xxh3_128_hexdigest(text.encode())
+    return f'{text[:-1]}, "{_CHECKSUM_KEY}": "{checksum}"}}'.encode()
 
 
-def _unsealed(data: bytes) -> dict[str, Any]:
-    """The content, if sealing it again gives the very same bytes."""
+def _parse_checked(data: bytes) -> dict[str, Any]:
+    """Return the content, if writing it again gives the very same bytes, checksum included."""
     try:
         content = json.loads(data)
         if isinstance(content, dict):
-            content.pop(_SEAL, None)
+            content.pop(_CHECKSUM_KEY, None)
             if sealed(content) == data:
                 return content
     except (ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{MANIFEST_NAME} cannot be parsed: {error}") from error
-    raise DamagedCheckpointError(f"{MANIFEST_NAME} does not fit its own hash")
+    raise DamagedCheckpointError(f"{MANIFEST_NAME} does not match its own checksum")

@@ -1,4 +1,4 @@
-"""Which checkpoints may go."""
+"""Decide which checkpoints to delete. Pure: touches no disk."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ BestMode = Literal["min", "max"]
 
 @frozen(kw_only=True)
 class KeepBest:
-    """What makes a checkpoint the best one."""
+    """The metric by which one checkpoint is the best."""
 
     metric: str = field(validator=min_len(1))
-    """A scalar of the metrics; of a checkpoint counts the mean since the one before."""
+    """Name of a metric; a checkpoint has its mean since the previous checkpoint."""
     mode: BestMode = field(default="min", validator=in_(get_args(BestMode)))
 
 
 @frozen(kw_only=True)
 class Retention:
-    """Which checkpoints stay, each of the three on its own."""
+    """The rules of which checkpoints to keep; each of the three keeps some."""
 
     keep_last: int = field(default=2, validator=ge(1))
-    """That many of the newest ones."""
+    """The newest checkpoints to keep."""
     keep_every: int | None = field(default=None, validator=optional(ge(1)))
-    """Those of iterations that are multiples of it."""
+    """Keep iterations that are multiples of this; None: no such rule."""
     keep_best: KeepBest | None = None
-    """The one that is the best by some metric."""
+    """Keep the one that is best by a metric; None: no such rule."""
 
 
 KEEP_TWO = Retention()
-"""The second one is there in case the newest turns out to be damaged."""
+"""Two, since the newest may turn out to be damaged."""
 
 
 @frozen(kw_only=True)
 class SavedCheckpoint:
-    """What is known of a checkpoint on disk."""
+    """A checkpoint on disk, and what is known about it."""
 
     iteration: int
     is_validated: bool
-    """Known to be whole, because this process has written or read it."""
+    """Known to be valid, because this process has written or verified it."""
     metric: float | None = None
     """The metric of `keep_best`; None if it is unknown or not finite."""
 
 
 def best_of(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> int | None:
-    """The iteration of the best checkpoint, of equal ones the newest; None if there is none."""
+    """Return the iteration of the best checkpoint, the newest of equals; None if there is none."""
     if keep_best is None:
         return None
     sign = 1 if keep_best.mode == "max" else -1
@@ -57,10 +57,10 @@ def best_of(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> int
 
 
 def iterations_to_delete(saved: Iterable[SavedCheckpoint], retention: Retention) -> list[int]:
-    """Iterations whose checkpoints may go, oldest first.
+    """Return the iterations whose checkpoints to delete, oldest first.
 
-    Only what is older than the `keep_last` newest validated ones goes; without as many, nothing
-    does.
+    Only those older than the `keep_last` newest *validated* ones are deleted, so that a good
+    checkpoint never gives way to a damaged one; with fewer validated ones, nothing is deleted.
     """
     saved = list(saved)
     validated = [each for each in saved if each.is_validated]

@@ -1,4 +1,11 @@
-"""The beginning of a safetensors file: which tensor lies where."""
+"""The header of a safetensors file: which tensor lies where.
+
+Layout: 8 bytes with the length of the JSON that follows (little-endian); JSON with dtype, shape and
+`data_offsets` by tensor name, padded with spaces; then the data, without gaps. This is the format
+of Hugging Face's `safetensors`, which reads these files too. We build it ourselves, since our
+staging memory has the layout of the file already: its writer, and a flush, took 1.18 s for 2 GB,
+and O_DIRECT from that memory takes 0.61 s.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +37,25 @@ ITEM_BYTES = {
     "U8": 1,
     "BOOL": 1,
 }
-"""The bytes of an element, by the names that the format has for dtypes."""
+"""Bytes of an element, by the format's names of dtypes."""
 RESERVED_NAME = "__metadata__"
-"""What the format keeps for itself; no tensor may have this name."""
+"""The format's own key; no tensor may have this name."""
 
 MAX_HEADER_BYTES = 100_000_000
-"""What the format allows; to parse it can take thirty times as much memory."""
+"""The format's limit; parsing can take thirty times as much memory."""
 
 _LENGTH = struct.Struct("<Q")
 
 
 @frozen
 class TensorSpan:
-    """Where a tensor lies in a file, contiguous and in the order of its axes."""
+    """The place of a tensor in a file: contiguous, in row-major order."""
 
     dtype: str
     """One of ITEM_BYTES."""
     shape: tuple[int, ...]
     start: int
-    """In bytes from the beginning of the file; a multiple of the size of an element."""
+    """In bytes from the start of the file; a multiple of the element size."""
 
     @property
     def num_items(self) -> int:
@@ -62,10 +69,11 @@ class TensorSpan:
 def build_header(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]],
 ) -> tuple[bytes, dict[str, TensorSpan]]:
-    """What a file with these tensors begins with, and where it has each of them.
+    """Return the header of a file with these tensors, and the span of each of them.
 
-    The result depends on the tensors alone and not on their order. Larger elements come first, so
-    that each tensor lies aligned; the header fills whole pages.
+    The result does not depend on the order of `tensors`. Larger elements come first, so that each
+    tensor is aligned to its element size, as views of the file's bytes need it; the header is
+    padded to whole pages, so that the data can be written with O_DIRECT.
 
     Args:
         tensors: Dtype and shape by name.
@@ -91,10 +99,13 @@ def build_header(
 
 
 def header_size(beginning: memoryview) -> int:
-    """How many bytes the header takes of a file that begins with these 8 or more bytes.
+    """Return the length of the header in bytes, its 8 bytes of length included.
+
+    Args:
+        beginning: At least the first 8 bytes of the file.
 
     Raises:
-        ValueError: They are fewer, or it takes more than the format allows.
+        ValueError: There are fewer, or the header is longer than the format allows.
     """
     if len(beginning) < _LENGTH.size:
         raise ValueError("not a readable safetensors file: it is too short")
@@ -108,16 +119,16 @@ def header_size(beginning: memoryview) -> int:
 
 
 def parse_header(header: memoryview, num_bytes: int) -> dict[str, TensorSpan]:
-    """The inverse of `build_header`: what it returns, if the file is one that it might begin.
+    """Return the span of each tensor, checked against the length of the file.
 
     The tensors must fill the rest of the file, without gaps, and none may overlap another.
 
     Args:
-        header: The first `header_size` bytes of the file, or more.
+        header: At least the first `header_size` bytes of the file.
         num_bytes: The length of the whole file.
 
     Raises:
-        ValueError: This is no such header, or it does not fit the file.
+        ValueError: The header is malformed, or does not fit the file.
     """
     data_start = header_size(header)
     try:
@@ -135,7 +146,7 @@ def _parse(header: memoryview, data_start: int, num_bytes: int) -> dict[str, Ten
     if not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
     entries.pop(RESERVED_NAME, None)
-    spans = {name: _place(name, entry, data_start) for name, entry in entries.items()}
+    spans = {name: _span(name, entry, data_start) for name, entry in entries.items()}
     at = data_start
     for name, span in sorted(spans.items(), key=lambda item: (item[1].start, item[1].end)):
         if span.start != at:
@@ -146,7 +157,7 @@ def _parse(header: memoryview, data_start: int, num_bytes: int) -> dict[str, Ten
     return spans
 
 
-def _place(name: str, entry: Any, data_start: int) -> TensorSpan:
+def _span(name: str, entry: Any, data_start: int) -> TensorSpan:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end], **rest} if (
             not rest

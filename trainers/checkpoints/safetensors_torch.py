@@ -1,4 +1,4 @@
-"""torch's view of what safetensors files hold."""
+"""Bytes of safetensors files as tensors of torch."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def as_bytes(memory: mmap.mmap) -> torch.Tensor:
-    """The memory as a tensor of bytes, with which it lives."""
+    """Return the memory as a tensor of bytes, which keeps it alive."""
     return torch.frombuffer(memory, dtype=torch.uint8)
 
 
 def tensor_at(content: torch.Tensor, span: TensorSpan) -> torch.Tensor:
-    """A tensor as a view of the bytes of the file that it lies in."""
+    """Return a tensor as a view of the file's bytes."""
     return content[span.start : span.end].view(DTYPES[span.dtype]).view(span.shape)

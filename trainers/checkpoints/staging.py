@@ -1,4 +1,4 @@
-"""Memory that holds a state in the layout of the file that it goes into."""
+"""Copy a state into memory that has the layout of the file that it is written to."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from trainers.checkpoints.state_encoder import StateEncoder
 
 @frozen(kw_only=True)
 class StagedState:
-    """Skeleton and tensors of a state that no longer changes with the training."""
+    """A copy of a state, which no longer changes with the training."""
 
     skeleton: Any
-    """See `skeleton`."""
+    """Tree structure; see `state_decoder`."""
     content: memoryview
-    """Of the data file; goes on to the end of the last page."""
+    """The data file, padded to whole pages."""
     num_bytes: int
-    """The length of the data file."""
+    """Length of the data file."""
     wait: Callable[[], None]
-    """Returns once the content is there: a GPU may still be copying it."""
+    """Blocks until the content is complete: a GPU may still be copying."""
 
 
 @frozen
 class Layout:
-    """All of a state that decides where in the file its tensors lie."""
+    """Names, dtypes and shapes, which decide where in the file the tensors of a state lie."""
 
     names: list[str]
     dtypes: list[torch.dtype]
     shapes: list[torch.Size]
     device: torch.device | None
-    """The GPU, if some of them are on one."""
+    """The GPU, if any tensor is on one."""
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> Layout:
@@ -53,15 +53,14 @@ class Layout:
 
 
 class Staging:
-    """Takes states out of the training's hands, as quickly as memory can be copied.
+    """Memory into which states are copied, as fast as it can be.
 
-    The memory is kept, and what depends on the layout alone is worked out once: a second state of
-    the same layout costs no more than to copy it. There is one staged state at a time; the next one
-    takes its place.
+    Memory and layout are kept: a second state of the same layout costs no more than its copy. There
+    is one staged state at a time; the next one overwrites it.
 
     Args:
-        optimizer: Of the run; on a GPU, what changes in its steps only is copied beside the next
-            forward and backward pass.
+        optimizer: On a GPU, tensors that only its steps change are copied during the next forward
+            and backward pass; see `DeviceCopy`.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -76,7 +75,7 @@ class Staging:
         self._num_bytes = 0
 
     def layout_of(self, state: Any) -> Layout:
-        """What `make_room` needs to know about states such as this one.
+        """Return what `make_room` needs to know about states such as this one.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -84,9 +83,9 @@ class Staging:
         return Layout.of(self._encoder.encode(state)[1])
 
     def make_room(self, layout: Layout) -> None:
-        """Have memory for states of a layout, its pages in place; takes seconds for gigabytes.
+        """Allocate memory for states of a layout, all its pages faulted in; seconds per gigabyte.
 
-        Any thread may call it, while nothing is staged. Other threads go on meanwhile.
+        Any thread may call it while nothing is staged. Other threads keep running meanwhile.
 
         Raises:
             CheckpointError: There is not enough memory.
@@ -95,26 +94,26 @@ class Staging:
             self._lay_out(layout, touch)
 
     def stage(self, state: Any) -> StagedState:
-        """A copy of a state, which may change on return; `wait` until the copy is whole.
+        """Copy a state, which may change on return; the copy is complete after `wait`.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
             CheckpointError: There is not enough memory.
         """
-        skeleton, tensors = self._encoder.encode(state)
+        tree_structure, tensors = self._encoder.encode(state)
         layout = Layout.of(tensors)
         if layout != self._layout:
             self._lay_out(layout)
         assert self._memory is not None
         return StagedState(
-            skeleton=skeleton,
+            skeleton=tree_structure,
             content=memoryview(self._memory)[: whole_pages(self._num_bytes)],
             num_bytes=self._num_bytes,
             wait=self._copy([*tensors.values()], layout.device),
         )
 
     def release(self) -> None:
-        """Give the memory back once nothing staged is in use any more."""
+        """Free the memory. Nothing staged may be in use any more."""
         if self._memory is not None and self._is_pinned:
             unpin(self._memory)
         if self._memory_copier is not None:
@@ -125,7 +124,7 @@ class Staging:
     def _lay_out(
         self, layout: Layout, prepare: Callable[[mmap.mmap], None] = lambda memory: None
     ) -> None:
-        header, places = build_header(
+        header, spans = build_header(
             {
                 name: (DTYPE_NAMES[dtype], tuple(shape))
                 for name, dtype, shape in zip(
@@ -133,7 +132,7 @@ class Staging:
                 )
             }
         )
-        num_bytes = max((each.end for each in places.values()), default=len(header))
+        num_bytes = max((each.end for each in spans.values()), default=len(header))
         if self._memory is None or len(self._memory) < num_bytes:
             self.release()
             self._memory = aligned_memory(num_bytes)
@@ -144,7 +143,7 @@ class Staging:
             self._is_pinned = pin(self._memory, layout.device)
         self._memory[: len(header)] = header
         content = as_bytes(self._memory)
-        self._views = [tensor_at(content, places[name]) for name in layout.names]
+        self._views = [tensor_at(content, spans[name]) for name in layout.names]
         self._layout, self._num_bytes = layout, num_bytes
 
     def _copy(self, tensors: list[torch.Tensor], device: torch.device | None) -> Callable[[], None]:
@@ -154,8 +153,4 @@ class Staging:
             return self._device_copy.start(self._views, tensors)
         assert self._memory_copier is not None
         self._memory_copier.copy(self._views, tensors)
-        return _nothing
-
-
-def _nothing() -> None:
-    """What is left to wait for if the processor has copied."""
+        return lambda: None  # complete already

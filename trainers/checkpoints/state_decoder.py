@@ -1,8 +1,8 @@
-"""Put the state of a run together again from JSON and tensors.
+"""Rebuild the state of a run from its tree structure and its tensors.
 
-The skeleton of a state is the state as JSON, with names in place of tensors. What JSON lacks is an
+The tree structure is the state as JSON, with names in place of tensors. What JSON lacks is an
 object with one entry, which names its kind: `{"dict": [[key, value], …]}`, `{"tuple": […]}`,
-`{"float": "inf"}`, `{"tensor": name}`. `state_codec` makes it.
+`{"float": "inf"}`, `{"tensor": name}`. `state_encoder` makes it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 NON_FINITE = ("nan", "inf", "-inf")
 
 
-def decode(skeleton: Any, tensor: Callable[[str], Any]) -> Any:
-    """The state that a skeleton describes.
+def decode(tree_structure: Any, tensor: Callable[[str], Any]) -> Any:
+    """Return the state that a tree structure describes.
 
     Args:
-        tensor: Gives what stands for a name; raises ValueError if that is nothing.
+        tensor: Returns what to put in place of a name; raises ValueError for an unknown name.
 
     Raises:
-        ValueError: The skeleton is not one that `state_codec` makes.
+        ValueError: The tree structure is not one that `state_encoder` makes.
     """
-    match skeleton:
+    match tree_structure:
         case None | bool() | int() | float() | str():
-            return skeleton
+            return tree_structure
         case list():
-            return [decode(each, tensor) for each in skeleton]
+            return [decode(each, tensor) for each in tree_structure]
         case {"tuple": list(items), **rest} if not rest:
             return tuple(decode(each, tensor) for each in items)
         case {"dict": list(items), **rest} if not rest:
@@ -35,23 +35,23 @@ def decode(skeleton: Any, tensor: Callable[[str], Any]) -> Any:
             return float(text)
         case {"tensor": str(name), **rest} if not rest:
             return tensor(name)
-    raise ValueError(f"{str(skeleton)[:80]!r} does not describe any part of a state")
+    raise ValueError(f"{str(tree_structure)[:80]!r} does not describe any part of a state")
 
 
-def check_skeleton(skeleton: Any, names: Iterable[str]) -> None:
-    """Make sure that `decode` will succeed, and will use each of these tensors once.
+def check_skeleton(tree_structure: Any, names: Iterable[str]) -> None:
+    """Check that `decode` would succeed, and would use each of these tensors exactly once.
 
     Raises:
-        ValueError: It will not.
+        ValueError: It would not.
     """
     unused = set(names)
 
     def take(name: str) -> None:
         if name not in unused:
-            raise ValueError(f"the tensor {name[:80]!r} is missing, or stands for two")
+            raise ValueError(f"the tensor {name[:80]!r} is missing, or used twice")
         unused.remove(name)
 
-    decode(skeleton, take)
+    decode(tree_structure, take)
     if unused:
         raise ValueError(f"the tensor {min(unused)[:80]!r} belongs to no part of the state")
 

@@ -1,11 +1,11 @@
-"""Take the state of a run apart into JSON and tensors.
+"""Split the state of a run (a state dict) into a tree structure, as JSON, and tensors.
 
-Taken are dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool and None, nested
-in any way. All come back exactly: types, order, keys, every bit of a tensor and of a number. Three
-things do change: an OrderedDict comes back as a dict, a parameter as a plain tensor, and every
-tensor on the CPU and contiguous, apart from all others, also if it was a view or shared.
+Allowed are dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool and None,
+nested in any way. All are restored exactly: types, order, keys, every bit of a tensor and of a
+number. Three things change: an OrderedDict is restored as a dict, a parameter as a plain tensor,
+and every tensor on the CPU, contiguous and with memory of its own, even if it was a view or shared.
 
-See `skeleton` for the JSON, and for the way back.
+See `state_decoder` for the JSON, and for the way back.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import torch
 from trainers.checkpoints.safetensors_header import RESERVED_NAME
 from trainers.checkpoints.safetensors_torch import DTYPE_NAMES
 
-_TAKEN = "dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool, None"
+_ALLOWED = "dict (keys str or int), list, tuple, torch.Tensor, int, float, str, bool, None"
 
 
 class StateEncoder:
-    """Encodes the states of one run; those that are built alike are quicker from the second on."""
+    """An encoder for the states of one run; the names of tensors are built once and kept."""
 
     def __init__(self) -> None:
-        self._root = _Place("")
+        self._root = _Path("")
 
     def encode(self, state: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-        """A skeleton of its own, and the tensors that it names, which are those of the state.
+        """Return a tree structure, and the tensors that it names: the state's own, not copies.
 
         Raises:
             TypeError: Something in the state cannot be saved; the message names its path and type.
@@ -38,38 +38,38 @@ class StateEncoder:
         return _encode(state, self._root, tensors), tensors
 
 
-class _Place:
-    """A place in a state; remembers the names of those below it."""
+class _Path:
+    """A path in a state; keeps the paths below it, since joining strings for each save is slow."""
 
     __slots__ = ("_below", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._below: dict[str | int, _Place] = {}
+        self._below: dict[str | int, _Path] = {}
 
-    def below(self, key: str | int) -> _Place:
-        place = self._below.get(key)
-        if place is None:
-            place = self._below[key] = _Place(f"{self.name}/{key}" if self.name else str(key))
-        return place
+    def below(self, key: str | int) -> _Path:
+        path = self._below.get(key)
+        if path is None:
+            path = self._below[key] = _Path(f"{self.name}/{key}" if self.name else str(key))
+        return path
 
 
-def _encode(value: Any, place: _Place, tensors: dict[str, torch.Tensor]) -> Any:
+def _encode(value: Any, path: _Path, tensors: dict[str, torch.Tensor]) -> Any:
     kind = type(value)
     if kind is dict or kind is OrderedDict:
         items = []
         for key, each in value.items():
             if type(key) not in (str, int):
-                raise _not_taken(place.name, f"a key {key!r} of type {_name(type(key))}")
-            items.append([key, _encode(each, place.below(key), tensors)])
+                raise _not_allowed(path.name, f"a key {key!r} of type {_name(type(key))}")
+            items.append([key, _encode(each, path.below(key), tensors)])
         return {"dict": items}
     if isinstance(value, torch.Tensor):
         if value.dtype not in DTYPE_NAMES or value.layout is not torch.strided or value.is_meta:
-            raise _not_taken(
-                place.name,
+            raise _not_allowed(
+                path.name,
                 f"a tensor of {value.dtype}, layout {value.layout}, on {value.device}",
             )
-        name = place.name
+        name = path.name
         while name in tensors or name == RESERVED_NAME:
             name += "'"  # keys may hold slashes, and 0 and "0" may be keys of one dict
         tensors[name] = value
@@ -79,16 +79,16 @@ def _encode(value: Any, place: _Place, tensors: dict[str, torch.Tensor]) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if kind in (list, tuple):
-        parts = [_encode(each, place.below(index), tensors) for index, each in enumerate(value)]
+        parts = [_encode(each, path.below(index), tensors) for index, each in enumerate(value)]
         return parts if kind is list else {"tuple": parts}
-    raise _not_taken(place.name, f"a {_name(kind)}")
+    raise _not_allowed(path.name, f"a {_name(kind)}")
 
 
-def _not_taken(path: str, found: str) -> TypeError:
-    where = f"state/{path}" if path else "state"
+def _not_allowed(name: str, found: str) -> TypeError:
+    where = f"state/{name}" if name else "state"
     return TypeError(
         f"{where}: found {found}, which cannot be saved; "
-        f"allowed: {_TAKEN}. Turn it into one of these."
+        f"allowed: {_ALLOWED}. Turn it into one of these."
     )
 
 

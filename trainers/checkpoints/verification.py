@@ -1,4 +1,4 @@
-"""Look at a checkpoint without torch, and without as much memory as it takes."""
+"""Inspect and verify checkpoints without torch, and in little memory."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from trainers.checkpoints.state_decoder import check_skeleton
 def inspect(
     path: Path, *, identity: str | None = None, what_counts: Mapping[str, Any] = {}
 ) -> Manifest:
-    """The manifest of a checkpoint whose files are there and have their lengths; reads no data.
+    """Return the manifest of a checkpoint whose files exist with the right lengths; read no data.
 
     Args:
         path: The folder of one checkpoint.
-        identity, what_counts: See `open_checkpoint`.
+        identity, what_counts: Fingerprint and its fields; see `open_checkpoint`.
 
     Raises:
         DamagedCheckpointError: It is not what was written.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
-    with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
+    with open_checkpoint(path, fingerprint=identity, fingerprint_fields=what_counts) as files:
         return files.manifest
 
 
@@ -37,18 +37,18 @@ def verify(
     what_counts: Mapping[str, Any] = {},
     on_read: Callable[[int], None] = lambda num_bytes: None,
 ) -> Manifest:
-    """The manifest of a checkpoint that can be restored: makes every check that restoring makes.
+    """Make every check that restoring makes, and return the manifest.
 
     Args:
         path: The folder of one checkpoint.
-        identity, what_counts: See `open_checkpoint`.
-        on_read: Told how many bytes there are in each piece that is read.
+        identity, what_counts: Fingerprint and its fields; see `open_checkpoint`.
+        on_read: Called with the number of bytes of each chunk, before it is read.
 
     Raises:
         DamagedCheckpointError: It is not what was written.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
-    with open_checkpoint(path, identity=identity, what_counts=what_counts) as files:
+    with open_checkpoint(path, fingerprint=identity, fingerprint_fields=what_counts) as files:
         names = [name for file in files.data for name in _verify(file, on_read)]
         check_skeleton(files.manifest.state, names)
         return files.manifest

@@ -1,4 +1,4 @@
-"""Volumes: what they are made of, and how they are read."""
+"""Volumes: their configs, their metadata, and how they are read."""
 
 from trainers.datasets.array_info import ArrayInfo, read_array_info
 from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig

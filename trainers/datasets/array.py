@@ -1,4 +1,4 @@
-"""Arrays in world coordinates."""
+"""Arrays in world coordinates, as gunpowder and funlib use them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from trainers.datasets.formats.stored_array import SPATIAL_AXES
 from trainers.datasets.read_options import Reading
 from trainers.datasets.stored_voxels import StoredVoxels
 
-_OWN_TO_A_PROCESS = ("_opening", "_voxels")
+_NOT_PICKLED = ("_opening", "_voxels")
 
 
 class Array:
-    """A stored array with a place in the world of a dataset.
+    """A stored array with a position in the world of a dataset.
 
-    It is opened at the first read; threads may share it. A pickled copy opens it anew.
+    Regions (`Roi`) are in world units, axes in z, y, x order. The array is opened at the first
+    read; threads may share it. A pickled copy opens it again: TensorStore's handles belong to one
+    process, and do not survive a fork.
     """
 
     reading = Reading()
-    """To be set before the first read."""
+    """Set it before the first read."""
 
     def __init__(self, info: ArrayInfo, *, voxel_size: Coordinate, offset: Coordinate) -> None:
         self.info = info
@@ -36,7 +38,7 @@ class Array:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """z, y, x or y, x, with c before them if there is more than one channel."""
+        """Axes of what is read: z, y, x or y, x, preceded by c with more than one channel."""
         spatial = SPATIAL_AXES[-self.info.ndim :]
         return spatial if self.num_channels is None else ("c", *spatial)
 
@@ -49,20 +51,20 @@ class Array:
         return self.info.num_channels
 
     def __getitem__(self, roi: Roi) -> npt.NDArray[Any]:
-        """The voxels of a region, as `begin_read` describes them."""
+        """Read the voxels of a region; see `begin_read`."""
         return self.begin_read(roi)()
 
     def begin_read(self, roi: Roi) -> Callable[[], npt.NDArray[Any]]:
-        """Start to read a region of the array; the function that comes back waits for the voxels.
+        """Start to read a region; return a function that waits for the voxels.
 
-        They have the axes of `axes` and the stored type.
+        They have the axes of `axes` and the stored dtype.
 
         Raises:
-            ValueError: The region is not inside of the array, or ends between voxels.
+            ValueError: The region is not inside the array, or not on its voxel grid.
             DataError: The array cannot be opened, or (while waiting) a chunk cannot be read.
         """
         if not self.roi.contains(roi):
-            raise ValueError(f"{self.info.path}: {roi} is not inside of {self.roi}")
+            raise ValueError(f"{self.info.path}: {roi} is not inside {self.roi}")
         begin, shape = self._in_voxels(roi.begin - self.roi.begin), self._in_voxels(roi.shape)
         return self._open().begin_read(Roi(begin, shape).to_slices())
 
@@ -80,7 +82,7 @@ class Array:
             return self._voxels
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in self.__dict__ if key not in _OWN_TO_A_PROCESS}
+        return {key: self.__dict__[key] for key in self.__dict__ if key not in _NOT_PICKLED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -1,4 +1,4 @@
-"""What is known of an array before it is opened."""
+"""Read the metadata of an array, in any format, without opening it."""
 
 from __future__ import annotations
 
@@ -18,56 +18,41 @@ from trainers.datasets.remote_path import RemotePath, VolumePath
 from trainers.errors import DataError
 
 _MAX_FOLDERS = 1000
-
-
-def array_names(container: Path) -> list[str]:
-    """Names of the zarr and N5 arrays in a folder, sorted; a very large folder is not finished."""
-    names = []
-    for count, (folder, subfolders, _) in enumerate(os.walk(container)):
-        if is_zarr_array(Path(folder)) or is_n5_array(Path(folder)):
-            names.append(Path(folder).relative_to(container).as_posix())
-            subfolders.clear()  # chunks
-        if count == _MAX_FOLDERS:
-            break
-    return sorted(names)
-
-
 _INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
 _DTYPES = ["bool", *_INTEGERS, "float16", "float32", "float64"]
 
 _MALFORMED = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
-"""What a reader raises when the metadata have not the form that it expects."""
+"""What the readers raise on metadata that are malformed in any way."""
 
 
 @frozen(kw_only=True)
 class ArrayInfo:
-    """An array as its files and its config describe it.
+    """An array as its files and its config describe it, the config first.
 
     Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files.
     """
 
     path: VolumePath
-    """Folder of the array itself; for a precomputed volume the one of the volume."""
+    """Folder of the array itself; for a precomputed volume, of the volume."""
     driver: str
     """TensorStore's name of the format: zarr, zarr3, n5 or neuroglancer_precomputed."""
     scale_index: int | None = None
-    """Which scale of a precomputed volume."""
+    """Index of the scale in a precomputed volume."""
     stored_axes: tuple[str, ...]
-    """Names in the order in which TensorStore gives the dimensions: z, y, x, c, and others whose
-    length is 1."""
+    """Names in TensorStore's order of dimensions: z, y, x, c, and others of length 1."""
     shape: tuple[int, ...]
     """Voxels along the spatial axes."""
     num_channels: int | None
     """None without a channel axis, and with one of length 1."""
     dtype: str
-    """Name of the NumPy type."""
+    """Name of the NumPy dtype."""
     voxel_size_nm: tuple[float, ...]
     offset_nm: tuple[float, ...]
     """Lower corner of the first voxel."""
     value_range: tuple[float, float] | None
-    """Raw values that become 0 and 1; None: values stay."""
+    """Raw values that are mapped to 0 and 1; None: values are kept."""
     absent_chunks: str = "error"
-    """What a chunk without a file is: see `ArrayConfig`."""
+    """What a chunk without a file means; see `ArrayConfig`."""
 
     @property
     def ndim(self) -> int:
@@ -80,16 +65,28 @@ class ArrayInfo:
 
 
 def read_array_info(config: ArrayConfig) -> ArrayInfo:
-    """Look at the metadata of an array; its voxels are not touched.
+    """Read the metadata of an array, and none of its voxels.
 
     Raises:
-        DataError: There is no such array, or its metadata leave a question open.
+        DataError: There is no such array, or its metadata are malformed or incomplete.
     """
     path, stored = _read_stored(config)
     try:
         return _complete(config, path, stored)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def array_names(container: Path) -> list[str]:
+    """List the zarr and N5 arrays in a folder, sorted; stop after many folders."""
+    names = []
+    for count, (folder, subfolders, _) in enumerate(os.walk(container)):
+        if is_zarr_array(Path(folder)) or is_n5_array(Path(folder)):
+            names.append(Path(folder).relative_to(container).as_posix())
+            subfolders.clear()  # they hold chunks
+        if count == _MAX_FOLDERS:
+            break
+    return sorted(names)
 
 
 def _read_stored(config: ArrayConfig) -> tuple[VolumePath, StoredArray]:
@@ -111,10 +108,10 @@ def _why_not_found(config: ArrayConfig) -> str:
     if isinstance(config.path, RemotePath):
         return (
             f"{config.path / config.array}: the server has no zarr, N5 or neuroglancer precomputed "
-            "array there, or does not show it; check the address, `array` and the credentials"
+            "array there, or denies access; check the address, `array` and the credentials"
         )
     if not config.path.is_dir():
-        return f"{config.path}: there is no such folder; expected a zarr, N5 or precomputed volume"
+        return f"{config.path}: is not a directory; expected a zarr, N5 or precomputed volume"
     names = array_names(config.path)
     if not names:
         return f"{config.path}: holds no zarr, N5 or neuroglancer precomputed array"
@@ -187,7 +184,7 @@ def _for_axes(values: tuple[float, ...], key: str, spatial: tuple[str, ...]) -> 
 def _in_nm(
     values: tuple[float, ...], key: str, grid: Grid, spatial: tuple[str, ...]
 ) -> tuple[float, ...]:
-    """Values in nm, to 1e-6 nm: conversion leaves noise such as 5.239999999999999."""
+    """Convert to nm; rounded to 1e-6 nm, since conversion leaves 5.239999999999999 for 5.24."""
     by_axis = dict(zip(grid.axes, zip(values, grid.units, strict=True), strict=True))
     converted = []
     for value, unit in (by_axis[axis] for axis in spatial):
@@ -202,6 +199,7 @@ def _in_nm(
 
 
 def _full_range(dtype: str) -> tuple[float, float] | None:
+    """Return lowest and highest value of an integer dtype; None for floats."""
     if dtype == "bool":
         return (0.0, 1.0)
     if dtype not in _INTEGERS:

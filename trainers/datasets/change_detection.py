@@ -1,4 +1,4 @@
-"""Notice that a volume is not the one any more that was opened."""
+"""Detect that a volume was replaced or written to while it is being read."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ _METADATA = {
 
 
 @frozen
-class _Seen:
-    """What a file was when it was last looked at."""
+class _FileState:
+    """A file when it was last checked."""
 
     version: Any
-    """Another one if the file may have changed."""
+    """Inode, size and mtime, or a server's generation: if it is the same, so is the file."""
     digest: bytes
-    """Of its beginning."""
+    """SHA-256 of the first MiB and the size."""
 
 
 class ReplacementWatch:
-    """Looks now and then at the metadata of an array and, on a file system, at one of its chunks.
+    """A watch on the metadata of an array and, on a file system, on one of its chunks.
 
-    What it cannot read is left to those who read the voxels. Threads may share one.
+    It checks every few seconds. Not every chunk: that would cost a `stat` per file in every read.
+    Files that cannot be read are ignored: reading the voxels reports that. Threads may share it.
     """
 
     def __init__(self, info: ArrayInfo, reading: Reading) -> None:
@@ -51,29 +52,29 @@ class ReplacementWatch:
         self._names = [_METADATA[info.driver]]
         if isinstance(info.path, Path) and (chunk := _some_chunk(info.path)):
             self._names.append(chunk)
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _FileState] = {}
         self._lock = threading.Lock()
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def check(self) -> None:
-        """Look, if it is time for that.
+        """Check the files if the interval has passed and no other thread is checking.
 
         Raises:
-            DataError: The array is another one.
+            DataError: The array is not the one that was opened.
         """
-        if time.monotonic() < self._next_look or not self._lock.acquire(blocking=False):
+        if time.monotonic() < self._next_check or not self._lock.acquire(blocking=False):
             return
         try:
             for name in self._names:
                 with suppress(OSError, ValueError, TimeoutError):
-                    self._look(name)
-            self._next_look = time.monotonic() + CHECK_INTERVAL_S
+                    self._compare(name)
+            self._next_check = time.monotonic() + CHECK_INTERVAL_S
         finally:
             self._lock.release()
 
-    def _look(self, name: str) -> None:
+    def _compare(self, name: str) -> None:
         before = self._seen.get(name)
-        now = _look_at(self._path, name, before, self._reading)
+        now = _read_state(self._path, name, before, self._reading)
         if before is not None and now.digest != before.digest:
             raise DataError(
                 f"{self._path}: {name} is not what it was when the training began: the volume was "
@@ -83,10 +84,12 @@ class ReplacementWatch:
         self._seen[name] = now
 
 
-def _look_at(folder: VolumePath, name: str, before: _Seen | None, reading: Reading) -> _Seen:
-    """What a file is now, which is read only if it may have changed."""
+def _read_state(
+    folder: VolumePath, name: str, before: _FileState | None, reading: Reading
+) -> _FileState:
+    """Return the state of a file now; read it only if it may have changed."""
     if isinstance(folder, RemotePath):
-        return _look_at_server(folder, name, before, reading)
+        return _read_remote_state(folder, name, before, reading)
     path = folder / name
     status = path.stat()
     version = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -94,21 +97,23 @@ def _look_at(folder: VolumePath, name: str, before: _Seen | None, reading: Readi
         return before
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    return _Seen(version, hashlib.sha256(head + str(status.st_size).encode()).digest())
+    return _FileState(version, hashlib.sha256(head + str(status.st_size).encode()).digest())
 
 
-def _look_at_server(folder: RemotePath, name: str, before: _Seen | None, reading: Reading) -> _Seen:
+def _read_remote_state(
+    folder: RemotePath, name: str, before: _FileState | None, reading: Reading
+) -> _FileState:
     store = ts.KvStore.open(folder.kvstore, context=reading.context).result()
     known = before.version if before is not None else None
     found = store.read(name, if_not_equal=known).result(timeout=reading.timeout_s)
-    if before is not None and found.state == "unspecified":
+    if before is not None and found.state == "unspecified":  # `if_not_equal` held: unchanged
         return before
-    return _Seen(found.stamp.generation, hashlib.sha256(found.value).digest())
+    return _FileState(found.stamp.generation, hashlib.sha256(found.value).digest())
 
 
 def _some_chunk(folder: Path) -> str | None:
-    """The name of a file of the array that is no metadata."""
-    with os.scandir(folder) as entries:  # there may be millions: one will do
+    """Return the relative path of one chunk of the array; None if there is none."""
+    with os.scandir(folder) as entries:  # not a listing: there may be millions
         for entry in entries:
             if entry.is_dir():
                 if (inside := _some_chunk(folder / entry.name)) is not None:

@@ -1,4 +1,4 @@
-"""Whether the arrays of a dataset fit each other, and a model."""
+"""Check that the arrays of a dataset fit each other, and a model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def dataset_faults(
     output_shape: Sequence[int],
     output_scale: Sequence[float] | None = None,
 ) -> list[Fault]:
-    """Why a model cannot be trained with a dataset; empty if it can.
+    """Return why a model cannot be trained on a dataset; empty if it can.
 
-    An array may be smaller than the model's blocks: what is missing is filled with 0.
+    An array may be smaller than the model's blocks: what is missing is padded with 0.
 
     Args:
-        infos: What is known of `config.arrays`, under the same keys.
+        infos: Metadata of `config.arrays`, under the same keys.
         input_shape, output_shape: Of the model, in voxels.
-        output_scale: Voxel size of the output relative to the input's; None: equal.
+        output_scale: Voxel size of the output, divided by the input's; None: equal.
     """
     raw = infos["raw"]
     faults = array_faults(config, infos)
@@ -54,7 +54,7 @@ def dataset_faults(
 
 
 def array_faults(config: DatasetConfig, infos: Mapping[str, ArrayInfo]) -> list[Fault]:
-    """Why the arrays of a dataset cannot be used together; empty if they can."""
+    """Return why the arrays of a dataset cannot be used together; empty if they can."""
     raw, gt, mask = infos["raw"], infos.get("gt"), infos.get("mask")
     faults = [("raw", message) for message in _bad_world(infos)]
     if raw.dtype in _WIDE_INTEGERS and config.raw.value_range is None:
@@ -72,7 +72,7 @@ def array_faults(config: DatasetConfig, infos: Mapping[str, ArrayInfo]) -> list[
     if mask is not None:
         faults.extend(("mask", message) for message in _not_labels_of(mask, raw))
         if gt is None:
-            faults.append(("mask", "is of no use without `gt`; remove it, or set `gt`"))
+            faults.append(("mask", "has no effect without `gt`; remove it, or set `gt`"))
         elif gt.ndim == mask.ndim and not _overlap(mask, gt):
             faults.append(("mask", f"{_extent(mask)}; must overlap gt, which {_extent(gt)}"))
     return faults
@@ -86,7 +86,7 @@ def _bad_world(infos: Mapping[str, ArrayInfo]) -> Iterator[str]:
 
 
 def _not_labels_of(labels: ArrayInfo, raw: ArrayInfo) -> Iterator[str]:
-    """Why an array cannot say something about the voxels of raw."""
+    """Yield why an array cannot label the voxels of raw."""
     if labels.num_channels is not None:
         yield f"has {labels.num_channels} channels; must have no channel axis"
     if labels.ndim != raw.ndim:
@@ -112,7 +112,7 @@ def _wrong_voxel_size(info: ArrayInfo, raw: ArrayInfo, scale: Sequence[float]) -
 def _between_voxels(
     input_shape: Sequence[int], output_shape: Sequence[int], scale: Sequence[float]
 ) -> Iterator[str]:
-    """The output block lies in the middle of the input, where there must be whole voxels."""
+    """Yield a fault if the output block, centered in the input, would cut through voxels."""
     margin = [
         (size / factor - inner) / 2
         for size, inner, factor in zip(input_shape, output_shape, scale, strict=True)
@@ -126,7 +126,7 @@ def _between_voxels(
 
 
 def _overlap(a: ArrayInfo, b: ArrayInfo) -> bool:
-    """Whether the two share at least half a voxel along every axis."""
+    """Return whether two arrays share at least half a voxel along every axis."""
     return all(
         min(a_end, b_end) - max(a_begin, b_begin) >= size / 2
         for (a_begin, a_end), (b_begin, b_end), size in zip(
@@ -141,6 +141,7 @@ def _extent(info: ArrayInfo) -> str:
 
 
 def _spans_nm(info: ArrayInfo) -> list[tuple[float, float]]:
+    """Return begin and end of an array in nm, along each axis."""
     return [
         (begin, round(begin + length * size, 6))
         for begin, length, size in zip(info.offset_nm, info.shape, info.voxel_size_nm, strict=True)

@@ -1,4 +1,4 @@
-"""A dataset ready for reading."""
+"""A dataset whose metadata have been read and checked."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trainers.errors import DataError
 
 
 class Dataset:
-    """Arrays that lie in one world of whole-numbered coordinates. Picklable.
+    """Arrays in one world of integer coordinates, as gunpowder needs them. Picklable.
 
-    A world unit is 1 / `units_per_nm` nm, and raw's first voxel begins at 0.
+    A world unit is 1 / `units_per_nm` nm; the first voxel of raw begins at 0.
 
     Raises:
         DataError: An array or the file of points cannot be used, or they do not fit each other.
@@ -38,18 +38,17 @@ class Dataset:
         self.gt: Array | None = arrays.get("gt")
         self.mask: Array | None = arrays.get("mask")
         self.sample_points = self._read_points(config, origin_nm=infos["raw"].offset_nm)
-        """Positions in world units, [N, ndim], or None; all lie in the ground truth if there is
-        one."""
+        """Positions in world units, [N, ndim], or None; inside the ground truth, if any."""
 
     def read_with(self, reading: Reading) -> None:
-        """Have its arrays read like this; before the first read."""
+        """Set how the arrays are read; call it before the first read."""
         for array in (self.raw, self.gt, self.mask):
             if array is not None:
                 array.reading = reading
 
     @property
     def ground_truth(self) -> Array:
-        """What training needs.
+        """The array `gt`, for training, which cannot do without.
 
         Raises:
             DataError: There is none.

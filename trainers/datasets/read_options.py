@@ -1,4 +1,4 @@
-"""What all reads of a process have in common."""
+"""Cache, concurrency, timeouts and retries of all reads in a process."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ import tensorstore as ts
 from attrs import frozen
 
 _RETRIES = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "8s"}
+"""Exponential backoff of requests to servers: 0.5, 1, 2, 4 s, so that a few retries fit into the
+timeout of a read, and a server that stays away is reported soon."""
 _FILES_PER_CORE = 2
-"""Read at a time: more of them take the processor from those who decode what has come."""
+"""Files read at a time; more of them would take the CPU from decoding."""
 _STALL_S = 30
-"""A server that sends nothing for so long is asked again."""
+"""A server that sends nothing for this long counts as failed, and is retried."""
 
 
 @frozen(kw_only=True)
 class Reading:
-    """How much memory the cache of decoded chunks may take, and how long a read."""
+    """Limits of reading: bytes of the cache of decoded chunks, and timeout of one read."""
 
     cache_bytes: int = 0
     timeout_s: float = 120.0
 
     @property
     def context(self) -> ts.Context:
-        """One for the process, so that its arrays share cache and threads."""
+        """One context per process, so that all arrays share cache and threads."""
         return _context(self.cache_bytes)
 
 
 @cache
 def _context(cache_bytes: int) -> ts.Context:
+    # environment variables, as TensorStore takes these two limits in no other way
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(_STALL_S))
     os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
-    num_cores = len(os.sched_getaffinity(0))
+    num_cores = len(os.sched_getaffinity(0))  # not cpu_count: packed runs share a node
     return ts.Context(
         {
             "cache_pool": {"total_bytes_limit": cache_bytes},

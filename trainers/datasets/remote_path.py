@@ -1,4 +1,4 @@
-"""Folders and files on a server, used as a `Path` is."""
+"""Folders and files on a server, with the part of the interface of `Path` that readers use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _URL = re.compile(r"(file|https?|s3|gs)://(.*)", re.DOTALL)
 
 @frozen
 class RemotePath:
-    """A place that a URL names: `http(s)://HOST/…`, `s3://BUCKET/…` or `gs://BUCKET/…`.
+    """A URL: `http(s)://HOST/…`, `s3://BUCKET/…` or `gs://BUCKET/…`.
 
-    For servers that speak S3 but are not Amazon's, AWS_ENDPOINT_URL and AWS_REGION are respected;
-    credentials come from where the vendors' own tools have them.
+    AWS_ENDPOINT_URL and AWS_REGION select an S3 server other than Amazon's; credentials come from
+    where the vendors' own tools look for them.
     """
 
     url: str
@@ -42,7 +42,7 @@ class RemotePath:
 
     @property
     def parents(self) -> tuple[RemotePath, ...]:
-        """Folders above, the nearest first, up to the host or bucket."""
+        """The folders above, nearest first, up to the host or bucket."""
         if not urlsplit(self.url).path.strip("/"):
             return ()
         return (self.parent, *self.parent.parents)
@@ -51,18 +51,18 @@ class RemotePath:
         return _read(self.url) is not None
 
     def is_dir(self) -> bool:
-        """Servers have no folders."""
+        """Return True: servers have no folders, so any prefix may be one."""
         return True
 
     def read_bytes(self) -> bytes:
         content = _read(self.url)
         if content is None:
-            raise FileNotFoundError(f"{self.url}: there is no such file")
+            raise FileNotFoundError(f"{self.url}: not found")
         return content
 
     @property
     def kvstore(self) -> dict[str, Any]:
-        """TensorStore's specification of the folder."""
+        """TensorStore's kvstore spec of the folder."""
         parts = urlsplit(self.url)
         path = parts.path.lstrip("/") + "/"
         if parts.scheme == "s3":
@@ -71,7 +71,8 @@ class RemotePath:
                 "aws_region": os.environ.get("AWS_REGION"),
             }
             given: dict[str, Any] = {key: value for key, value in settings.items() if value}
-            if "AWS_ACCESS_KEY_ID" in os.environ:  # else files are looked for, and missed aloud
+            # By default TensorStore looks for credential files too, and logs each that is missing.
+            if "AWS_ACCESS_KEY_ID" in os.environ:
                 given["aws_credentials"] = {"type": "environment"}
             return {"driver": "s3", "bucket": parts.netloc, "path": path, **given}
         if parts.scheme == "gs":
@@ -84,7 +85,7 @@ VolumePath = Path | RemotePath
 
 
 def volume_path(text: str | VolumePath) -> VolumePath:
-    """A path, or a place on a server if it is a URL; `file://` stands for a path."""
+    """Convert a URL to a RemotePath, and any other text, or a `file://` URL, to a Path."""
     match = _URL.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return text if isinstance(text, RemotePath) else Path(text)
@@ -98,7 +99,7 @@ def is_url(text: str) -> bool:
 
 
 def kvstore(path: VolumePath) -> dict[str, Any]:
-    """TensorStore's specification of a folder."""
+    """Return TensorStore's kvstore spec of a folder."""
     if isinstance(path, RemotePath):
         return path.kvstore
     return {"driver": "file", "path": f"{path.absolute()}/"}
@@ -106,9 +107,10 @@ def kvstore(path: VolumePath) -> dict[str, Any]:
 
 @cache
 def _read(url: str) -> bytes | None:
-    """A small file; None if there is none, or the server does not show it.
+    """Return the content of a small file; None if it does not exist or is forbidden.
 
-    Buckets that may not be listed answer alike for what is not there and what is forbidden.
+    Buckets without the right to list answer 403 for both. Cached: the readers of several formats
+    probe for the same files.
     """
     import tensorstore as ts
 

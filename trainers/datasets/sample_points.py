@@ -1,4 +1,4 @@
-"""Points around which samples are taken."""
+"""Read the points around which samples are taken."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trainers.errors import DataError
 
 
 def read_sample_points(path: Path, ndim: int) -> list[tuple[float, ...]]:
-    """Positions in nm, from a CSV file with the header z,y,x (2-D: y,x).
+    """Read positions in nm from a CSV file with the header z,y,x (2-D: y,x).
 
     Raises:
-        DataError: The file is not like that, or holds no point.
+        DataError: The file is malformed, or holds no point.
     """
     axes = list(SPATIAL_AXES[-ndim:])
     try:

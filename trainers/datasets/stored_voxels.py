@@ -1,4 +1,4 @@
-"""Voxels of a stored array: read with TensorStore, and never made up."""
+"""Read the voxels of a stored array with TensorStore; missing data is an error, never zeros."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from trainers.datasets.read_options import Reading
 from trainers.datasets.remote_path import kvstore
 from trainers.errors import DataError
 
-_DELAYS_S = (0.0, 0.5, 2.0)
-"""Before a read is tried, tried again, and again."""
+_BACKOFF_S = (0.0, 0.5, 2.0)
+"""Delay before each attempt of a read. TensorStore itself retries requests to servers only (see
+`read_options`), and not what a file system refuses for a moment."""
 _FINAL = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
-"""States after which it is of no use to try again; the storage has answered."""
+"""Statuses that are not retried: the storage has answered."""
 
 Attempt = Callable[[float], Any]
-"""Gives a result within so many seconds."""
+"""Returns a result within a timeout in seconds, or raises TimeoutError."""
 
 
 class StoredVoxels:
-    """An open array, with the axes that are asked for, beginning at 0.
+    """An open array with the requested axes, whose indices begin at 0.
 
-    Its middle is read on opening, so that what is wrong with all of it is known then.
+    The voxel in its middle is read on opening: TensorStore reads no chunk on `open`, and an array
+    that cannot be decoded should fail before training starts.
 
     Args:
-        axes: Names, in the order that voxels shall have; others have length 1.
+        axes: Names, in the order of the result; all other axes must have length 1.
 
     Raises:
         DataError: It cannot be opened, or its middle cannot be read.
@@ -51,7 +53,7 @@ class StoredVoxels:
             self._refuse_if_empty()
 
     def begin_read(self, index: tuple[slice, ...]) -> Callable[[], npt.NDArray[Any]]:
-        """Start to read a region; the function that comes back waits for the voxels.
+        """Start to read a region; return a function that waits for the voxels.
 
         Raises:
             DataError: The volume was replaced; or, while waiting, a chunk cannot be read.
@@ -60,7 +62,7 @@ class StoredVoxels:
         reading = self._arranged[(Ellipsis, *index)].read()  # type: ignore[index]
 
         def read_again(seconds: float) -> Any:
-            # what a cache remembers of a chunk that could not be read may be wrong by now
+            # With an empty cache of its own: the shared one may remember the failed read.
             store = self._open(Reading().context).result(timeout=seconds)
             part = self._arrange(store)[(Ellipsis, *index)]  # type: ignore[index]
             return part.read().result(timeout=seconds)
@@ -74,6 +76,10 @@ class StoredVoxels:
 
     def _open(self, context: ts.Context) -> ts.Future[ts.TensorStore]:
         info = self._info
+        # Volumes do not change during training (`ReplacementWatch` checks that), so cached chunks
+        # are not revalidated: that would cost a request or a `stat` per chunk and read.
+        # Chunks without a file would read as zeros by default; a volume that was copied in part, or
+        # a mount that is gone, looks the same.
         spec: dict[str, Any] = {
             "driver": info.driver,
             "kvstore": kvstore(info.path),
@@ -99,17 +105,17 @@ class StoredVoxels:
                     timeout=seconds
                 )
             ],
-            "which chunks there are",
+            "which chunks exist",
         )
         if found.not_stored:
             raise DataError(
-                f"{self._info.path}: not one of its chunks is there; is the path right, and is "
-                "all of the volume?"
+                f"{self._info.path}: none of its chunks exists; check the path, and that the "
+                "volume is complete"
             )
 
     def _first_result(self, attempts: Sequence[Attempt], part: str) -> Any:
         deadline = time.monotonic() + self._reading.timeout_s
-        for delay, attempt in zip(_DELAYS_S, attempts, strict=False):
+        for delay, attempt in zip(_BACKOFF_S, attempts, strict=False):
             if delay:
                 time.sleep(min(delay, max(deadline - time.monotonic(), 0.0)))
             try:
@@ -138,6 +144,6 @@ def _advice(error: Exception) -> str:
     if "NOT_FOUND: chunk" in str(error):
         return (
             ". If chunks of this volume were never written because they are empty, set "
-            "`absent_chunks: fill`; else it is lost, and has to be brought back"
+            "`absent_chunks: fill`; otherwise it is lost, and has to be restored"
         )
     return ""

@@ -1,4 +1,4 @@
-"""Places in whole numbers: gunpowder's world coordinates are integers."""
+"""Convert nm to world units, which are integers in gunpowder and funlib.geometry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOLERANCE_VOXELS = 0.01
 
 
 def units_per_nm(infos: Iterable[ArrayInfo]) -> int:
-    """How many world units a nm has, so that every voxel size is a whole number of them.
+    """Return how many world units make a nm, so that every voxel size is a whole number of them.
 
     Raises:
         DataError: A voxel size has more than three decimals.
@@ -28,10 +28,10 @@ def units_per_nm(infos: Iterable[ArrayInfo]) -> int:
 
 
 def offset_voxels(info: ArrayInfo, *, origin: ArrayInfo) -> tuple[int, ...]:
-    """Where an array begins, from the beginning of another one, in voxels of the former.
+    """Return where an array begins relative to `origin`, in voxels of the array.
 
     Raises:
-        DataError: It does not begin at a whole number of voxels, to 1 % of a voxel.
+        DataError: That is no whole number of voxels, within 1 % of a voxel.
     """
     offset = [
         (begin - zero) / size

@@ -1,4 +1,4 @@
-"""Augments: how samples are changed at random."""
+"""Augments: random changes of samples, as configs and gunpowder nodes."""
 
 from trainers.gp_augments.artifact_configs import (
     BlurAugmentConfig,

@@ -1,4 +1,4 @@
-"""Augments that imitate what goes wrong in a microscope: noise, blur, defects and cutouts."""
+"""Augments that imitate imaging artifacts: noise, blur, defects of sections, and cutouts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+NoiseMode = Literal["gaussian", "speckle", "poisson", "salt", "pepper", "s&p"]
 
+_PROBABILITY: Any = [ge(0), le(1)]
 _ARGUMENTS = {
     "gaussian": ("mean", "var"),
     "speckle": ("mean", "var"),
@@ -22,22 +24,20 @@ _ARGUMENTS = {
     "pepper": ("amount",),
     "s&p": ("amount",),
 }
-
-
-NoiseMode = Literal["gaussian", "speckle", "poisson", "salt", "pepper", "s&p"]
+"""The arguments of `skimage.util.random_noise` that each mode takes."""
 
 
 @frozen(kw_only=True)
 class NoiseAugmentConfig(RawAugmentConfig):
-    """Adds noise to raw as `skimage.util.random_noise` does, with its defaults for what is None."""
+    """Noise of `skimage.util.random_noise`; None means its default."""
 
     mode: NoiseMode = field(default="gaussian", validator=in_(get_args(NoiseMode)))
     mean: float | None = None
     var: float | None = field(default=None, validator=optional(ge(0)))
     amount: float | None = field(default=None, validator=optional(ge(0)))
-    """Fraction of the voxels that become salt or pepper."""
+    """Fraction of the voxels that become salt (1) or pepper (0)."""
     clip: bool = True
-    """Whether to cut the result to 0..1."""
+    """Whether to clip the result to 0..1."""
 
     def __attrs_post_init__(self) -> None:
         unused = set(self._given()) - set(_ARGUMENTS[self.mode])
@@ -68,12 +68,12 @@ class NoiseAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class BlurAugmentConfig(RawAugmentConfig):
-    """Convolves raw with a Gaussian of random width, as an image out of focus has it."""
+    """Convolution of raw with a Gaussian of random width, like an image out of focus."""
 
     sigma: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(ge(0))))
-    """Standard deviation, in voxels."""
+    """Interval of the standard deviation, in voxels."""
     in_sections: bool = False
-    """Blur along y and x only, each section by itself."""
+    """Blur along y and x only."""
 
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
@@ -87,24 +87,23 @@ class BlurAugmentConfig(RawAugmentConfig):
         return blurred
 
 
-_PROBABILITY: Any = [ge(0), le(1)]
-
-
 @frozen(kw_only=True)
 class DefectsAugmentConfig(RawAugmentConfig):
-    """Spoils raw, section by section along z, in the ways that serial sections are: each section
-    in one of them or in none. Ground truth stays, so that networks learn to bridge them."""
+    """Damage to sections of raw along z, as in serial sections; one kind per section at most.
+
+    Ground truth is unchanged, so that networks learn to bridge the defects.
+    """
 
     missing: float = field(default=0.0, validator=_PROBABILITY)
-    """Probability that a section is lost: all of it is 0."""
+    """Probability that a section is missing: all of it is 0."""
     low_contrast: float = field(default=0.0, validator=_PROBABILITY)
-    """Probability that a section is pale."""
+    """Probability that a section has low contrast."""
     contrast_scale: float = field(default=0.1, validator=[ge(0), le(1)])
-    """What is left of the deviation from the mean where it is pale."""
+    """Factor of the deviation from the mean in sections of low contrast."""
     shifted: float = field(default=0.0, validator=_PROBABILITY)
-    """Probability that a section lies beside its place."""
+    """Probability that a section is shifted."""
     max_shift: int = field(default=5, validator=ge(1))
-    """In voxels, along y and x; the border is repeated where nothing is left."""
+    """In voxels, along y and x; the border is repeated where no data are left."""
 
     def __attrs_post_init__(self) -> None:
         if self.missing + self.low_contrast + self.shifted > 1:
@@ -132,29 +131,19 @@ class DefectsAugmentConfig(RawAugmentConfig):
         return raw
 
 
-def _shifted(section: npt.NDArray[np.float32], dy: int, dx: int) -> npt.NDArray[np.float32]:
-    """`[C, y, x]`, moved towards higher y and x."""
-    import numpy as np
-
-    _, height, width = section.shape
-    rows = np.clip(np.arange(height) - dy, 0, height - 1)
-    columns = np.clip(np.arange(width) - dx, 0, width - 1)
-    return section[:, rows[:, np.newaxis], columns]
-
-
 @frozen(kw_only=True)
 class CutoutAugmentConfig(RawAugmentConfig):
-    """Replaces boxes of raw by its mean, wherever they lie (DeVries and Taylor, 2017).
+    """Random boxes of raw, replaced by its mean (Cutout; DeVries and Taylor, 2017).
 
-    Ground truth stays, so that networks learn from what is around.
+    Ground truth is unchanged, so that networks learn to use the context.
     """
 
     max_boxes: int = field(validator=ge(1))
-    """There are 0 to so many, each number as likely."""
+    """The number of boxes is drawn uniformly from 0 to this."""
     size: tuple[int, ...] = field(validator=and_(min_len(2), max_len(3), deep_iterable(gt(0))))
-    """Of a box, in voxels; what does not lie in the block is cut off."""
+    """Size of a box in voxels, z, y, x or y, x; boxes are cut off at the border of the block."""
     probability: float = field(default=1.0, validator=[ge(0), le(1)])
-    """That there may be any."""
+    """Probability that boxes are drawn at all."""
 
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
@@ -172,10 +161,20 @@ class CutoutAugmentConfig(RawAugmentConfig):
         if rng.random() >= self.probability:
             number = 0
         for _ in range(number):
-            centre = rng.integers(shape)
+            center = rng.integers(shape)
             box = tuple(
                 slice(max(at - length // 2, 0), max(at - length // 2, 0) + length)
-                for at, length in zip(centre.tolist(), self.size, strict=True)
+                for at, length in zip(center.tolist(), self.size, strict=True)
             )
             raw[(slice(None), *box)] = mean
         return raw
+
+
+def _shifted(section: npt.NDArray[np.float32], dy: int, dx: int) -> npt.NDArray[np.float32]:
+    """Return a section `[C, y, x]`, moved by voxels towards higher y and x."""
+    import numpy as np
+
+    _, height, width = section.shape
+    rows = np.clip(np.arange(height) - dy, 0, height - 1)
+    columns = np.clip(np.arange(width) - dx, 0, width - 1)
+    return section[:, rows[:, np.newaxis], columns]

@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class AugmentConfig(ABC):
-    """How samples are changed at random. Subclass it to bring an augment of your own."""
+    """A random change of samples. Subclass it for an augment of your own."""
 
     thread_safe: ClassVar[bool] = False
-    """Whether `node` gives a `ThreadSafeNode`. If all augments do, the workers are threads of the
-    trainer; otherwise processes of their own, which take longer to start and more memory."""
+    """Whether `node` returns a `ThreadSafeNode`. If all augments do, the workers are threads of the
+    trainer; otherwise they are processes, which take longer to start and more memory."""
 
     @abstractmethod
     def node(
         self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey
     ) -> gp.BatchFilter:
-        """A new gunpowder node that applies this augment; heavy imports belong in here.
+        """Return a new gunpowder node that applies this augment; heavy imports belong in here.
 
         Its output must depend on its input and on `request.random_seed` only. Raw is float32
         [C, z, y, x], mostly within 0..1; ground truth and mask are integers [z, y, x].
         """
 
     def scaled(self, units_per_nm: int) -> AugmentConfig:
-        """The same augment with its lengths in nm turned into world units, for `node`."""
+        """Return the same augment with lengths in world units instead of nm, for `node`."""
         return self
 
     def doubts(self, input_shape: tuple[int, ...]) -> tuple[str, ...]:
-        """What to warn the user of if inputs have this shape in voxels, such as no effect."""
+        """Return warnings for inputs of this shape in voxels, such as that it has no effect."""
         return ()
 
 
 def are_thread_safe(augments: Iterable[AugmentConfig]) -> bool:
-    """Whether workers that apply all of these can be threads of one process."""
+    """Return whether workers that apply all of these can be threads of one process."""
     return all(augment.thread_safe for augment in augments)

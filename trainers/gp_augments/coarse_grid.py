@@ -1,4 +1,4 @@
-"""Where the voxels of a block come from, known at every few of them."""
+"""The source positions of a block's voxels, on a coarse grid."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Positions = npt.NDArray[np.float64]
 
 @frozen(eq=False)
 class CoarseGrid:
-    """Positions at the nodes of a grid over a block; in between they are linear.
+    """Positions at the nodes of a grid over a block; linear in between.
 
-    A position is an index of voxels, not whole, from the first voxel of the block.
+    A position is a fractional voxel index, relative to the first voxel of the block.
     """
 
     positions: Positions
-    """`[axis, *nodes]`, one node at every `step` voxels."""
+    """`[axis, *nodes]`, a node every `step` voxels."""
     step: int
 
     def part(self, region: gp.Roi) -> GridPart:
-        """What concerns a region, in voxels from the first one of the block."""
+        """Return the part that covers a region, given in voxels from the block's first one."""
         nodes = [
             slice(begin // self.step, (end - 1) // self.step + 2)
             for begin, end in zip(region.begin, region.end, strict=True)
@@ -38,13 +38,13 @@ class GridPart:
     positions: Positions
     step: int
     start: tuple[int, ...]
-    """Where, from the first of these nodes on, the region begins, in voxels."""
+    """Where the region begins, in voxels from the first of these nodes."""
     shape: tuple[int, ...]
-    """Of the region, in voxels."""
+    """Shape of the region, in voxels."""
 
     @property
     def needed(self) -> gp.Roi:
-        """The voxels that its values come from, in voxels from the first one of the block."""
+        """The voxels that the region's values come from, relative to the block's first one."""
         positions = self.positions.reshape(len(self.positions), -1)
         begin = gp.Coordinate(np.floor(positions.min(1)).astype(int))
         end = gp.Coordinate(np.ceil(positions.max(1)).astype(int)) + 1

@@ -1,4 +1,4 @@
-"""An augment of the user's own."""
+"""A user's own augment."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def _names_an_object(_: object, __: Attribute[str], value: str) -> None:
 
 @frozen(kw_only=True)
 class CustomAugmentConfig(AugmentConfig):
-    """Stands for a subclass of `AugmentConfig` that is named by its import path."""
+    """A subclass of `AugmentConfig`, named by its import path."""
 
     import_path: str = field(validator=_names_an_object)
     arguments: dict[str, Any] = field(factory=dict)
-    """Handed to the class by name."""
+    """Keyword arguments of the class."""
     in_threads: bool = False
-    """Whether its node is a `ThreadSafeNode`, so that samples can be made in threads."""
+    """Whether its node is a `ThreadSafeNode`, so that workers can be threads."""
 
     @property
     def thread_safe(self) -> bool:  # type: ignore[override]
         return self.in_threads
 
     def load(self) -> AugmentConfig:
-        """The user's own config.
+        """Import and return the user's config.
 
         Raises:
-            ConfigError: It cannot be imported, is no AugmentConfig, or refuses the arguments.
+            ConfigError: It cannot be imported, is not an AugmentConfig, or rejects the arguments.
         """
         cls = load_object(self.import_path)
         if not (isinstance(cls, type) and issubclass(cls, AugmentConfig)):

@@ -1,4 +1,8 @@
-"""Rotate and bend blocks: where each voxel's value comes from."""
+"""Rotations and elastic deformations: where the value of each voxel comes from.
+
+Elastic deformation as in the U-Net paper (Ronneberger et al., 2015): control points on a coarse
+lattice are displaced by Gaussian noise, with cubic interpolation in between.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,25 @@ Floats = npt.NDArray[np.float64]
 
 
 def planar_rotation(angle: float, num_axes: int) -> Floats:
-    """The matrix that turns the last two axes by an angle in radians."""
+    """Return the matrix that rotates the last two axes by an angle in radians."""
     matrix = np.eye(num_axes)
     matrix[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     return matrix
 
 
 def uniform_rotation(rng: np.random.Generator) -> Floats:
-    """A rotation matrix of three dimensions, each orientation as likely as any other."""
+    """Return a rotation matrix in 3-D, uniform over all orientations.
+
+    A normalized Gaussian 4-vector is uniform on the sphere (Muller, 1959), and unit quaternions
+    that are uniform on it are uniform rotations (Shoemake, 1992). Not `Rotation.random()`, which
+    draws from NumPy's global state unless it is given a generator.
+    """
     matrix: Floats = Rotation.from_quat(rng.normal(size=4)).as_matrix()
     return matrix
 
 
 def grid_shape(block_shape: Sequence[int], step: int) -> tuple[int, ...]:
-    """Nodes of the coarse grid, one at every `step` voxels, the last at or after the last voxel."""
+    """Return the number of nodes along each axis, one every `step` voxels, to the last voxel."""
     return tuple(-(-(length - 1) // step) + 1 for length in block_shape)
 
 
@@ -38,13 +47,16 @@ def source_positions(
     rotation: Floats,
     displacement: Floats,
 ) -> Floats:
-    """Where the values at the nodes of the coarse grid come from, `[axis, *grid_shape]`.
+    """Return where the values at the nodes of the coarse grid come from, `[axis, *grid_shape]`.
 
-    Positions are indices of voxels, not whole, relative to the block's first voxel; they may lie
-    outside of the block. The rotation is about the block's centre, in space and not in voxels.
+    Positions are fractional voxel indices, relative to the block's first voxel; they may lie
+    outside the block. The rotation is about the block's center, in physical space, so that it is
+    right for anisotropic voxels.
 
     Args:
-        displacement: In units of the voxel size, `[axis, *grid_shape]`.
+        block_shape: In voxels.
+        voxel_size: In world units.
+        displacement: In world units, `[axis, *grid_shape]`.
     """
     index = np.stack(
         np.meshgrid(
@@ -53,8 +65,8 @@ def source_positions(
     )
     column = (-1, *(1,) * len(block_shape))
     size = np.reshape(np.asarray(voxel_size, float), column)
-    centre = (np.reshape(block_shape, column) - 1) / 2
-    moved = np.tensordot(rotation - np.eye(len(size)), (index - centre) * size, 1) + displacement
+    center = (np.reshape(block_shape, column) - 1) / 2
+    moved = np.tensordot(rotation - np.eye(len(size)), (index - center) * size, 1) + displacement
     positions: Floats = index + moved / size
     return positions
 
@@ -67,10 +79,10 @@ def random_displacement(
     sigma: Sequence[float],
     rng: np.random.Generator,
 ) -> Floats:
-    """A smooth field `[axis, *grid_shape]`, in the unit of sigma.
+    """Return a smooth random field `[axis, *grid_shape]`, in the unit of sigma.
 
-    Control points on a lattice centred on the block are displaced independently, normally
-    distributed; between them it is the natural cubic spline along each axis.
+    Control points on a lattice centered on the block have independent normal displacements; between
+    them the field is a natural cubic spline along each axis.
 
     Args:
         spacing: Voxels between control points along each axis.
@@ -89,7 +101,7 @@ def random_displacement(
 
 
 def _spline_weights(num_nodes: int, step: int, spacing: int) -> Floats:
-    """The matrix that takes values at control points to the nodes of the grid, of one axis."""
+    """Return the matrix from values at control points to values at nodes, `[node, point]`."""
     span = step * (num_nodes - 1)
     num_intervals = max(1, -(-span // spacing))
     first = (span - spacing * num_intervals) / 2

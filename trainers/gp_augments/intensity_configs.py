@@ -1,4 +1,4 @@
-"""Augments of brightness: scale and shift, intensity, contrast and gamma."""
+"""Augments of brightness and contrast: scale and shift, intensity, contrast and gamma."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
-    """Turns every raw value into `value * scale + shift`, such as 0..1 into -1..1."""
+    """`value * scale + shift` for every raw value, such as from 0..1 to -1..1. Not random."""
 
     scale: float
     shift: float
@@ -29,12 +29,12 @@ class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class IntensityAugmentConfig(RawAugmentConfig):
-    """Multiplies a block's deviation from its mean by a random scale, and adds a random shift."""
+    """A random scale of a block's deviation from its mean, and a random shift."""
 
     scale: tuple[float, float] = field(validator=is_interval)
     shift: tuple[float, float] = field(validator=is_interval)
     clip: bool = True
-    """Whether to cut the result to 0..1."""
+    """Whether to clip the result to 0..1."""
 
     @property
     def needs_0_to_1(self) -> bool:
@@ -51,7 +51,7 @@ class IntensityAugmentConfig(RawAugmentConfig):
 
 @frozen(kw_only=True)
 class ContrastAugmentConfig(IntensityAugmentConfig):
-    """As intensity, but drawn anew for each section along z: they were imaged one by one."""
+    """The intensity augment, drawn for each section along z: they were imaged one by one."""
 
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
@@ -65,7 +65,7 @@ class ContrastAugmentConfig(IntensityAugmentConfig):
 
 @frozen(kw_only=True)
 class GammaAugmentConfig(RawAugmentConfig):
-    """Raises raw, which must lie within 0..1 and stays there, to a random power."""
+    """A random power of raw, which must lie within 0..1, and stays there."""
 
     gamma_range: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(gt(0))))
 

@@ -1,4 +1,4 @@
-"""Mirror and transpose blocks: which way round they lie."""
+"""Mirror and transpose blocks."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Key = TypeVar("Key")
 
 @frozen
 class Orientation:
-    """Mirrors axes, and then gives them another order."""
+    """A mirroring of axes, followed by a permutation."""
 
     mirrored: tuple[bool, ...]
-    """Whether an axis runs backwards, before they are put in order."""
+    """Whether an axis is reversed, by axes before the permutation."""
     order: tuple[int, ...]
-    """Which of the axes comes first, second, …"""
+    """The axis that becomes the first, the second, …"""
 
     @classmethod
     def unchanged(cls, num_axes: int) -> Orientation:
-        """The one of blocks that stay as they are."""
+        """Return the identity."""
         return cls((False,) * num_axes, tuple(range(num_axes)))
 
     @classmethod
     def draw(cls, seed: int, exchangeable: Sequence[int], num_axes: int) -> Orientation:
-        """The one that gunpowder's SimpleAugment draws from a seed.
+        """Return the one that gunpowder's SimpleAugment draws from a seed, draw by draw.
 
         Args:
-            exchangeable: Axes that may take each other's place.
+            exchangeable: Axes that may be permuted.
         """
         rng = random.Random(seed)
-        rng.random()  # there, it decides whether anything is done
+        rng.random()  # SimpleAugment draws whether it does anything; its probability is 1
         mirrored = tuple(rng.random() < 0.5 for _ in range(num_axes))
         order = list(range(num_axes))
         for axis, drawn in zip(
@@ -46,25 +46,25 @@ class Orientation:
         return cls(mirrored, tuple(order))
 
     def regions_before(self, regions: Mapping[Key, Roi]) -> dict[Key, Roi]:
-        """Where the content of regions comes from, in voxels.
+        """Return the regions, in voxels, that become these when they are turned.
 
-        Axes are exchanged about the middle voxel of all regions together, and mirrored about the
+        Axes are permuted about the middle voxel of all regions together, and mirrored about the
         middle of all of them.
         """
-        centre = _whole(regions.values()).begin + _whole(regions.values()).shape // 2
+        center = _whole(regions.values()).begin + _whole(regions.values()).shape // 2
         moved = {}
         for key, region in regions.items():
             begin = [0] * len(self.order)
             shape = [0] * len(self.order)
             for axis, before in enumerate(self.order):
-                begin[before] = centre[before] - (centre[axis] - region.begin[axis])
+                begin[before] = center[before] - (center[axis] - region.begin[axis])
                 shape[before] = region.shape[axis]
             moved[key] = Roi(begin, shape)
         whole = _whole(moved.values())
         return {key: self._mirror(region, whole) for key, region in moved.items()}
 
     def turn(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A view of a region before, `[..., *axes]`, that lies this way round."""
+        """Return a view of a block `[..., *axes]`, mirrored and permuted."""
         num_others = data.ndim - len(self.order)
         steps = tuple(slice(None, None, -1 if each else None) for each in self.mirrored)
         axes = (*range(num_others), *(num_others + axis for axis in self.order))
@@ -73,10 +73,10 @@ class Orientation:
     def positions_before(
         self, positions: npt.NDArray[np.float64], shape: Sequence[int]
     ) -> npt.NDArray[np.float64]:
-        """Indices into a region before that stand for indices `[axis, …]` into it, turned.
+        """Convert indices `[axis, …]` into a turned block to indices into the block before.
 
         Args:
-            shape: Of the region before.
+            shape: Of the block before, in voxels.
         """
         before = np.empty_like(positions)
         for axis, source in enumerate(self.order):

@@ -1,4 +1,4 @@
-"""The name that `ThreadSafeNode` had up to November 2026, for augments of users."""
+"""Alias: the name of `ThreadSafeNode` until November 2026, kept for modules of users."""
 
 from trainers.gp_augments.thread_safe_node import ThreadSafeNode as PureNode
 

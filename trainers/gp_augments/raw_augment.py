@@ -1,4 +1,4 @@
-"""The gunpowder node that changes raw values."""
+"""The gunpowder node of augments that change raw values only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Raw = npt.NDArray[np.float32]
 
 
 class RawAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
-    """Replaces raw by `change(raw, rng)`, where the generator belongs to the request.
+    """A node that replaces raw, as float32, by `change(raw, rng)`, which may work in place.
 
-    `change` may work in place.
+    The generator is seeded with the request's seed.
 
     Args:
-        within_0_1: Whether `change` is right only for values within 0..1.
+        within_0_1: Whether `change` is correct only for values within 0..1.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RawAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
         self._within_0_1 = within_0_1
 
     def provide(self, request: gp.BatchRequest) -> gp.Batch:
-        upstream = request.copy()
+        upstream = request.copy()  # also maps the seed to another one: each node has its own
         batch = self.get_upstream_provider().request_batch(upstream)
         if self._raw_key in batch:
             raw = batch[self._raw_key]

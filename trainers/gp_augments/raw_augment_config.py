@@ -1,4 +1,4 @@
-"""What the configs of augments that change raw values have in common."""
+"""The base of augments that change raw values only."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 def is_interval(_: object, __: Attribute[Any], value: tuple[float, ...]) -> None:
-    """An attrs validator: two numbers, of which the second is not the smaller one."""
+    """Validate, for attrs, that a value is [low, high]."""
     if len(value) != 2 or value[0] > value[1]:
         raise ValueError(f"must be [low, high] with low <= high; found {list(value)}")
 
 
 @frozen(kw_only=True)
 class RawAugmentConfig(AugmentConfig):
-    """Changes raw, and leaves ground truth and mask as they are."""
+    """An augment that changes raw, and leaves ground truth and mask as they are."""
 
     thread_safe = True
 
     @property
     def needs_0_to_1(self) -> bool:
-        """Whether it is right only for values within 0..1, and leaves them there."""
+        """Whether it is correct only for values within 0..1, and keeps them there."""
         return False
 
     @abstractmethod
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> npt.NDArray[np.float32]:
-        """What becomes of raw `[C, z, y, x]`; may be the same array, changed in place."""
+        """Return raw `[C, z, y, x]`, changed; may be the same array, changed in place."""
 
     def node(
         self, raw_key: gp.ArrayKey, gt_key: gp.ArrayKey, mask_key: gp.ArrayKey

@@ -1,4 +1,4 @@
-"""The gunpowder node that mirrors, transposes, rotates and bends: each array is sampled once."""
+"""The gunpowder node that mirrors, transposes, rotates and deforms, with a single resampling."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trainers.gp_augments.warp import warp
 
 
 class SpatialAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
-    """Changes all arrays of a request alike, and asks upstream for what that needs, no more.
+    """A node that changes all arrays alike, and requests upstream only the voxels it needs.
 
-    All arrays have the same voxel size. With `elastic`, what is interpolated becomes float32, and
-    0..1 if it was of an unsigned type; all else keeps its type.
+    All arrays have the same voxel size. With `elastic`, interpolatable arrays (raw) become float32,
+    within 0..1 if they were unsigned; labels take the nearest voxel and keep dtype and every bit.
 
     Args:
-        is_simple: Whether to mirror and transpose, before anything else.
-        elastic: How to rotate and bend then, with lengths in world units; None: not at all.
+        is_simple: Whether to mirror and transpose first.
+        elastic: How to rotate and deform then, with lengths in world units; None: not at all.
     """
 
     def __init__(self, *, is_simple: bool, elastic: ElasticAugmentConfig | None = None) -> None:
@@ -48,7 +48,9 @@ class SpatialAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
         if self._is_simple:
             seed = upstream.random_seed if self._elastic else self.seed_of_request
             orientation = Orientation.draw(seed, _exchangeable(voxel_size), block.dims)
-        if self._is_simple and self._elastic:  # as if each were a node of its own
+        if self._is_simple and self._elastic:
+            # `copy` maps the request's seed to the next one. As many copies as two nodes in a row
+            # would make give the same samples as when these augments were two nodes.
             upstream = upstream.copy().copy()
         stored = orientation.regions_before(needed)
         for key, region in stored.items():
@@ -103,6 +105,6 @@ class SpatialAugment(ThreadSafeNode, gp.BatchFilter):  # type: ignore[misc]
 
 
 def _exchangeable(voxel_size: gp.Coordinate) -> list[int]:
-    """Axes that have a voxel size in common with another one."""
+    """Return the axes that share their voxel size with another axis."""
     sizes = tuple(voxel_size)
     return [axis for axis, size in enumerate(sizes) if sizes.count(size) > 1]

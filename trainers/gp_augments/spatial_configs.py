@@ -1,4 +1,4 @@
-"""Augments of space: mirrors and transpositions, rotations and elastic deformations."""
+"""Spatial augments: mirrors and transpositions, rotations and elastic deformations."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class SimpleAugmentConfig(AugmentConfig):
-    """Mirrors every axis with probability 1/2 and permutes the axes of equal voxel size.
+    """Mirrors of each axis with probability 1/2, and permutations of axes of equal voxel size.
 
-    Right before an elastic augment it costs nothing: both are one node then.
+    Right before an elastic augment it is free: both become one resampling.
     """
 
     thread_safe = True
@@ -34,9 +34,10 @@ class SimpleAugmentConfig(AugmentConfig):
 
 @frozen(kw_only=True)
 class ElasticAugmentConfig(AugmentConfig):
-    """Rotates blocks about their centre and moves control points, with all between them smoothly.
+    """Rotation about the block's center, and smooth deformation between control points.
 
-    The rotation is one of the physical space, so it is right for anisotropic voxels too.
+    After Ronneberger et al. (2015). Rotation is in physical space, so it is right for anisotropic
+    voxels too.
     """
 
     thread_safe = True
@@ -50,11 +51,11 @@ class ElasticAugmentConfig(AugmentConfig):
     )
     """Standard deviation of a control point's displacement along each axis, in nm."""
     rotation_interval: tuple[float, float] = field(validator=is_interval)
-    """Angles in radians, in the plane of the last two axes."""
+    """Interval of the angle in radians, in the plane of y and x."""
     subsample: int = field(default=1, validator=ge(1))
-    """The deformation is computed at every so many voxels, and linear in between."""
+    """The deformation is computed every so many voxels, and linear in between."""
     uniform_3d_rotation: bool = False
-    """Rotate to any orientation in space, each as likely; `rotation_interval` is then not used."""
+    """Draw orientations in space uniformly; `rotation_interval` is then not used."""
 
     def __attrs_post_init__(self) -> None:
         num_axes = len(self.control_point_spacing)

@@ -1,4 +1,4 @@
-"""What makes a gunpowder node fit for a thread beside others."""
+"""The base of gunpowder nodes that several threads may run side by side."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import gunpowder as gp
 
 
 class ThreadSafeNode(gp.BatchProvider):  # type: ignore[misc]
-    """A node that leaves the process's random generators alone, and draws from its own.
+    """A node that draws from generators of its own, never from the process's global ones.
 
-    Put it before the class of gunpowder that your node is of. What the node gives must depend on
-    its input and the request's seed only, and what takes long should release the GIL: then it is
-    run in threads of the trainer, each with a node of its own, and not in processes.
+    List it before gunpowder's base class: `class MyNode(ThreadSafeNode, gp.BatchFilter)`. What the
+    node returns must depend only on its input and the request's seed, and whatever takes long
+    should release the GIL. Each thread has a pipeline, and so a node, of its own: nodes of
+    gunpowder keep the state of a request on themselves.
     """
 
     seed_of_request: int
-    """The seed of the request that is being worked on."""
+    """Seed of the current request; draw from `np.random.default_rng(seed)`."""
 
     def set_seeds(self, request: gp.BatchRequest) -> None:
+        # `request_batch` of gunpowder calls this before `provide`. Its own version seeds `random`
+        # and `numpy.random`, which other threads, and the training, draw from.
         self.seed_of_request = request.random_seed

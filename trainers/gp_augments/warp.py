@@ -1,4 +1,10 @@
-"""Kernels that sample blocks at deformed positions. They release the GIL."""
+"""Kernels that sample blocks at deformed positions.
+
+They release the GIL (`nogil`), so that threads overlap, and are cached on disk (`cache`), so that a
+requeued run does not compile them again. Without `fastmath`: operations keep their order, so that
+CPUs with other instructions give the same bits. `error_model="numpy"` leaves out checks for
+division by zero, which would keep loops from being vectorized.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +27,16 @@ def warp(
     shape: tuple[int, ...],
     interpolate: bool,
 ) -> npt.NDArray[Any]:
-    """Values of `source` `[..., *source_shape]` at interpolated positions, `[..., *shape]`.
+    """Sample `source` `[..., *source_shape]` at interpolated positions; return `[..., *shape]`.
 
     Args:
-        source: With two or three spatial axes, and any number of others before them.
+        source: With two or three spatial axes, preceded by any number of others.
         positions: Indices into the spatial axes of `source`, at the nodes of a coarse grid,
-            `[axis, *grid]`; those outside of `source` are moved to its border.
+            `[axis, *grid]`; those outside `source` are clamped to its border.
         step: Voxels of the result between two nodes.
         start: Voxel of the grid at which the result begins; the grid covers all of the result.
-        interpolate: Linearly, and give float32 in the range of `unit_range`; or take the nearest
-            voxel, which keeps every bit.
+        interpolate: Interpolate linearly and return float32, scaled as by `to_unit_range`; or take
+            the nearest voxel, which keeps every bit of a label.
     """
     num_axes = len(shape)
     flat = (1,) * (3 - num_axes)
@@ -51,7 +57,10 @@ def warp(
 
 
 def _pairs(volumes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
-    """Each voxel together with the next one in memory, `[channel, voxel]`: a quarter faster."""
+    """View each voxel and the next one in memory as one 16-bit number, `[channel, voxel]`.
+
+    One load for two neighbors along x makes the kernel a quarter faster.
+    """
     num_channels, *shape = volumes.shape
     size = math.prod(shape)
     return np.ndarray(
@@ -61,7 +70,7 @@ def _pairs(volumes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _cells_of_row(step, start, num_x):  # type: ignore[no-untyped-def]
-    """The node before each voxel of a row, and how far the voxel is on the way to the next one."""
+    """Return the node before each voxel of a row, and its distance from it as a fraction."""
     cells, parts = np.empty(num_x, np.int32), np.empty(num_x, np.float32)
     for x in range(num_x):
         cells[x] = (x + start) // step
@@ -71,9 +80,9 @@ def _cells_of_row(step, start, num_x):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _positions_of_row(positions, step, z, y, cells, parts, lasts, nodes, row):  # type: ignore[no-untyped-def]
-    """Positions of all voxels of a row, `[3, x]`, moved into the source.
+    """Set `row` `[3, x]` to the positions of a row of voxels, clamped to the source.
 
-    `nodes` is a place to work in, `[number of nodes along x + 1]`.
+    `nodes` is scratch memory, `[number of nodes along x + 1]`.
     """
     z0, y0 = z // step, y // step
     z1, y1 = min(z0 + 1, positions.shape[1] - 1), min(y0 + 1, positions.shape[2] - 1)
@@ -93,18 +102,21 @@ def _positions_of_row(positions, step, z, y, cells, parts, lasts, nodes, row):  
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _first_neighbors(u, v, w, depth, height, width, place):  # type: ignore[no-untyped-def]
-    """Where the lowest of the eight voxels around each position lies; u, v, w keep fractions."""
+def _first_neighbors(u, v, w, depth, height, width, voxel):  # type: ignore[no-untyped-def]
+    """Set `voxel` to the flat index of the first of the eight voxels around each position.
+
+    u, v, w, which hold the positions, keep the fractions.
+    """
     last_i, last_j = np.int32(max(depth - 2, 0)), np.int32(max(height - 2, 0))
     last_k = np.int32(max(width - 2, 0))
-    for x in range(place.world_size):
+    for x in range(voxel.size):
         i = min(np.int32(u[x]), last_i)
         j = min(np.int32(v[x]), last_j)
         k = min(np.int32(w[x]), last_k)
         u[x] -= np.float32(i)
         v[x] -= np.float32(j)
         w[x] -= np.float32(k)
-        place[x] = (i * np.int32(height) + j) * np.int32(width) + k
+        voxel[x] = (i * np.int32(height) + j) * np.int32(width) + k
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -115,7 +127,7 @@ def _warp_nearest(source, positions, step, start, result):  # type: ignore[no-un
     lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
     nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
     u, v, w = row
-    place = np.empty(num_x, np.int64)
+    voxel = np.empty(num_x, np.int64)
     half = np.float32(0.5)
     flat = source.reshape(num_channels, -1)
     for z in range(result.shape[1]):
@@ -125,11 +137,11 @@ def _warp_nearest(source, positions, step, start, result):  # type: ignore[no-un
             )
             for x in range(num_x):
                 i, j, k = np.int32(u[x] + half), np.int32(v[x] + half), np.int32(w[x] + half)
-                place[x] = (i * height + j) * width + k
+                voxel[x] = (i * height + j) * width + k
             for channel in range(num_channels):
                 values, target = flat[channel], result[channel, z, y]
                 for x in range(num_x):
-                    target[x] = values[place[x]]
+                    target[x] = values[voxel[x]]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -140,8 +152,8 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
     lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
     nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
     u, v, w = row
-    place = np.empty(num_x, np.int32)
-    # along an axis of one voxel both neighbors are the same
+    voxel = np.empty(num_x, np.int32)
+    # Along an axis of one voxel, both neighbors are that voxel.
     to_i = np.uint32(height * width if depth > 1 else 0)
     to_j = np.uint32(width if height > 1 else 0)
     to_k = np.uint32(1 if width > 1 else 0)
@@ -151,11 +163,11 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            _first_neighbors(u, v, w, depth, height, width, place)
+            _first_neighbors(u, v, w, depth, height, width, voxel)
             for channel in range(num_channels):
                 values, target = flat[channel], result[channel, z, y]
                 for x in range(num_x):
-                    at = np.uint32(place[x])
+                    at = np.uint32(voxel[x])
                     a = np.float32(values[at])
                     b = np.float32(values[at + to_j])
                     c = np.float32(values[at + to_i])
@@ -171,27 +183,27 @@ def _warp_linear(source, positions, step, start, factor, result):  # type: ignor
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _warp_bytes(source, pairs, positions, step, start, factor, result):  # type: ignore[no-untyped-def]
-    """As `_warp_linear`, bit for bit, with two voxels at a time and more than one on each axis."""
+    """Do as `_warp_linear`, bit for bit, two voxels at a time; every axis has more than one."""
     num_channels, depth, height, width = source.shape
     num_x = result.shape[3]
     cells, parts = _cells_of_row(step, start[2], num_x)
     lasts = np.array([depth - 1, height - 1, width - 1], np.float32)
     nodes, row = np.empty(positions.shape[3] + 1, np.float32), np.empty((3, num_x), np.float32)
     u, v, w = row
-    place = np.empty(num_x, np.int32)
+    voxel = np.empty(num_x, np.int32)
     to_i, to_j = np.uint32(height * width), np.uint32(width)
     p, q, r, s = np.empty((4, num_x), np.uint16)
-    first, second = np.uint16(255), np.uint16(8)
+    first, second = np.uint16(255), np.uint16(8)  # mask and shift: `_pairs` is little-endian
     for z in range(result.shape[1]):
         for y in range(result.shape[2]):
             _positions_of_row(
                 positions, step, z + start[0], y + start[1], cells, parts, lasts, nodes, row
             )
-            _first_neighbors(u, v, w, depth, height, width, place)
+            _first_neighbors(u, v, w, depth, height, width, voxel)
             for channel in range(num_channels):
                 values, target = pairs[channel], result[channel, z, y]
                 for x in range(num_x):
-                    at = np.uint32(place[x])
+                    at = np.uint32(voxel[x])
                     p[x], q[x] = values[at], values[at + to_j]
                     r[x], s[x] = values[at + to_i], values[at + to_i + to_j]
                 for x in range(num_x):

@@ -1,4 +1,4 @@
-"""How the weights follow the gradients: torch's optimizers, and schedules."""
+"""Torch's optimizers, and schedules of the learning rate, as configs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Torch's optimizers, as configs."""
+"""Torch's optimizers, as configs. Light: torch is imported by `build`."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class OptimizerConfig(ABC):
-    """One of torch's optimizers, with torch's own defaults, and a schedule."""
+    """One of torch's optimizers, with torch's defaults, and a schedule of the learning rate."""
 
     schedule: ScheduleConfig = field(
         default=LinearWarmUpScheduleConfig(iterations=1000, start_factor=0.01)
     )
-    """Multiplies the trainer's learning rate."""
+    """Factor of the trainer's learning rate, by iteration."""
     weight_decay: float = field(default=0.0, validator=ge(0))
 
     @abstractmethod
     def build(
         self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
     ) -> torch.optim.Optimizer:
-        """An optimizer at the full learning rate; whoever steps it applies the schedule."""
+        """Return an optimizer at the full learning rate; the trainer applies the schedule."""
 
 
 @frozen(kw_only=True)
 class AdaptiveOptimizerConfig(OptimizerConfig):
-    """Scales each parameter's step by running means of its gradient and of the square of it."""
+    """An optimizer that scales steps by running means of the gradient and its square."""
 
     betas: tuple[float, float] = field(
         default=(0.9, 0.999), validator=[min_len(2), max_len(2), deep_iterable(and_(ge(0), lt(1)))]
     )
-    """How much of the two running means is kept in an iteration."""
+    """Decay of the two running means."""
     eps: float = field(default=1e-8, validator=gt(0))
 
 
 @frozen(kw_only=True)
 class AdamConfig(AdaptiveOptimizerConfig):
-    """`torch.optim.Adam`."""
+    """`torch.optim.Adam` (Kingma and Ba, 2015)."""
 
     def build(
         self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
@@ -63,7 +63,7 @@ class AdamConfig(AdaptiveOptimizerConfig):
 
 @frozen(kw_only=True)
 class AdamWConfig(AdaptiveOptimizerConfig):
-    """`torch.optim.AdamW`: Adam whose weight decay is apart from the gradient."""
+    """`torch.optim.AdamW`: Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
     weight_decay: float = field(default=0.01, validator=ge(0))
 
@@ -83,10 +83,10 @@ class AdamWConfig(AdaptiveOptimizerConfig):
 
 @frozen(kw_only=True)
 class RAdamConfig(AdaptiveOptimizerConfig):
-    """`torch.optim.RAdam`: Adam that takes smaller steps while it knows little."""
+    """`torch.optim.RAdam`: Adam with rectified variance in early iterations (Liu et al., 2020)."""
 
     decoupled_weight_decay: bool = False
-    """Weight decay as in AdamW."""
+    """Whether weight decay is that of AdamW."""
 
     def build(
         self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
@@ -109,7 +109,7 @@ class SGDConfig(OptimizerConfig):
 
     momentum: float = field(default=0.0, validator=[ge(0), lt(1)])
     nesterov: bool = False
-    """Look ahead along the momentum."""
+    """Use Nesterov momentum."""
 
     def __attrs_post_init__(self) -> None:
         if self.nesterov and not self.momentum:

@@ -1,4 +1,7 @@
-"""Schedules of the learning rate."""
+"""Schedules of the learning rate: pure functions of the iteration, so nothing to checkpoint.
+
+Torch's own schedulers count steps, and are state that a resumed run would have to restore.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from attrs.validators import ge, gt, le
 
 @frozen(kw_only=True)
 class ScheduleConfig(ABC):
-    """How the learning rate changes. It has no state: the iteration is all that it needs."""
+    """A schedule of the learning rate over the iterations."""
 
     @abstractmethod
     def factor(self, iteration: int) -> float:
-        """What the learning rate is multiplied by in an iteration, counted from 0."""
+        """Return the factor of the learning rate in an iteration, counted from 0."""
 
 
 @frozen(kw_only=True)
@@ -28,7 +31,7 @@ class ConstantScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class LinearWarmUpScheduleConfig(ScheduleConfig):
-    """From `start_factor` in iteration 0 up to 1 in iteration `iterations`; torch's `LinearLR`."""
+    """A linear rise from `start_factor` to 1 in the first `iterations`; torch's `LinearLR`."""
 
     iterations: int = field(validator=ge(1))
     start_factor: float = field(default=0.01, validator=[gt(0), le(1)])
@@ -40,12 +43,15 @@ class LinearWarmUpScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class CosineScheduleConfig(ScheduleConfig):
-    """From 1 down to `final_factor`, where it stays; torch's `CosineAnnealingLR`."""
+    """A fall from 1 to `final_factor`, along a cosine; torch's `CosineAnnealingLR`.
+
+    Cosine annealing without restarts (Loshchilov and Hutter, 2017).
+    """
 
     iterations: int = field(validator=ge(1))
-    """When `final_factor` is reached, the warm-up included."""
+    """The iteration in which `final_factor` is reached, warm-up included."""
     warm_up_iterations: int = field(default=0, validator=ge(0))
-    """Linear, from 0.01 up to 1; before the cosine begins."""
+    """Length of a linear warm-up, from 0.01 to 1, before the cosine."""
     final_factor: float = field(default=0.0, validator=[ge(0), le(1)])
 
     def __attrs_post_init__(self) -> None:
@@ -67,10 +73,10 @@ class CosineScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class PolynomialScheduleConfig(ScheduleConfig):
-    """From 1 down to `final_factor`, where it stays; with 0 it is torch's `PolynomialLR`."""
+    """A fall from 1 to `final_factor`; with 0 it is torch's `PolynomialLR`."""
 
     iterations: int = field(validator=ge(1))
-    """When `final_factor` is reached."""
+    """The iteration in which `final_factor` is reached."""
     power: float = field(default=1.0, validator=gt(0))
     final_factor: float = field(default=0.0, validator=[ge(0), le(1)])
 
@@ -81,7 +87,7 @@ class PolynomialScheduleConfig(ScheduleConfig):
 
 @frozen(kw_only=True)
 class StepScheduleConfig(ScheduleConfig):
-    """Multiplied by `step_factor` every so many iterations; torch's `StepLR`."""
+    """A factor of `step_factor` every `every_iterations`; torch's `StepLR`."""
 
     every_iterations: int = field(validator=ge(1))
     step_factor: float = field(default=0.1, validator=[gt(0), le(1)])

@@ -1,4 +1,4 @@
-"""The datasets that samples come from, ready for that."""
+"""The weighted mixture of datasets that samples are drawn from."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from trainers.stream.random_location import RandomLocation
 
 _NUM_THREADS = 8
-"""Opening a dataset is mostly waiting."""
+"""Opening a dataset is mostly waiting for the file system."""
 
 
 @frozen(eq=False)
-class Origin:
-    """One dataset, and where in it samples are taken."""
+class SampledDataset:
+    """A dataset, and where in it samples are taken."""
 
     dataset: Dataset
     location: RandomLocation
 
 
 class DatasetMixture:
-    """All datasets of a stream; threads may share it, and all wait for the first one to open them.
+    """All datasets of a stream. Threads may share it: the first one opens them, the others wait.
 
     Raises:
-        DataError: On the first use: a dataset has no ground truth, or no place for a sample.
+        DataError: On the first use: a dataset has no ground truth, or no location for a sample.
     """
 
     def __init__(self, spec: StreamSpec) -> None:
@@ -40,26 +40,28 @@ class DatasetMixture:
         weights = np.array([dataset.weight for dataset in spec.datasets], float)
         self._probabilities = weights / weights.sum()
         self._lock = threading.Lock()
-        self._opened: Sequence[Origin] | None = None
+        self._opened: Sequence[SampledDataset] | None = None
 
     def open(self) -> None:
-        """Be ready for `draw`."""
+        """Open all datasets, unless that is done."""
         with self._lock:
             if self._opened is None:
                 with ThreadPoolExecutor(_NUM_THREADS) as pool:
                     self._opened = list(pool.map(self._open, self._spec.datasets))
 
-    def draw(self, rng: np.random.Generator) -> Origin:
-        """One of them, as often as their weights say."""
+    def draw(self, rng: np.random.Generator) -> SampledDataset:
+        """Draw a dataset, with probabilities in proportion to the weights."""
         self.open()
         assert self._opened is not None
         return self._opened[rng.choice(len(self._opened), p=self._probabilities)]
 
-    def _open(self, dataset: Dataset) -> Origin:
-        from trainers.stream.random_location import RandomLocation  # numba takes half a second
+    def _open(self, dataset: Dataset) -> SampledDataset:
+        from trainers.stream.random_location import (
+            RandomLocation,
+        )  # importing numba takes half a second
 
         spec = self._spec
-        return Origin(
+        return SampledDataset(
             dataset,
             RandomLocation(dataset, block_shape=spec.output_shape, min_masked=spec.min_masked),
         )

@@ -1,4 +1,8 @@
-"""Which blocks a mask covers enough: all of them at once, from sums over a sliding window."""
+"""Find all blocks that a mask covers enough, in one pass, with sums over a sliding window.
+
+The kernels release the GIL (`nogil`), so that threads overlap; compiled code is cached on disk
+(`cache`), so that a requeued run does not compile it again.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,23 @@ Voxel = npt.NDArray[np.int64]
 
 @frozen(eq=False)
 class CoveredBlocks:
-    """The first voxels of blocks that are covered enough, as runs along the last axis.
+    """The first voxels of blocks that are covered enough, as runs along x.
 
-    Positions count from the first voxel of the mask, and axes are z, y, x; of an image z is 0.
+    Positions are in voxels from the mask's first one, in z, y, x order; in an image z is 0.
     """
 
     shape: tuple[int, int, int]
-    """How many first voxels there are along each axis at which the block lies inside."""
+    """Number of positions along each axis at which a block lies inside the mask."""
     row_ends: npt.NDArray[np.int64]
-    """`[z * y]`: how many runs there are up to the end of each row."""
+    """`[z * y]`: number of runs up to the end of each row."""
     runs: npt.NDArray[np.int32]
-    """`[number, 2]`: the first x of a run, and the first x after it."""
+    """`[run, 2]`: the first x of a run, and the first x after it."""
     max_count: int
-    """Voxels covered in the block that is covered most."""
+    """Covered voxels of the block with the most of them."""
 
     @classmethod
     def of_one(cls, count: int, min_count: int) -> CoveredBlocks:
-        """A single block, of which so many voxels are covered."""
+        """Describe a single block, of which `count` voxels are covered."""
         runs = np.array([[0, 1]] if count >= min_count else [], np.int32).reshape(-1, 2)
         return cls((1, 1, 1), np.array([len(runs)], np.int64), runs, count)
 
@@ -42,19 +46,19 @@ class CoveredBlocks:
 
     @property
     def are_all(self) -> bool:
-        """Whether every block is one of them."""
+        """Whether every block is covered enough."""
         return self.num_blocks == math.prod(self.shape)
 
     def has(self, first: Voxel) -> bool:
-        """Whether the block with this first voxel is one of them; it lies inside."""
+        """Return whether the block at this first voxel, which lies inside, is covered enough."""
         return self.num_within(first, first) == 1
 
     def num_within(self, lowest: Voxel, highest: Voxel) -> int:
-        """How many have their first voxel in a region; both ends belong to it."""
+        """Count the blocks whose first voxel lies in a region, both ends included."""
         return int(_count(self.row_ends, self.runs, self.shape[1], lowest, highest))
 
     def pick_within(self, rng: np.random.Generator, lowest: Voxel, highest: Voxel) -> Voxel:
-        """The first voxel of one of those in a region, each as likely; there must be one."""
+        """Draw the first voxel of a block in a region, uniformly; there must be one."""
         chosen = int(rng.integers(self.num_within(lowest, highest)))
         first = np.empty(3, np.int64)
         _find(self.row_ends, self.runs, self.shape[1], lowest, highest, chosen, first)
@@ -67,11 +71,11 @@ def find_covered_blocks(
     block_shape: tuple[int, int, int],
     min_count: int,
 ) -> CoveredBlocks:
-    """Look at every block once; needs memory for as many planes as a block has.
+    """Count the covered voxels of every block once, keeping as many planes as a block has.
 
     Args:
-        planes: Of the mask, `[y, x]`, 1 where it covers, from the lowest z on.
-        block_shape: Nowhere larger than the mask.
+        planes: The planes of the mask, `[y, x]`, 1 where it covers, in order of z.
+        mask_shape, block_shape: z, y, x; the block is nowhere longer than the mask.
         min_count: Voxels of a block that must be covered.
     """
     depth, height, width = block_shape
@@ -101,7 +105,7 @@ def find_covered_blocks(
 
 @numba.njit(nogil=True, cache=True)
 def _covered_in_plane(columns, height, width, min_count):  # type: ignore[no-untyped-def]
-    """Runs of covered blocks in each row of a plane, given the sums along z over the blocks."""
+    """Return the runs of covered blocks in each row, from `columns`: sums over a block's planes."""
     num_rows, num_x = columns.shape[0] - height + 1, columns.shape[1] - width + 1
     counts = np.zeros(num_rows, np.int64)
     runs = np.empty((num_rows * ((num_x + 1) // 2), 2), np.int32)
@@ -151,7 +155,7 @@ def _count(row_ends, runs, num_rows, lowest, highest):  # type: ignore[no-untype
 
 @numba.njit(nogil=True, cache=True)
 def _find(row_ends, runs, num_rows, lowest, highest, number, first):  # type: ignore[no-untyped-def]
-    """Set `first` to the block of this number, in the order of z, y, x."""
+    """Set `first` to the block of this number within a region, in z, y, x order."""
     for z in range(lowest[0], highest[0] + 1):
         for y in range(lowest[1], highest[1] + 1):
             row = z * num_rows + y

@@ -1,4 +1,4 @@
-"""Which output blocks of a dataset are covered enough: worked out once, and kept on disk."""
+"""Find the output blocks of a dataset that its mask covers enough, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -21,39 +21,55 @@ from trainers.datasets.dataset import Dataset
 from trainers.run.atomic_write import atomic_write
 from trainers.stream.mask_coverage import CoveredBlocks, Mask, find_covered_blocks
 
-
-def fingerprint(info: ArrayInfo) -> str | None:
-    """Of names, sizes and times of all files, as a hash; another one if a chunk was written.
-
-    None for arrays on a server.
-    """
-    if not isinstance(info.path, Path):
-        return None
-    digest = hashlib.sha256(repr(info).encode())
-    for folder, subfolders, names in os.walk(info.path):
-        subfolders.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
-            status = path.stat()
-            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
+_PLANES_AT_ONCE = 64
+_REPORT_S = 10.0
+_VERSION = 1
+"""Version of the cached files; a new one makes old files unused."""
 
 _logger = logging.getLogger(__name__)
 
 
-class KeptBlocks:
-    """One file, `$XDG_CACHE_HOME/launch-trainers/covered-blocks/KEY.npz`; it may be deleted.
+def covered_blocks(
+    dataset: Dataset, block_shape: npt.NDArray[np.int64], min_masked: float
+) -> CoveredBlocks:
+    """Return the blocks of which the mask covers at least a fraction, exact to the voxel.
+
+    Only voxels inside the ground truth's extent count as covered; a block that is longer than it
+    along an axis contains all of it there. Without a mask, all of the ground truth is covered.
 
     Args:
-        key: What the blocks depend on; None keeps nothing.
+        block_shape: In voxels, z, y, x or y, x.
+
+    Raises:
+        DataError: The mask cannot be read.
+    """
+    gt, mask = dataset.ground_truth, dataset.mask
+    whole = _three(gt.info.shape)
+    shape = _three(block_shape.tolist())
+    window = _three([min(block, length) for block, length in zip(shape, whole, strict=True)])
+    min_count = _min_count(min_masked, math.prod(shape))
+    if mask is None:
+        return CoveredBlocks.of_one(math.prod(window), min_count)  # all blocks are alike
+    cached = _CachedBlocks(_cache_key(gt, mask, window, min_count))
+    found = cached.read()
+    if found is None:
+        found = find_covered_blocks(_planes(dataset.name, gt, mask), whole, window, min_count)
+        cached.write(found)
+    return found
+
+
+class _CachedBlocks:
+    """The file `$XDG_CACHE_HOME/launch-trainers/covered-blocks/KEY.npz`, which users may delete.
+
+    Args:
+        key: Hash of all that the blocks depend on; None caches nothing.
     """
 
     def __init__(self, key: str | None) -> None:
         self._path = None if key is None else _folder() / f"{key}.npz"
 
     def read(self) -> CoveredBlocks | None:
-        """What was written, or None: then it is to be worked out."""
+        """Return the cached blocks; None if there are none, or they cannot be read."""
         if self._path is None or not self._path.exists():
             return None
         try:
@@ -65,11 +81,11 @@ class KeptBlocks:
                     max_count=int(file["max_count"]),
                 )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
-            _logger.warning("%s is of no use, and is made anew: %s", self._path, error)
+            _logger.warning("%s cannot be used, and is written again: %s", self._path, error)
             return None
 
     def write(self, blocks: CoveredBlocks) -> None:
-        """Keep them, if that is possible."""
+        """Cache the blocks; a file system that refuses costs a warning."""
         if self._path is None:
             return
         try:
@@ -83,7 +99,9 @@ class KeptBlocks:
                     max_count=blocks.max_count,
                 )
         except OSError as error:
-            _logger.warning("what the mask covers is worked out each time: %s", error)
+            _logger.warning(
+                "cannot cache what the mask covers, so it is computed each time: %s", error
+            )
 
 
 def _folder() -> Path:
@@ -91,45 +109,40 @@ def _folder() -> Path:
     return Path(base) / "launch-trainers" / "covered-blocks"
 
 
-_PLANES_AT_ONCE = 64
-_REPORT_S = 10.0
-_VERSION = 1
-"""Of what is kept on disk."""
+def _cache_key(gt: Array, mask: Array, window: tuple[int, int, int], min_count: int) -> str | None:
+    content = _files_hash(mask.info)
+    if content is None:
+        return None
+    offset = tuple((mask.roi.begin - gt.roi.begin) / gt.voxel_size)
+    what = (_VERSION, content, tuple(gt.info.shape), offset, window, min_count)
+    return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
-def covered_blocks(
-    dataset: Dataset, block_shape: npt.NDArray[np.int64], min_masked: float
-) -> CoveredBlocks:
-    """Those of which the mask covers at least a fraction, to the voxel.
+def _files_hash(info: ArrayInfo) -> str | None:
+    """Return a hash of the names, sizes and times of all files, which changes with each write.
 
-    They are counted in the ground truth's extent; where a block is larger, all of that is its part
-    of it. Without a mask all of the ground truth counts as covered.
-
-    Raises:
-        DataError: The mask cannot be read.
+    None for arrays on a server, whose files cannot be listed cheaply, or at all.
     """
-    gt, mask = dataset.ground_truth, dataset.mask
-    whole = _three(gt.info.shape)
-    shape = _three(block_shape.tolist())
-    window = _three([min(block, length) for block, length in zip(shape, whole, strict=True)])
-    min_count = _min_count(min_masked, math.prod(shape))
-    if mask is None:
-        return CoveredBlocks.of_one(math.prod(window), min_count)  # all are alike
-    kept = KeptBlocks(_key(gt, mask, window, min_count))
-    found = kept.read()
-    if found is None:
-        found = find_covered_blocks(_planes(dataset.name, gt, mask), whole, window, min_count)
-        kept.write(found)
-    return found
+    if not isinstance(info.path, Path):
+        return None
+    digest = hashlib.sha256(repr(info).encode())
+    for folder, subfolders, names in os.walk(info.path):
+        subfolders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            status = path.stat()
+            digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _three(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Return a shape in z, y, x; an image has one plane."""
     z, y, x = (1,) * (3 - len(shape)) + tuple(map(int, shape))
     return z, y, x
 
 
 def _min_count(min_masked: float, num_voxels: int) -> int:
-    """The smallest count whose fraction is not below `min_masked`, as floats are."""
+    """Return the smallest count whose fraction is not below `min_masked`, compared as floats."""
     count = max(math.floor(min_masked * num_voxels) - 1, 0)
     while count / num_voxels < min_masked:
         count += 1
@@ -137,12 +150,15 @@ def _min_count(min_masked: float, num_voxels: int) -> int:
 
 
 def _planes(name: str, gt: Array, mask: Array) -> Iterator[Mask]:
-    """The mask in the ground truth's extent, `[y, x]`, 1 where it is not 0; outside of it 0."""
+    """Yield the mask in the ground truth's extent, plane by plane: `[y, x]`, 1 where it covers.
+
+    Voxels outside the mask's own extent are 0.
+    """
     voxel_size = gt.voxel_size
     whole = gt.roi / voxel_size
     inside = mask.roi.intersect(gt.roi) / voxel_size
     num_planes = whole.shape[0] if whole.dims == 3 else 1
-    begun = reported = time.monotonic()
+    started = reported = time.monotonic()
     for first in range(0, num_planes, _PLANES_AT_ONCE):
         slab = whole
         if whole.dims == 3:
@@ -156,15 +172,6 @@ def _planes(name: str, gt: Array, mask: Array) -> Iterator[Mask]:
         if time.monotonic() - reported > _REPORT_S:
             reported = time.monotonic()
             _logger.info(
-                "dataset %r: looked at %.0f %% of the mask in %.0f s; this is kept for later runs",
-                *(name, 100 * (first + len(covered)) / num_planes, reported - begun),
+                "dataset %r: read %.0f %% of the mask in %.0f s; later runs find the result cached",
+                *(name, 100 * (first + len(covered)) / num_planes, reported - started),
             )
-
-
-def _key(gt: Array, mask: Array, window: tuple[int, int, int], min_count: int) -> str | None:
-    content = fingerprint(mask.info)
-    if content is None:
-        return None
-    place = tuple((mask.roi.begin - gt.roi.begin) / gt.voxel_size)
-    what = (_VERSION, content, tuple(gt.info.shape), place, window, min_count)
-    return hashlib.sha256(repr(what).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From volumes to augmented blocks."""
+"""Build the gunpowder pipeline of a dataset, from its volumes to augmented blocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainers.gp_augments.spatial_configs import ElasticAugmentConfig, SimpleAug
 from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 from trainers.stream.volume_source import GT, MASK, RAW, TensorStoreSource, VolumeReader
 
-_IMPURE = {
+_STATEFUL = {
     gp.PreCache: "it ignores seeds, and its processes outlive the trainer; set num_data_fetchers",
     gp.Reject: "it never ends when the first block of a seed is rejected; set min_masked",
     gp.IterateLocations: "it counts requests; use sample_points",
@@ -31,28 +31,13 @@ _IMPURE = {
 }
 
 
-def refuse_stateful(node: gp.BatchProvider) -> None:
-    """Check a node before it becomes part of the stream.
-
-    Raises:
-        ConfigError: Two equal requests could get different samples from it.
-    """
-    reason = next((why for cls, why in _IMPURE.items() if isinstance(node, cls)), None)
-    if isinstance(node, gp.SpecifiedLocation) and not node.choose_randomly:
-        reason = "it counts requests; pass choose_randomly=True"
-    if isinstance(node, gp.DefectAugment) and node.artifact_source is not None:
-        reason = "its artifact_source is not seeded; leave that out"
-    if reason is not None:
-        raise ConfigError(f"{type(node).__name__} cannot be part of the data stream: {reason}")
-
-
 def build_pipeline(
     dataset: Dataset, augments: Sequence[AugmentConfig], *, clip_raw: bool
 ) -> gp.Pipeline:
-    """One dataset's pipeline, which provides RAW, GT and MASK after the augments, in their order.
+    """Return a pipeline that reads RAW, GT and MASK, and applies the augments in order.
 
     Raises:
-        ConfigError: An augment's node is of no use here.
+        ConfigError: An augment's node cannot be part of a stream.
         DataError: The dataset has no ground truth.
     """
     nodes = list(_nodes(augments, dataset.units_per_nm))
@@ -64,7 +49,25 @@ def build_pipeline(
     return pipeline
 
 
+def refuse_stateful(node: gp.BatchProvider) -> None:
+    """Refuse gunpowder nodes whose output depends on more than the request and its seed.
+
+    With them, a resumed run would see other samples than an uninterrupted one.
+
+    Raises:
+        ConfigError: Two equal requests could get different samples from it.
+    """
+    reason = next((why for cls, why in _STATEFUL.items() if isinstance(node, cls)), None)
+    if isinstance(node, gp.SpecifiedLocation) and not node.choose_randomly:
+        reason = "it counts requests; pass choose_randomly=True"
+    if isinstance(node, gp.DefectAugment) and node.artifact_source is not None:
+        reason = "its artifact_source is not seeded; leave that out"
+    if reason is not None:
+        raise ConfigError(f"{type(node).__name__} cannot be part of the data stream: {reason}")
+
+
 def _nodes(augments: Sequence[AugmentConfig], units_per_nm: int) -> Iterator[gp.BatchFilter]:
+    """Yield the nodes of augments; a simple and an elastic one in a row are one warp."""
     remaining = deque(augments)
     while remaining:
         augment = remaining.popleft()
@@ -84,9 +87,9 @@ def _node(augment: AugmentConfig, units_per_nm: int) -> gp.BatchFilter:
         )
     if augment.thread_safe and not isinstance(node, ThreadSafeNode):
         raise ConfigError(
-            f"{augment!r} makes a {type(node).__name__}, which is no ThreadSafeNode and cannot run "
-            "in threads; derive it from trainers.gp_augments.thread_safe_node.ThreadSafeNode, or "
-            "leave out `in_threads`"
+            f"{augment!r} makes a {type(node).__name__}, which is not a ThreadSafeNode and cannot "
+            "run in threads; derive it from trainers.gp_augments.thread_safe_node.ThreadSafeNode, "
+            "or leave out `in_threads`"
         )
     refuse_stateful(node)
     return node

@@ -1,4 +1,4 @@
-"""Where samples are taken."""
+"""Draw the locations of samples."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from trainers.stream.mask_coverage_cache import covered_blocks
 Voxel = npt.NDArray[np.int64]
 
 MAX_ATTEMPTS = 2000
-"""Then a block is taken from all those that will do, which takes longer."""
+"""After so many rejections, draw from the list of covered blocks instead, which is slower."""
 
 
 class RandomLocation:
-    """Picks output blocks in the ground truth's extent, of which the mask covers enough.
+    """A sampler of output blocks in the ground truth's extent that the mask covers enough.
 
-    Around the sample points if the dataset has any: each point as often, and the block in any
-    place that contains it. A block larger than the ground truth contains all of it. Nothing is
-    read to pick one, and threads may share it.
+    If the dataset has sample points, it draws a point uniformly, then a block that contains it. A
+    block longer than the ground truth contains all of it. Drawing reads no voxels, unlike
+    gunpowder's Reject, which reads every candidate. Threads may share an object.
 
     Args:
-        block_shape: In voxels.
-        min_masked: Fraction of the block that the mask must cover; None takes any block.
+        block_shape: In voxels, z, y, x or y, x.
+        min_masked: Fraction of the block that the mask must cover; None accepts any block.
 
     Raises:
         DataError: There is no ground truth, or the mask covers too little of every block.
@@ -54,45 +54,47 @@ class RandomLocation:
             self._check(dataset, covered, min_masked)
 
     def pick(self, rng: np.random.Generator) -> Roi:
-        """A block on the voxel grid, in world units."""
+        """Draw a block on the voxel grid; return it in world units."""
         for _ in range(MAX_ATTEMPTS):
-            first = rng.integers(*self._any_range(rng), endpoint=True)
-            if self._covered is None or self._covered.has(self._place(first)):
+            first = rng.integers(*self._draw_range(rng), endpoint=True)
+            if self._covered is None or self._covered.has(self._block_index(first)):
                 break
         else:
-            first = self._pick_listed(rng)
+            first = self._pick_covered(rng)
         return Roi(Coordinate(first), Coordinate(self._shape)) * self._voxel_size
 
-    def _any_range(self, rng: np.random.Generator) -> tuple[Voxel, Voxel]:
+    def _draw_range(self, rng: np.random.Generator) -> tuple[Voxel, Voxel]:
         if self._points is None:
             return self._lowest, self._highest
         return self._around(self._points[rng.integers(len(self._points))])
 
     def _around(self, voxel: Voxel) -> tuple[Voxel, Voxel]:
-        """First voxels, lowest and highest, of the blocks that contain a voxel."""
+        """Return the lowest and highest first voxels of the blocks that contain a voxel."""
         return (
             np.maximum(voxel - self._shape + 1, self._lowest),
             np.minimum(voxel, self._highest),
         )
 
-    def _place(self, first: Voxel) -> Voxel:
-        """Which of the `CoveredBlocks` it would be: z, y, x from the ground truth's first voxel."""
-        place = np.maximum(first - self._origin, 0)
-        return np.concatenate([np.zeros(3 - len(place), np.int64), place])
+    def _block_index(self, first: Voxel) -> Voxel:
+        """Convert a first voxel to z, y, x from the ground truth's, as in `CoveredBlocks`."""
+        index = np.maximum(first - self._origin, 0)
+        return np.concatenate([np.zeros(3 - len(index), np.int64), index])
 
-    def _pick_listed(self, rng: np.random.Generator) -> Voxel:
+    def _pick_covered(self, rng: np.random.Generator) -> Voxel:
         assert self._covered is not None
         ranges = [(self._lowest, self._highest)]
         if self._points is not None:
             ranges = [self._around(point) for point in rng.permutation(self._points)]
         lowest, highest = next(filter(self._has_covered, ranges))
-        place = self._covered.pick_within(rng, self._place(lowest), self._place(highest))
-        # along an axis on which the block is larger than the ground truth, all are alike
-        return np.clip(self._origin + place[-len(lowest) :], lowest, highest)
+        index = self._covered.pick_within(
+            rng, self._block_index(lowest), self._block_index(highest)
+        )
+        # Along an axis where the block is longer than the ground truth, all positions are equal.
+        return np.clip(self._origin + index[-len(lowest) :], lowest, highest)
 
     def _has_covered(self, ends: tuple[Voxel, Voxel]) -> bool:
         assert self._covered is not None
-        return self._covered.num_within(*map(self._place, ends)) > 0
+        return self._covered.num_within(*map(self._block_index, ends)) > 0
 
     def _check(self, dataset: Dataset, covered: CoveredBlocks, min_masked: float) -> None:
         if covered.num_blocks == 0:

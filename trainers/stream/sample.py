@@ -1,4 +1,4 @@
-"""What the stream delivers."""
+"""One sample of the data stream."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from attrs import frozen
 
 @frozen(kw_only=True, eq=False)
 class Sample:
-    """One crop; `in` and `out` are the network's input and output shapes in voxels (z, y, x)."""
+    """One crop, before it is collated into a batch.
+
+    `in` and `out` are the network's input and output shapes in voxels, z, y, x (2-D: y, x); C are
+    the channels of raw, K those of the target.
+    """
 
     raw: npt.NDArray[Any]
-    """[C, *in], float32; or of an unsigned type whose range stands for 0 to 1."""
+    """[C, *in], float32; or of an unsigned dtype, whose full range stands for 0 to 1."""
     gt: npt.NDArray[Any]
-    """[*out], of the integer type that is stored."""
+    """[*out], of the stored integer dtype."""
     target: npt.NDArray[np.float32]
     """[K, *out]"""
     mask: npt.NDArray[np.uint8]
@@ -24,4 +28,4 @@ class Sample:
     target_mask: npt.NDArray[np.uint8]
     """[K, *out], 1 where the target is known."""
     dataset: str
-    """The name of the dataset that it was cut from."""
+    """Name of the dataset that it was cut from."""

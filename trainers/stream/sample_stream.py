@@ -1,32 +1,31 @@
-"""The batches of a run, in order."""
+"""Deliver the samples of a run, batch by batch, in order."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from types import TracebackType
 from typing import Self
 
 from trainers.imports import pause_gc_during_import
 from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.sample import Sample
-from trainers.stream.sample_queue import Maker, QueueStats, SampleQueue
+from trainers.stream.sample_queue import QueueStats, SampleQueue, Worker
 from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.worker_pool import WorkerPool, worker_processes
 
 
 class SampleStream:
-    """Delivers the batch of one iteration after the other; the same ones for any `num_workers`.
+    """The batches of successive iterations; the same ones for any `num_workers`.
 
-    Use it in a `with` block; nothing of it is left running afterwards.
+    Use it in a `with` block; it leaves no thread and no process running.
 
     Args:
-        num_workers: How many make samples ahead of time: threads, or processes if an augment is not
-            fit for threads; 0 makes them when asked.
-        start_iteration: The iteration of the first batch.
-        indices: Make these samples of each batch only; by default all of them.
-        reserve: Where worker processes come from; by default each is started anew.
+        num_workers: Workers that prefetch samples: threads if all augments are thread-safe,
+            processes otherwise; with 0, samples are made when they are requested.
+        start_iteration: Iteration of the first batch; all the state that a resumed run needs.
+        indices: The samples of each batch to make; by default all. A rank makes its own slice.
+        reserve: Worker processes that were started early; by default new ones are started.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
@@ -46,50 +45,45 @@ class SampleStream:
         self._iteration = start_iteration
         self._reserve = reserve or WorkerPool()
         self._resources = ExitStack()
-        self._maker: Maker
+        self._worker: Worker
 
     def __enter__(self) -> Self:
         for augment in self._spec.augments:
-            for doubt in augment.doubts(self._spec.input_shape):
-                warnings.warn(doubt, stacklevel=2)
+            for warning in augment.doubts(self._spec.input_shape):
+                warnings.warn(warning, stacklevel=2)
         with ExitStack() as stack:
-            self._maker = stack.enter_context(self._new_maker())
+            self._worker = stack.enter_context(self._new_worker())
             self._resources = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._resources.close()
 
     def next(self) -> list[Sample]:
-        """The samples of the next iteration, by index.
+        """Return the samples of the next iteration, in order of their index.
 
         Raises:
-            DataError: A volume does not allow what is asked for.
-            ConfigError: An augment does not.
-            StreamError: Anything else went wrong; holds the traceback of where it did.
+            DataError: A volume cannot be read, or holds unusable values.
+            ConfigError: An augment cannot be applied.
+            StreamError: Anything else went wrong; with the traceback of the worker.
         """
-        samples = [self._maker.sample(self._iteration, index) for index in self._indices]
+        samples = [self._worker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
         return samples
 
     def pop_stats(self) -> QueueStats | None:
-        """How the samples since the last call came; None if they are made when asked for."""
-        return self._maker.pop_stats() if isinstance(self._maker, SampleQueue) else None
+        """Return the prefetch statistics since the last call; None without workers."""
+        return self._worker.pop_stats() if isinstance(self._worker, SampleQueue) else None
 
     @contextmanager
-    def _new_maker(self) -> Iterator[Maker]:
+    def _new_worker(self) -> Iterator[Worker]:
         spec, number = self._spec, self._num_workers
         if number == 0:
-            with _sample_maker(spec, DatasetMixture(spec)) as maker:
-                yield maker
+            with _sample_worker(spec, DatasetMixture(spec)) as worker:
+                yield worker
         elif spec.thread_safe:
-            origins = DatasetMixture(spec)
-            with self._queue([_sample_maker(spec, origins) for _ in range(number)]) as queue:
+            mixture = DatasetMixture(spec)
+            with self._queue([_sample_worker(spec, mixture) for _ in range(number)]) as queue:
                 yield queue
         else:
             with (
@@ -98,18 +92,18 @@ class SampleStream:
             ):
                 try:
                     yield queue
-                finally:  # so that no thread waits for an answer
+                finally:  # otherwise threads would wait for their answers
                     for worker in workers:
                         worker.kill()
 
-    def _queue(self, makers: list[AbstractContextManager[Maker]]) -> SampleQueue:
-        return SampleQueue(makers, start_iteration=self._iteration, indices=self._indices)
+    def _queue(self, workers: list[AbstractContextManager[Worker]]) -> SampleQueue:
+        return SampleQueue(workers, start_iteration=self._iteration, indices=self._indices)
 
 
 @contextmanager
-def _sample_maker(spec: StreamSpec, origins: DatasetMixture) -> Iterator[Maker]:
+def _sample_worker(spec: StreamSpec, mixture: DatasetMixture) -> Iterator[Worker]:
     with pause_gc_during_import():
-        from trainers.stream.sample_worker import SampleWorker  # gunpowder takes a second
+        from trainers.stream.sample_worker import SampleWorker  # importing gunpowder takes a second
 
-    with SampleWorker(spec, origins) as maker:
-        yield maker
+    with SampleWorker(spec, mixture) as worker:
+        yield worker

@@ -1,4 +1,4 @@
-"""Make samples: each a function of the run's seed, the iteration and the index, and of no other."""
+"""Make samples, each a function of the run's seed, the iteration and the index alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import random
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from types import TracebackType
 from typing import Self
 
 import gunpowder as gp
@@ -15,7 +14,7 @@ from gunpowder.nodes.batch_provider import BatchRequestError
 
 from trainers.datasets.dataset import Dataset
 from trainers.errors import StreamError, TrainerError
-from trainers.stream.dataset_mixture import DatasetMixture, Origin
+from trainers.stream.dataset_mixture import DatasetMixture, SampledDataset
 from trainers.stream.pipeline import build_pipeline
 from trainers.stream.sample import Sample
 from trainers.stream.stream_spec import StreamSpec
@@ -23,54 +22,52 @@ from trainers.stream.volume_source import GT, MASK, RAW
 
 
 class SampleWorker:
-    """Makes any sample of a stream at any time; not thread-safe. Use it in a `with` block.
+    """A worker that makes any sample of a stream, in any order. Use it in a `with` block.
+
+    Not thread-safe: each thread has a worker of its own.
 
     Args:
-        origins: Of the same spec; several makers may share them.
+        mixture: Of the same spec; workers in threads share one.
 
     Raises:
-        ConfigError: On entering: an augment is of no use in a stream.
-        DataError: On entering: a dataset has no ground truth, or no place for a sample.
+        ConfigError: On entering: an augment cannot be part of a stream.
+        DataError: On entering: a dataset has no ground truth, or no location for a sample.
     """
 
-    def __init__(self, spec: StreamSpec, origins: DatasetMixture | None = None) -> None:
+    def __init__(self, spec: StreamSpec, mixture: DatasetMixture | None = None) -> None:
         self._spec = spec
-        self._origins = DatasetMixture(spec) if origins is None else origins
+        self._mixture = DatasetMixture(spec) if mixture is None else mixture
         self._resources = ExitStack()
         self._pipelines: dict[str, gp.Pipeline] = {}
 
     def __enter__(self) -> Self:
-        self._origins.open()
+        self._mixture.open()
         try:
+            # one now, so that a faulty augment fails at the start; the others when they are drawn
             self._pipeline(self._spec.datasets[0])
         except BaseException:
             self._resources.close()
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._resources.close()
 
     def sample(self, iteration: int, index: int) -> Sample:
-        """The sample of an iteration, both counted from 0.
+        """Make sample `index` of an iteration, both counted from 0.
 
-        The process's global random states are left as they were: the trainer may own them.
+        The process's global random states are left as they were: they belong to the training.
 
         Raises:
-            TrainerError: A volume or an augment's setting does not allow it.
+            TrainerError: A volume or an augment cannot be used.
             StreamError: Anything else; with the traceback.
         """
         rng = np.random.default_rng([self._spec.seed, iteration, index])
-        origin = self._origins.draw(rng)
-        where = f"dataset {origin.dataset.name!r}, iteration {iteration}, sample {index}"
+        drawn = self._mixture.draw(rng)
+        where = f"dataset {drawn.dataset.name!r}, iteration {iteration}, sample {index}"
         try:
             with nullcontext() if self._spec.thread_safe else _global_random_states_kept():
-                return self._make(origin, rng)
+                return self._make(drawn, rng)
         except Exception as error:
             cause = _cause(error)
             if isinstance(cause, TrainerError):
@@ -84,17 +81,18 @@ class SampleWorker:
             self._pipelines[dataset.name] = self._resources.enter_context(gp.build(pipeline))
         return self._pipelines[dataset.name]
 
-    def _make(self, origin: Origin, rng: np.random.Generator) -> Sample:
-        dataset, spec = origin.dataset, self._spec
+    def _make(self, drawn: SampledDataset, rng: np.random.Generator) -> Sample:
+        dataset, spec = drawn.dataset, self._spec
         voxel_size = dataset.raw.voxel_size
         voxel_size_nm = tuple(size / dataset.units_per_nm for size in voxel_size)
-        output = origin.location.pick(rng)
+        output = drawn.location.pick(rng)
         border = gp.Coordinate(_half_difference(spec.input_shape, spec.output_shape))
         input_roi = gp.Roi(
             output.begin - border * voxel_size, gp.Coordinate(spec.input_shape) * voxel_size
         )
         known = spec.predictor.gt_region_for_roi(output, voxel_size, dataset.units_per_nm)
 
+        # Without a seed, gunpowder takes one from the clock. It wants 32 bits.
         request = gp.BatchRequest(random_seed=int(rng.integers(2**32)))
         request[RAW] = gp.ArraySpec(roi=input_roi)
         request[GT] = request[MASK] = gp.ArraySpec(roi=known)
@@ -117,7 +115,7 @@ def _half_difference(outer: Sequence[int], inner: Sequence[int]) -> tuple[int, .
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What a node raised, without the errors that gunpowder wraps around it."""
+    """Return what a node raised, without the errors in which gunpowder wraps it, node by node."""
     while isinstance(error, BatchRequestError | gp.PipelineRequestError) and error.__context__:
         error = error.__context__
     return error
@@ -125,7 +123,7 @@ def _cause(error: BaseException) -> BaseException:
 
 @contextmanager
 def _global_random_states_kept() -> Iterator[None]:
-    """Undo what gunpowder does to them: every node seeds both at every request."""
+    """Restore the global random states: every node of gunpowder seeds both at every request."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Memory that two processes share, through which arrays go without being pickled."""
+"""Memory that two processes share, to hand over arrays without pickling them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from attrs import frozen
 if TYPE_CHECKING:
     import numpy as np
 
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # a cache line
 _GROWTH = 2**20
-"""It grows to a multiple of so many bytes."""
+"""The block grows in multiples of this."""
 
 
 @frozen
-class Place:
-    """Where in the block a buffer lies."""
+class BufferSpan:
+    """The place of a buffer in the block, in bytes."""
 
     start: int
     num_bytes: int
 
 
 class SharedBlock:
-    """One process puts buffers in, the other takes copies of them out; they take turns.
+    """One process puts buffers in, the other takes copies of them out; they alternate.
 
     Args:
-        descriptor: Of the memory, an open file that is closed with the block; both have one.
+        descriptor: An open memory file, which is closed with the block; each process has its own.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -39,35 +39,35 @@ class SharedBlock:
 
     @classmethod
     def new(cls) -> SharedBlock:
-        """One that nobody else has yet; it has no name, and ends with the last that have it."""
+        """Create a block. It has no name, so that the kernel frees it with its last process."""
         return cls(os.memfd_create("sample"))
 
-    def put(self, buffers: Sequence[PickleBuffer]) -> list[Place]:
-        """Lay buffers down in place of what was there."""
-        places, end = [], 0
+    def put(self, buffers: Sequence[PickleBuffer]) -> list[BufferSpan]:
+        """Write buffers over what was there; return where each lies."""
+        spans, end = [], 0
         for buffer in buffers:
             num_bytes = buffer.raw().nbytes
-            places.append(Place(end, num_bytes))
+            spans.append(BufferSpan(end, num_bytes))
             end += -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
         if end > os.fstat(self.descriptor).st_size:
             os.ftruncate(self.descriptor, -(-end // _GROWTH) * _GROWTH)
         memory = self._mapped(end)
-        for buffer, place in zip(buffers, places, strict=True):
-            memory[place.start : place.start + place.num_bytes] = buffer.raw()
-        return places
+        for buffer, span in zip(buffers, spans, strict=True):
+            memory[span.start : span.start + span.num_bytes] = buffer.raw()
+        return spans
 
-    def take(self, places: Sequence[Place]) -> list[memoryview]:
-        """The buffers that were put there, in memory of their own."""
-        end = max((place.start + place.num_bytes for place in places), default=0)
+    def take(self, spans: Sequence[BufferSpan]) -> list[memoryview]:
+        """Return the buffers that were put there, copied to memory of their own."""
+        end = max((span.start + span.num_bytes for span in spans), default=0)
         copy = self._mapped(end).copy().data
-        return [copy[place.start : place.start + place.num_bytes] for place in places]
+        return [copy[span.start : span.start + span.num_bytes] for span in spans]
 
     def close(self) -> None:
         os.close(self.descriptor)
         self._memory = None
 
     def _mapped(self, num_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        import numpy as np  # copies without holding up other threads
+        import numpy as np  # its copies release the GIL
 
         if self._memory is None or len(self._memory) < num_bytes:
             length = os.fstat(self.descriptor).st_size

@@ -1,4 +1,4 @@
-"""All that determines the samples of a run."""
+"""Everything that determines the samples of a run."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from trainers.tasks.predictor import Predictor
 
 @frozen(kw_only=True)
 class StreamSpec:
-    """Equal specs give equal samples. Picklable, since the workers are sent one."""
+    """Everything that samples depend on: equal specs give equal samples.
+
+    Picklable, since worker processes are sent one."""
 
     datasets: tuple[Dataset, ...]
-    """Each with ground truth; drawn with the probabilities that their weights give."""
+    """Each with ground truth; drawn in proportion to their weights."""
     input_shape: tuple[int, ...]
-    """Of the network, in voxels of whichever dataset a sample comes from."""
+    """Of the network, in voxels of the dataset that a sample comes from; z, y, x or y, x."""
     output_shape: tuple[int, ...]
-    """Of the network, in voxels; the block lies in the middle of the input."""
+    """Of the network, in voxels; the output block is centered in the input."""
     predictor: Predictor
     augments: tuple[AugmentConfig, ...] = ()
     min_masked: float | None = None
     """Fraction of the output block, before augments, that the mask must cover."""
     clip_raw: bool = True
-    """Whether raw outside of the ground truth's extent reads as 0."""
+    """Whether raw outside the ground truth's extent reads as 0."""
     seed: int
     batch_size: int
-    """Samples of an iteration; they do not depend on it otherwise."""
+    """Samples per iteration; a sample itself does not depend on it."""
 
     @property
     def thread_safe(self) -> bool:
-        """Whether samples can be made in several threads of one process."""
+        """Whether workers can be threads of one process."""
         return are_thread_safe(self.augments)

@@ -1,4 +1,4 @@
-"""The gunpowder node that reads a dataset."""
+"""Read the blocks of a dataset, and the gunpowder node that provides them."""
 
 from __future__ import annotations
 
@@ -15,38 +15,46 @@ from trainers.datasets.dataset import Dataset
 from trainers.errors import DataError
 from trainers.gp_augments.thread_safe_node import ThreadSafeNode
 
+RAW = gp.ArrayKey("RAW")
+GT = gp.ArrayKey("GT")
+MASK = gp.ArrayKey("MASK")
+
 Block = npt.NDArray[Any]
 PendingBlock = Callable[[], Block]
+"""Waits for a read that was started, and returns the block."""
 
 
 class VolumeReader:
-    """Reads raw, ground truth and mask in any region; where there is no data they are 0.
+    """A reader of raw, ground truth and mask in any region of world units, padded with 0.
 
-    Every method issues its read at once and returns a function that waits for the block, so that
+    Every method starts its read at once and returns a function that waits for the block, so that
     several reads overlap.
 
     Args:
-        clip_raw: Whether raw outside of the ground truth's extent counts as no data.
-        raw_as_stored: Leave raw in its type if 0 and the largest value of that stand for 0 and 1,
-            instead of turning it into float32.
+        clip_raw: Whether raw outside the ground truth's extent counts as missing.
+        raw_as_stored: Keep raw in its dtype, if the full range of that stands for 0 to 1, instead
+            of converting it to float32: a quarter of the memory to read in the warp.
     """
 
     def __init__(self, dataset: Dataset, *, clip_raw: bool, raw_as_stored: bool = False) -> None:
         self.dataset = dataset
         self.gt = dataset.ground_truth
-        self._raw_as_stored = raw_as_stored and _uses_all_of_its_type(dataset.raw)
+        self._raw_as_stored = raw_as_stored and _uses_full_range(dataset.raw)
         self._raw_extent = dataset.raw.roi.intersect(self.gt.roi) if clip_raw else dataset.raw.roi
 
     def begin_raw(self, roi: Roi) -> PendingBlock:
-        """`[C, z, y, x]`, with a channel axis even if there is but one channel."""
+        """Read raw, `[C, z, y, x]`, with a channel axis even for one channel."""
         return _begin(self.dataset.raw, roi, self._raw_extent, self._convert_raw)
 
     def begin_gt(self, roi: Roi) -> PendingBlock:
-        """Ids `[z, y, x]` of the type that is stored."""
+        """Read ids, `[z, y, x]`, in the stored dtype."""
         return _begin(self.gt, roi, self.gt.roi, lambda ids: ids)
 
     def begin_mask(self, roi: Roi) -> PendingBlock:
-        """uint8 `[z, y, x]`, 1 where ground truth is known: in all of its extent without a mask."""
+        """Read the mask, uint8 `[z, y, x]`, 1 where ground truth is known.
+
+        Without a mask, that is all of the ground truth's extent.
+        """
         mask = self.dataset.mask
         if mask is not None:
             extent = mask.roi.intersect(self.gt.roi)
@@ -65,7 +73,7 @@ class VolumeReader:
         if not np.isfinite(raw).all():
             raise DataError(
                 f"raw of dataset {self.dataset.name!r} ({info.path}) holds NaN or infinite values; "
-                "write finite ones in their place, or cut that part off"
+                "replace them with finite ones, or cut that part off"
             )
         if info.value_range is not None:
             low, high = info.value_range
@@ -73,39 +81,8 @@ class VolumeReader:
         return raw
 
 
-def _uses_all_of_its_type(raw: Array) -> bool:
-    return raw.dtype.kind == "u" and raw.info.value_range == (0, np.iinfo(raw.dtype).max)
-
-
-def _begin(array: Array, roi: Roi, extent: Roi, convert: Callable[[Block], Block]) -> PendingBlock:
-    """Read what lies in both regions, and see the rest of `roi` as 0 after the conversion."""
-    inside = roi.intersect(extent)
-    read = _no_voxels(array) if inside.empty else array.begin_read(inside)
-    return lambda: _pad(convert(read()), inside, roi, array.voxel_size)
-
-
-def _no_voxels(array: Array) -> PendingBlock:
-    channels = () if array.num_channels is None else (array.num_channels,)
-    return lambda: np.empty((*channels, *(0,) * array.roi.dims), array.dtype)
-
-
-def _pad(block: Block, inside: Roi, roi: Roi, voxel_size: Coordinate) -> Block:
-    """A block that covers `roi`, of zeros around `block`, which covers `inside`."""
-    if inside == roi:
-        return block
-    padded = np.zeros((*block.shape[: -roi.dims], *roi.shape / voxel_size), block.dtype)
-    if not inside.empty:
-        padded[..., *((inside - roi.begin) / voxel_size).to_slices()] = block
-    return padded
-
-
-RAW = gp.ArrayKey("RAW")
-GT = gp.ArrayKey("GT")
-MASK = gp.ArrayKey("MASK")
-
-
 class TensorStoreSource(ThreadSafeNode):
-    """Provides RAW, GT and MASK of one dataset, anywhere; all that is asked for is read at once."""
+    """A node that provides RAW, GT and MASK of one dataset, in any region; reads overlap."""
 
     def __init__(self, reader: VolumeReader) -> None:
         self._begin = {RAW: reader.begin_raw, GT: reader.begin_gt, MASK: reader.begin_mask}
@@ -129,3 +106,29 @@ class TensorStoreSource(ThreadSafeNode):
             spec.roi = request[key].roi
             batch[key] = gp.Array(wait(), spec)
         return batch
+
+
+def _uses_full_range(raw: Array) -> bool:
+    return raw.dtype.kind == "u" and raw.info.value_range == (0, np.iinfo(raw.dtype).max)
+
+
+def _begin(array: Array, roi: Roi, extent: Roi, convert: Callable[[Block], Block]) -> PendingBlock:
+    """Start to read what lies in both regions; the rest of `roi` is 0, after the conversion."""
+    inside = roi.intersect(extent)
+    read = _no_voxels(array) if inside.empty else array.begin_read(inside)
+    return lambda: _pad(convert(read()), inside, roi, array.voxel_size)
+
+
+def _no_voxels(array: Array) -> PendingBlock:
+    channels = () if array.num_channels is None else (array.num_channels,)
+    return lambda: np.empty((*channels, *(0,) * array.roi.dims), array.dtype)
+
+
+def _pad(block: Block, inside: Roi, roi: Roi, voxel_size: Coordinate) -> Block:
+    """Pad `block`, which covers `inside`, with zeros to cover `roi`."""
+    if inside == roi:
+        return block
+    padded = np.zeros((*block.shape[: -roi.dims], *roi.shape / voxel_size), block.dtype)
+    if not inside.empty:
+        padded[..., *((inside - roi.begin) / voxel_size).to_slices()] = block
+    return padded

@@ -1,4 +1,4 @@
-"""Data workers: started early, before it is known what they are to make, then told of a stream."""
+"""Worker processes that are started early, before the stream that they will work for is known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
-from types import FunctionType, TracebackType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self
 
 from trainers.errors import ConfigError
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class WorkerPool:
-    """Workers that import what they need while the trainer does the same.
+    """Worker processes that import what they need while the trainer does the same.
 
-    Use it in a `with` block; at its end those that nobody has taken are gone.
+    Use it in a `with` block; on leaving, the workers that no stream has taken are killed.
 
     Args:
-        num_workers: To be started on entering.
-        augments: Which are likely to be part of what they will make.
+        num_workers: Workers to start on entering.
+        augments: The augments that the stream will probably have.
     """
 
     def __init__(self, num_workers: int = 0, augments: Sequence[AugmentConfig] = ()) -> None:
@@ -41,16 +41,11 @@ class WorkerPool:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._close()
 
     def take(self) -> WorkerProcess:
-        """One of those that wait, or a new one; it is the caller's to close."""
+        """Return a waiting worker, or a new one; the caller closes it."""
         return self._waiting.pop() if self._waiting else WorkerProcess(self._augments)
 
     def _close(self) -> None:
@@ -60,18 +55,18 @@ class WorkerPool:
 
 @contextmanager
 def worker_processes(
-    spec: StreamSpec, num_workers: int, reserve: WorkerPool
+    spec: StreamSpec, num_workers: int, pool: WorkerPool
 ) -> Iterator[list[WorkerProcess]]:
-    """As many as are asked for, each told of the spec; none is left afterwards.
+    """Take workers from a pool and send them the spec; kill them at the end.
 
     Raises:
-        ConfigError: They could not import a part of the spec.
+        ConfigError: A part of the spec cannot be pickled, or not be imported by workers.
     """
     pickled_spec = _pickle(spec)
     with ExitStack() as stack:
         workers = []
         for _ in range(num_workers):
-            worker = reserve.take()
+            worker = pool.take()
             stack.callback(worker.close)
             worker.prepare(pickled_spec)
             workers.append(worker)
@@ -79,11 +74,13 @@ def worker_processes(
 
 
 class _SpecPickler(pickle.Pickler):
+    """A pickler that refuses what is defined in `__main__`, another module in the worker."""
+
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__":
             raise ConfigError(
-                f"{obj.__name__!r} is defined in the program's main module, which data workers do "
-                "not import; move it to a module of its own, or set num_data_fetchers to 0"
+                f"{obj.__name__!r} is defined in the program's main module, which worker processes "
+                "do not import; move it to a module of its own, or set num_data_fetchers to 0"
             )
         return NotImplemented
 
@@ -94,7 +91,7 @@ def _pickle(spec: StreamSpec) -> bytes:
         _SpecPickler(buffer).dump(spec)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"the data stream cannot be sent to data workers: {error}; use classes and functions "
-            "that can be imported, or set num_data_fetchers to 0"
+            f"the data stream cannot be sent to worker processes: {error}; use classes and "
+            "functions that can be imported, or set num_data_fetchers to 0"
         ) from error
     return buffer.getvalue()

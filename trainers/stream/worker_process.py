@@ -1,4 +1,4 @@
-"""The trainer's end of a process that makes samples."""
+"""The trainer's handle of a worker process."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
     from trainers.stream.sample import Sample
 
+# One thread per library: the workers are the parallelism, and each gets a core. These variables are
+# read when a library is loaded, so they must be set before the process starts.
 _ENVIRONMENT = {
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     ),
-    "MALLOC_ARENA_MAX": "1",  # with a heap per reading thread, resident memory creeps up
+    "MALLOC_ARENA_MAX": "1",  # see `limit_malloc_arenas`
 }
 
 
 class WorkerProcess:
     """A running `trainers.stream.worker_main`.
 
-    It is no `multiprocessing.Process`: that would run the user's main module again, and fork or
-    leave a resource tracker behind. It imports what it needs from the beginning, and waits to be
-    told what to make samples of.
+    Not a `multiprocessing.Process`: that would run the user's main module again (spawn), leave a
+    resource tracker behind, or fork, which TensorStore does not survive. The process starts to
+    import at once, and waits for the spec.
 
     Args:
-        augments: What they need is imported in advance.
+        augments: Their imports are made in advance.
     """
 
     def __init__(self, augments: tuple[AugmentConfig, ...] = ()) -> None:
@@ -46,7 +48,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with theirs, _signals_blocked():
             self._process = subprocess.Popen(
-                [
+                [  # -P: a module beside the working directory must not shadow an installed one
                     *(sys.executable, "-P", "-m", "trainers.stream.worker_main"),
                     *(str(theirs.fileno()), str(self._block.descriptor), str(os.getpid())),
                 ],
@@ -59,14 +61,14 @@ class WorkerProcess:
         self._send(pickle.dumps(augments))
 
     def prepare(self, pickled_spec: bytes) -> None:
-        """Tell it, once and before any sample, of which StreamSpec it is to make samples."""
+        """Send the StreamSpec, once, before any sample is requested."""
         self._send(pickled_spec)
 
     def sample(self, iteration: int, index: int) -> Sample:
-        """As `SampleWorker.sample`, with errors that hold the traceback of the process.
+        """Return a sample; see `SampleWorker.sample`. Errors hold the worker's traceback.
 
         Raises:
-            StreamError: Besides, the process cannot start, or has died.
+            StreamError: The process cannot start, or has died, or failed otherwise.
         """
         self._send(pickle.dumps((iteration, index)))
         try:
@@ -75,49 +77,52 @@ class WorkerProcess:
                 self._has_started = True
             sample: Sample = self._receive()
         except (EOFError, OSError):
-            raise self._obituary(iteration, index) from None
+            raise self._death(iteration, index) from None
         return sample
 
     def kill(self) -> None:
         self._process.kill()
 
     def close(self) -> None:
-        """End the process; none is left when this returns."""
+        """Kill the process and reap it."""
         self.kill()
         self._process.wait()
         self._connection.close()
         self._block.close()
 
     def _send(self, pickled: bytes) -> None:
-        with suppress(ConnectionError):  # a dead worker is noticed when its answers are read
+        with suppress(ConnectionError):  # `_receive` reports a dead worker
             self._connection.send_bytes(pickled)
 
     def _receive(self) -> Any:
-        pickled, places = self._connection.recv()
-        answer = pickle.loads(pickled, buffers=self._block.take(places))
+        pickled, spans = self._connection.recv()
+        answer = pickle.loads(pickled, buffers=self._block.take(spans))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _obituary(self, iteration: int, index: int) -> StreamError:
-        """What to tell the user once the process has ended by itself."""
+    def _death(self, iteration: int, index: int) -> StreamError:
+        """Describe how the process ended, which nobody asked it to."""
         status = self._process.wait()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return StreamError(
-            f"data worker {self._process.pid} ended with {how}, and did not deliver sample "
+            f"worker process {self._process.pid} ended with {how}, and did not deliver sample "
             f"{index} of iteration {iteration}; its own messages are in the log. If the machine "
             "was short of memory, use fewer num_data_fetchers or ask for more memory"
         )
 
 
 def _python_path() -> str:
-    """What makes a child find the modules that this process finds."""
+    """Return a PYTHONPATH with which a child finds the modules that this process finds."""
     return os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start children with these signals blocked, until they have said that they ignore them."""
+    """Let children start with these signals blocked, until they ignore them.
+
+    Otherwise a signal to the whole job would kill a worker that is still importing.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a network is to predict."""
+"""What a network predicts: targets, losses and activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets that tell which neighbors belong together."""
+"""Targets for affinities: which pairs of voxels belong to the same object."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from trainers.tasks.predictor import Context, Predictor
 
 
 class AffinitiesPredictor(Predictor):
-    """One channel per offset: 1 where the voxel and the one at the offset have the same id, not 0.
+    """One channel per offset: 1 where a voxel and the one at the offset have the same nonzero id.
 
-    Ids are compared as they are stored, so that none is too large.
+    Affinities after Turaga et al. (2010). Ids are compared in their stored dtype: gunpowder's
+    AddAffinities casts them to int32, where ids 5 and 5 + 2**32 become one object.
     """
 
     def __init__(self, neighborhood: tuple[tuple[int, ...], ...]) -> None:
@@ -42,8 +43,8 @@ class AffinitiesPredictor(Predictor):
     def _of_pairs(
         self, grown: npt.NDArray[Any], dtype: np.dtype[Any], *, must_be_equal: bool
     ) -> npt.NDArray[Any]:
-        """1 where a voxel of the block and the one at the offset are not 0, or also equal."""
-        from trainers.tasks.voxel_pairs import mark_pairs  # numba takes half a second
+        """Mark where a voxel and the one at the offset are nonzero, and equal if required."""
+        from trainers.tasks.voxel_pairs import mark_pairs  # importing numba takes half a second
 
         flat = (0,) * (3 - grown.ndim)
         block = [

@@ -1,4 +1,4 @@
-"""Targets that tell how far it is to the border of an object."""
+"""Targets for distances to the boundary of objects."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy.typing as npt
 from trainers.tasks.predictor import Context, Predictor
 
 SATURATION = 3.0
-"""Distances stop here, in units of the scale: tanh changes by less than 0.005 beyond.
+"""Distances are clipped here, in units of the scale: tanh changes by less than 0.005 beyond.
 
-So a target depends on nothing farther away, and is the same whatever block it is computed in.
+A target then depends on no voxel farther away, so it is the same in whatever block it is computed.
 """
 
 
 class DistancePredictor(Predictor):
-    """tanh(distance / scale) to the nearest voxel of another id, between voxel centers, in nm.
+    """tanh(distance / scale): signed tanh boundary distance (Heinrich et al., 2018).
 
-    Positive inside of objects, negative in the background (id 0). Where two objects touch, there
-    is a border between them.
+    The distance, in nm and between voxel centers, is that to the nearest voxel of another id;
+    positive inside objects, negative in the background (id 0). Objects that touch have a boundary
+    between them. `edt` is an exact Euclidean distance transform for many labels at once.
     """
 
     def __init__(self, scale_nm: float) -> None:
@@ -33,7 +34,7 @@ class DistancePredictor(Predictor):
         return 1
 
     def context(self, voxel_size_nm: tuple[float, ...]) -> Context:
-        # rounded, so that the last bit of a voxel size cannot add a voxel
+        # rounded first, so that the last bit of a voxel size cannot add a voxel
         reach = tuple(math.ceil(round(self._reach_nm / size, 6)) for size in voxel_size_nm)
         return reach, reach
 
@@ -47,12 +48,12 @@ class DistancePredictor(Predictor):
     def create_mask(
         self, mask: npt.NDArray[Any], gt: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
     ) -> npt.NDArray[np.uint8]:
-        """1 where no border that the mask hides can be nearer than the one that was found."""
+        """Return 1 where no boundary in unknown voxels can be nearer than the one found."""
         known = mask != 0
         if not known.all():
             hidden_nm = _to_other_id_nm(known, voxel_size_nm)
             found_nm = self._distance_nm(gt, voxel_size_nm)
-            # 0.999: both may be the distance to the same voxel, but for the last bit
+            # 0.999: both may be distances to the same voxel, which differ in the last bit
             known &= (found_nm < 0.999 * hidden_nm) | (hidden_nm >= self._reach_nm)
         return self._block(known, voxel_size_nm).astype(np.uint8)[np.newaxis]
 
@@ -65,7 +66,7 @@ class DistancePredictor(Predictor):
         return distance_nm.clip(max=np.float32(self._reach_nm))
 
     def _block(self, grown: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]) -> npt.NDArray[Any]:
-        """The output block, as a view."""
+        """Cut out the output block, as a view."""
         reach, _ = self.context(voxel_size_nm)
         return grown[tuple(slice(n, size - n) for n, size in zip(reach, grown.shape, strict=True))]
 
@@ -73,7 +74,7 @@ class DistancePredictor(Predictor):
 def _to_other_id_nm(
     ids: npt.NDArray[Any], voxel_size_nm: tuple[float, ...]
 ) -> npt.NDArray[np.float32]:
-    """Distance to the nearest voxel of another id, infinite if there is none; 0 where id is 0."""
+    """Return the distance to the nearest other id, infinite if there is none; 0 where id is 0."""
     import edt
 
     distance_nm: npt.NDArray[np.float32] = edt.edt(

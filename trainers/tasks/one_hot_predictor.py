@@ -1,4 +1,4 @@
-"""Targets that tell the class of a voxel."""
+"""Targets for semantic segmentation: the class of each voxel, one-hot."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from trainers.errors import DataError
-from trainers.tasks.predictor import Context, Predictor, Total, these_are_all
+from trainers.tasks.predictor import Context, Predictor, Total, whole_batch
 
 
 class OneHotPredictor(Predictor):
-    """One channel per class: 1 where the id of the voxel is the position of the class."""
+    """One channel per class: 1 where a voxel's id is the index of the class."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self._classes = classes
@@ -49,9 +49,12 @@ class OneHotPredictor(Predictor):
         gt: npt.NDArray[Any],
         target: npt.NDArray[np.float32],
         mask: npt.NDArray[np.uint8],
-        total: Total = these_are_all,
+        total: Total = whole_batch,
     ) -> npt.NDArray[np.float32]:
-        """Gives every class the same total; a voxel's weight is the same in all channels."""
+        """Weight voxels by inverse class frequency, so that all classes have the same total weight.
+
+        The rule is that of `balanced_weight`; a voxel's weight is the same in all channels.
+        """
         members = (target != 0) & (mask != 0)
         other_axes = (0, *range(2, target.ndim))
         sizes = total(members.sum(axis=other_axes, keepdims=True))

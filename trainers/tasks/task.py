@@ -1,4 +1,4 @@
-"""A task at work: targets, loss and activation."""
+"""The predictor, loss and activation of a task, built when they are first used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """Loads torch once `loss` or `activation` is asked for, not before."""
+    """A task; torch is imported when `loss` or `activation` is first used, so not by workers."""
 
     def __init__(self, config: TaskConfig) -> None:
         self._config = config

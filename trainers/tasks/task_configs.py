@@ -1,4 +1,4 @@
-"""What a network is to predict, as configs. Light: no torch."""
+"""Configs of what a network predicts. Light: safe to import on a login node."""
 
 from __future__ import annotations
 
@@ -16,32 +16,6 @@ if TYPE_CHECKING:
     from trainers.tasks.task import Task
 
 
-@frozen(kw_only=True)
-class TaskConfig(ABC):
-    """What a network is to predict."""
-
-    @property
-    @abstractmethod
-    def num_channels(self) -> int:
-        """Channels of the prediction."""
-
-    @abstractmethod
-    def build_predictor(self) -> Predictor:
-        """Makes targets from ground truth; imports no torch."""
-
-    @abstractmethod
-    def build_loss(self) -> Loss: ...
-
-    @abstractmethod
-    def build_activation(self) -> torch.nn.Module:
-        """Turns the logits of the network into the prediction."""
-
-    def build(self) -> Task:
-        from trainers.tasks.task import Task
-
-        return Task(self)
-
-
 def _offsets(_: object, __: Attribute[Any], offsets: tuple[tuple[int, ...], ...]) -> None:
     distinct_and_nonzero = len(set(offsets)) == len(offsets) and all(any(each) for each in offsets)
     if len({len(each) for each in offsets}) > 1 or not distinct_and_nonzero:
@@ -51,12 +25,43 @@ def _offsets(_: object, __: Attribute[Any], offsets: tuple[tuple[int, ...], ...]
         )
 
 
+def _distinct(_: object, __: Attribute[Any], classes: tuple[str, ...]) -> None:
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"must be different names; found {list(classes)}")
+
+
+@frozen(kw_only=True)
+class TaskConfig(ABC):
+    """The config of what a network predicts."""
+
+    @property
+    @abstractmethod
+    def num_channels(self) -> int:
+        """Number of channels of the prediction."""
+
+    @abstractmethod
+    def build_predictor(self) -> Predictor:
+        """Return what makes targets from ground truth; import no torch."""
+
+    @abstractmethod
+    def build_loss(self) -> Loss: ...
+
+    @abstractmethod
+    def build_activation(self) -> torch.nn.Module:
+        """Return the module that turns logits into the prediction."""
+
+    def build(self) -> Task:
+        from trainers.tasks.task import Task
+
+        return Task(self)
+
+
 @frozen(kw_only=True)
 class AffinitiesTaskConfig(TaskConfig):
-    """One channel per offset: 1 where both ends lie in the same object, 0 elsewhere."""
+    """One affinity per offset: 1 where both voxels lie in the same object, 0 elsewhere."""
 
     neighborhood: tuple[tuple[int, ...], ...] = field(validator=[min_len(1), _offsets])
-    """Offsets in voxels, axes as in the volume; far and negative ones are fine."""
+    """Offsets in voxels, z, y, x or y, x; long-range and negative ones are allowed."""
 
     @property
     def num_channels(self) -> int:
@@ -105,17 +110,12 @@ class DistanceTaskConfig(TaskConfig):
         return torch.nn.Tanh()
 
 
-def _distinct(_: object, __: Attribute[Any], classes: tuple[str, ...]) -> None:
-    if len(set(classes)) != len(classes):
-        raise ValueError(f"must be different names; found {list(classes)}")
-
-
 @frozen(kw_only=True)
 class OneHotTaskConfig(TaskConfig):
     """One channel per class: the probability that the voxel belongs to it."""
 
     classes: tuple[str, ...] = field(validator=[min_len(2), deep_iterable(min_len(1)), _distinct])
-    """Names of the classes; ground truth holds their positions in this list, from 0 on."""
+    """Names of the classes; ground truth holds their indices in this list, from 0."""
 
     @property
     def num_channels(self) -> int:

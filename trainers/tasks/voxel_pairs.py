@@ -1,4 +1,4 @@
-"""The kernel that compares voxels with their neighbors. It releases the GIL."""
+"""The kernel that compares voxels with their neighbors. It releases the GIL, so threads overlap."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numba
 
 @numba.njit(nogil=True, cache=True)
 def mark_pairs(values, offsets, before, must_be_equal, marks):  # type: ignore[no-untyped-def]
-    """Set `marks` `[offset, z, y, x]` to 1 where both of a pair are not 0, and to 0 elsewhere.
+    """Set `marks` `[offset, z, y, x]` to 1 where both voxels of a pair are nonzero, 0 elsewhere.
 
     Args:
         values: `[z, y, x]`, larger than the block of marks.
         offsets: `[offset, axis]`, from the first of a pair to the second.
-        before: Where in `values` the block begins.
-        must_be_equal: Set 1 only where the two are equal.
+        before: Where the block begins in `values`, in voxels.
+        must_be_equal: Set 1 only where both are equal too.
     """
     num_x = marks.shape[3]
     for channel in range(marks.shape[0]):

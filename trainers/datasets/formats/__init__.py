@@ -1,1 +1,1 @@
-"""The formats of volumes: how each says what an array is."""
+"""Readers of metadata, one module for each format of volumes."""

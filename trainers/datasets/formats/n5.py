@@ -1,4 +1,4 @@
-"""Metadata of N5 arrays. N5 lists dimensions with x first."""
+"""Metadata of N5 arrays. N5 lists dimensions with x first (Fortran order)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from trainers.datasets.remote_path import VolumePath
 
 
 def is_n5_array(folder: VolumePath) -> bool:
+    """Return whether a folder holds an N5 array; groups have no `dimensions`."""
     return "dimensions" in _attributes(folder)
 
 
 def read_n5_array(folder: VolumePath) -> StoredArray:
-    """The array in a folder.
+    """Read the metadata of the array in a folder.
 
-    The grid is `transform` (COSEM). Without it, the voxel size is `pixelResolution` (n5-viewer) or
-    `resolution` (funlib; without `units` in nm) times `downsamplingFactors`, which may also stand
-    in the folder above, and the place is `offset`. Without `axes` they are the first of x, y, z, c.
+    The grid is `transform`, as COSEM writes it. Otherwise the voxel size is `pixelResolution`
+    (n5-viewer) or `resolution` (funlib; in nm without `units`) times `downsamplingFactors`, which
+    may also be in the parent folder, and the offset is `offset`. Without `axes` they are the first
+    of x, y, z, c.
     """
     attributes = _attributes(folder)
     shape = tuple(map(int, attributes["dimensions"]))
@@ -37,7 +39,7 @@ def _attributes(folder: VolumePath) -> dict[str, Any]:
 
 
 def _cosem_grid(axes: tuple[str, ...], transform: Mapping[str, Any]) -> Grid:
-    """COSEM lists the axes in an order of its own, mostly with z first."""
+    """Read a COSEM `transform`, which lists its own axes, mostly z first, unlike N5 itself."""
     order = [transform["axes"].index(axis) for axis in axes]
     return Grid.from_lists(
         axes,
@@ -48,20 +50,20 @@ def _cosem_grid(axes: tuple[str, ...], transform: Mapping[str, Any]) -> Grid:
 
 
 def _grid(
-    axes: tuple[str, ...], attributes: Mapping[str, Any], above: Mapping[str, Any], level: str
+    axes: tuple[str, ...], attributes: Mapping[str, Any], parent: Mapping[str, Any], level: str
 ) -> Grid:
     scale, units = _resolution(attributes)
     factors = attributes.get("downsamplingFactors")
     if scale is None:
-        scale, units = _resolution(above)
-        factors = factors or _factors_of_level(above, level)
+        scale, units = _resolution(parent)
+        factors = factors or _factors_of_level(parent, level)
     if scale is not None and factors is not None:
         scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
     return Grid.from_lists(axes, scale=scale, translation=attributes.get("offset"), units=units)
 
 
 def _resolution(attributes: Mapping[str, Any]) -> tuple[Sequence[float] | None, Any]:
-    """Voxel size and unit or units."""
+    """Return voxel size, and one unit for all axes or one each."""
     match attributes.get("pixelResolution"):
         case None:
             return attributes.get("resolution"), attributes.get("units", "nm")
@@ -71,8 +73,8 @@ def _resolution(attributes: Mapping[str, Any]) -> tuple[Sequence[float] | None, 
             return sizes, None
 
 
-def _factors_of_level(above: Mapping[str, Any], level: str) -> Sequence[float] | None:
-    """The factors of level `s2` are the third ones of the pyramid in the folder above."""
-    levels = above.get("downsamplingFactors", above.get("scales"))
+def _factors_of_level(parent: Mapping[str, Any], level: str) -> Sequence[float] | None:
+    """Return the factors of a level: for `s2`, the third of the pyramid in the parent folder."""
+    levels = parent.get("downsamplingFactors", parent.get("scales"))
     match = re.fullmatch(r"s(\d+)", level)
     return levels[int(match[1])] if levels and match else None

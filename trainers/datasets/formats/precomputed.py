@@ -1,4 +1,4 @@
-"""Metadata of neuroglancer precomputed volumes. They list dimensions with x first."""
+"""Metadata of neuroglancer precomputed volumes. They list dimensions with x first, in nm."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def is_precomputed_volume(folder: VolumePath) -> bool:
 
 
 def read_precomputed_array(folder: VolumePath, scale: str) -> StoredArray:
-    """One scale of the volume in a folder.
+    """Read the metadata of one scale of the volume in a folder.
 
     Args:
-        scale: Its key or its number; "" is the first one.
+        scale: Its key or its index; "" is the first one, at full resolution.
 
     Raises:
         DataError: There is no such scale.
@@ -34,7 +34,9 @@ def read_precomputed_array(folder: VolumePath, scale: str) -> StoredArray:
         grid=Grid.from_lists(
             ("x", "y", "z", "c"),
             scale=resolution,
-            translation=[a * b for a, b in zip(voxel_offset, resolution, strict=True)],
+            translation=[
+                a * b for a, b in zip(voxel_offset, resolution, strict=True)
+            ],  # voxels to nm
             units="nm",
         ),
     )

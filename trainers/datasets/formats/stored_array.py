@@ -1,4 +1,4 @@
-"""What the files of an array say, whatever their format."""
+"""The metadata of an array, whatever its format, and what the readers of formats share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from attrs import frozen
 
 from trainers.datasets.remote_path import VolumePath
 from trainers.errors import DataError
+
+SPATIAL_AXES = ("z", "y", "x")
 
 _NM_PER_UNIT = {
     "picometer": 1e-3,
@@ -32,33 +34,9 @@ _NM_PER_UNIT = {
 }
 
 
-def nm_per(unit: str) -> float | None:
-    """How many nm a unit has; None if it is not a known unit of length."""
-    name = unit.strip().lower().replace("metre", "meter")
-    return _NM_PER_UNIT.get(name if len(name) < 4 else name.removesuffix("s"))
-
-
-def read_json(path: VolumePath) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        DataError: The file cannot be read, or holds something else.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: holds {type(data).__name__}; expected a JSON object")
-    return data
-
-
-SPATIAL_AXES = ("z", "y", "x")
-
-
 @frozen(kw_only=True)
 class Grid:
-    """Where the voxels lie. One entry per dimension, in TensorStore's order."""
+    """The positions of the voxels: one entry per dimension, in TensorStore's order."""
 
     axes: tuple[str, ...]
     scale: tuple[float, ...] | None
@@ -66,7 +44,7 @@ class Grid:
     translation: tuple[float, ...] | None
     """Lower corner of the first voxel; None if the files do not say."""
     units: tuple[str | None, ...]
-    """Of scale and translation; None where the files do not say."""
+    """Units of scale and translation; None where the files do not say."""
 
     @classmethod
     def from_lists(
@@ -77,10 +55,10 @@ class Grid:
         translation: Sequence[float] | None,
         units: Sequence[str | None] | str | None,
     ) -> Grid:
-        """A grid from lists of one value per axis, or of one per spatial axis.
+        """Make a grid from lists of one value per axis, or of one per spatial axis.
 
         Args:
-            units: A single one holds for all axes.
+            units: One for all axes, or a list.
 
         Raises:
             ValueError: The number of values fits neither.
@@ -97,21 +75,43 @@ class Grid:
 
 @frozen(kw_only=True)
 class StoredArray:
-    """One array in a container."""
+    """The metadata of one array."""
 
     driver: str
     """TensorStore's name of the format."""
     scale_index: int | None = None
-    """Which scale of a precomputed volume."""
+    """Index of the scale in a precomputed volume."""
     shape: tuple[int, ...]
     """One entry per dimension, in TensorStore's order."""
     dtype: str
-    """Name of the type; not always one that NumPy knows."""
+    """Name of the dtype; not always one that NumPy knows."""
     grid: Grid
 
 
+def read_json(path: VolumePath) -> dict[str, Any]:
+    """Read the object in a JSON file.
+
+    Raises:
+        DataError: The file cannot be read, or holds something else.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: holds {type(data).__name__}; expected a JSON object")
+    return data
+
+
+def nm_per(unit: str) -> float | None:
+    """Return how many nm a unit has; None if it is not a known unit of length."""
+    name = unit.strip().lower().replace("metre", "meter")
+    # Only full names have a plural: `ms` is no meter.
+    return _NM_PER_UNIT.get(name if len(name) < 4 else name.removesuffix("s"))
+
+
 def axis_name(name: str) -> str:
-    """The name by which an axis is known here: `Z` is z, and `c^` and `channel` are c."""
+    """Normalize the name of an axis: `Z` is z, `c^` (funlib's) and `channel` are c."""
     name = name.lower().removesuffix("^")
     return "c" if name == "channel" else name
 
@@ -123,6 +123,7 @@ def _numbers(
 
 
 def _per_axis(values: Sequence[Any], axes: Sequence[str], other: Any) -> tuple[Any, ...]:
+    """Return one value per axis; `other` for axes that are not spatial, if they have none."""
     if len(values) == len(axes):
         return tuple(values)
     spatial = [axis for axis in axes if axis in SPATIAL_AXES]

@@ -1,4 +1,4 @@
-"""Metadata of zarr 2 and zarr 3 arrays."""
+"""Metadata of zarr 2 and zarr 3 arrays, and of the OME-Zarr images that they are levels of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,43 @@ from typing import Any
 from trainers.datasets.formats.stored_array import Grid, StoredArray, axis_name, read_json
 from trainers.datasets.remote_path import VolumePath
 
+_LAST_AXES = "tczyx"
+_ZARR2_KINDS = {"u": "uint", "i": "int", "f": "float"}
+
+
+def is_zarr_array(folder: VolumePath) -> bool:
+    """Return whether a folder holds a zarr 2 or zarr 3 array, and not a group."""
+    if (folder / ".zarray").is_file():
+        return True
+    path = folder / "zarr.json"
+    return path.is_file() and read_json(path).get("node_type") == "array"
+
+
+def read_zarr_array(folder: VolumePath) -> StoredArray:
+    """Read the metadata of the array in a folder.
+
+    Voxel size and offset come from the OME-Zarr image that the array is a level of, or else from
+    its own attributes: `voxel_size` or `resolution`, `offset`, `units` (nm by default) and
+    `axis_names`, as funlib and DaCapo write them. Axes without names are the last of t, c, z, y, x.
+    """
+    if (folder / ".zarray").is_file():
+        metadata = read_json(folder / ".zarray")
+        driver, dtype, names = "zarr", _zarr2_dtype(metadata["dtype"]), None
+    else:
+        metadata = read_json(folder / "zarr.json")
+        driver, dtype = "zarr3", str(metadata["data_type"])
+        names = metadata.get("dimension_names")
+    shape = tuple(map(int, metadata["shape"]))
+    return StoredArray(
+        driver=driver,
+        shape=shape,
+        dtype=dtype,
+        grid=ome_grid(folder) or _attributes_grid(folder, names or _LAST_AXES[-len(shape) :]),
+    )
+
 
 def zarr_attributes(folder: VolumePath) -> dict[str, Any] | None:
-    """The attributes of a zarr 2 or zarr 3 group or array; None if the folder is neither."""
+    """Read the attributes of a zarr 2 or zarr 3 group or array; None if the folder is neither."""
     if (folder / "zarr.json").is_file():
         attributes: dict[str, Any] = read_json(folder / "zarr.json").get("attributes", {})
         return attributes
@@ -20,7 +54,7 @@ def zarr_attributes(folder: VolumePath) -> dict[str, Any] | None:
 
 
 def ome_grid(folder: VolumePath) -> Grid | None:
-    """The grid of an array as the image says that it is a level of; None if it is in none."""
+    """Return the grid that the OME-Zarr image of an array gives; None if it is in no image."""
     for group in folder.parents:
         attributes = zarr_attributes(group)
         if attributes is None:
@@ -33,6 +67,7 @@ def ome_grid(folder: VolumePath) -> Grid | None:
 
 
 def _level_grid(image: Mapping[str, Any], level: Mapping[str, Any]) -> Grid:
+    """Compose the transformations of a level, then those of the image, as OME-Zarr says."""
     axes = tuple(axis_name(axis["name"]) for axis in image["axes"])
     scale, translation = [1.0] * len(axes), [0.0] * len(axes)
     steps = [
@@ -57,41 +92,8 @@ def _level_grid(image: Mapping[str, Any], level: Mapping[str, Any]) -> Grid:
     return Grid.from_lists(axes, scale=scale, translation=translation, units=units)
 
 
-_LAST_AXES = "tczyx"
-_ZARR2_KINDS = {"u": "uint", "i": "int", "f": "float"}
-
-
-def is_zarr_array(folder: VolumePath) -> bool:
-    if (folder / ".zarray").is_file():
-        return True
-    path = folder / "zarr.json"
-    return path.is_file() and read_json(path).get("node_type") == "array"
-
-
-def read_zarr_array(folder: VolumePath) -> StoredArray:
-    """The array in a folder.
-
-    Voxel size and place come from the OME-Zarr image that it is a level of, else from its own
-    attributes: `voxel_size` or `resolution`, `offset`, `units` (without: nm) and `axis_names`, as
-    funlib and DaCapo write them. Axes without names are the last ones of t, c, z, y, x.
-    """
-    if (folder / ".zarray").is_file():
-        metadata = read_json(folder / ".zarray")
-        driver, dtype, names = "zarr", _zarr2_dtype(metadata["dtype"]), None
-    else:
-        metadata = read_json(folder / "zarr.json")
-        driver, dtype = "zarr3", str(metadata["data_type"])
-        names = metadata.get("dimension_names")
-    shape = tuple(map(int, metadata["shape"]))
-    return StoredArray(
-        driver=driver,
-        shape=shape,
-        dtype=dtype,
-        grid=ome_grid(folder) or _attributes_grid(folder, names or _LAST_AXES[-len(shape) :]),
-    )
-
-
 def _zarr2_dtype(name: Any) -> str:
+    """Return NumPy's name of a zarr 2 dtype such as `<u2`, or the text itself if it is unknown."""
     text = str(name)
     if text == "|b1":
         return "bool"
