@@ -14,26 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.workloads.empty_volume import write_empty_volume
+from scripts.workloads.empty_volume import DATASET_AND_TASK, NETWORK_AND_TRAINER, write_empty_volume
 
 TRACER = Path(__file__).with_name("tracer.py")
-EXPERIMENT = """\
-name: traced
-num_iterations: 1
-datasets:
-  - name: empty
-    raw: {path: volume.zarr, array: raw}
-    gt: {path: volume.zarr, array: labels}
-task: {kind: affinities, neighborhood: [[1, 0, 0]]}
-architecture:
-  kind: custom
-  import_path: torch.nn:Conv3d
-  arguments: {out_channels: 1, kernel_size: 1}
-  input_shape: [1, 1, 1]
-trainer: {kind: dummy, batch_size: 1, learning_rate: 1e-2, mirror_augment: true}
+EXPERIMENT = (
+    "name: traced\nnum_iterations: 1\n"
+    + DATASET_AND_TASK
+    + NETWORK_AND_TRAINER
+    + """\
 metrics: {every_iterations: 1}
 resources: {gpus: 0, cpus: 1}
 """
+)
 CLUSTER = "kind: local\ndescription: one slot\ngpus: 0\ncpus: 1\n"
 ON_THE_SAMPLE = {
     "num_iterations": 1,

@@ -5,6 +5,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+DATASET_AND_TASK = """\
+datasets:
+  - name: empty
+    raw: {path: volume.zarr, array: raw}
+    gt: {path: volume.zarr, array: labels}
+task: {kind: affinities, neighborhood: [[1, 0, 0]]}
+"""
+"""Of an experiment file beside the volume, which is named `volume.zarr`."""
+NETWORK_AND_TRAINER = """\
+architecture:
+  kind: custom
+  import_path: torch.nn:Conv3d
+  arguments: {out_channels: 1, kernel_size: 1}
+  input_shape: [1, 1, 1]
+trainer: {kind: dummy, batch_size: 1, learning_rate: 1e-2, mirror_augment: true}
+"""
+"""Of the smallest run that there is; iterations take no time."""
+
 
 def write_empty_volume(folder: Path) -> None:
     """Make `raw` and `labels`."""

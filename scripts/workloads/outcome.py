@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scripts.workloads.logs import json_lines
 from trainers.checkpoints.layout import MANIFEST_NAME
 from trainers.run.run_folder import RunFolder
 
@@ -38,5 +39,5 @@ def rest_of_state(run: RunFolder) -> str:
 
 def values(run: RunFolder) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl`, times aside."""
-    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    rows = json_lines(run.metrics)
     return [{key: row[key] for key in row if key not in TIMES} for row in rows]

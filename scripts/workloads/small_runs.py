@@ -1,6 +1,5 @@
 """Runs of a small network on the bundled sample, and what they have come to."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 from launcher.experiment.experiment import read_experiment
 from scripts.workloads.checkout import EXAMPLE
+from scripts.workloads.logs import json_lines
+from scripts.workloads.outcome import tensors
 from trainers.config.config_io import write_run_config
 from trainers.run.run_folder import RunFolder
 
@@ -92,17 +93,11 @@ def write_run(
     return folder
 
 
-def rows(folder: RunFolder) -> list[dict]:
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-
-
 def losses(folder: RunFolder) -> list[float]:
-    return [row["loss"] for row in rows(folder)]
+    return [row["loss"] for row in json_lines(folder.metrics)]
 
 
-def outcome(folder: RunFolder) -> tuple[list[tuple[int, float]], str]:
-    """Loss of every iteration, and hash of all tensors of the last checkpoint."""
-    newest = max(folder.checkpoints.glob("iteration-*"))
-    (tensors,) = newest.glob("*.safetensors")
-    digest = hashlib.sha256(tensors.read_bytes()).hexdigest()
-    return [(row["iteration"], row["loss"]) for row in rows(folder)], digest
+def outcome(folder: RunFolder) -> tuple[list[tuple[int, float]], dict[str, str]]:
+    """Loss of every iteration, and hashes of the tensors of the last checkpoint."""
+    rows = json_lines(folder.metrics)
+    return [(row["iteration"], row["loss"]) for row in rows], tensors(folder)

@@ -9,27 +9,20 @@ from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.status import find_runs, read_statuses
 from launcher.monitor.watch import is_under_way, watch
+from scripts.workloads.empty_volume import DATASET_AND_TASK, NETWORK_AND_TRAINER
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_state import read_state
 
-EXPERIMENT = """\
-name: dummies
-num_iterations: 5
-datasets:
-  - name: empty
-    raw: {path: volume.zarr, array: raw}
-    gt: {path: volume.zarr, array: labels}
-task: {kind: affinities, neighborhood: [[1, 0, 0]]}
-architecture:
-  kind: custom
-  import_path: torch.nn:Conv3d
-  arguments: {out_channels: 1, kernel_size: 1}
-  input_shape: [1, 1, 1]
-trainer: {kind: dummy, batch_size: 1, learning_rate: 1e-2, mirror_augment: true}
+EXPERIMENT = (
+    "name: dummies\nnum_iterations: 5\n"
+    + DATASET_AND_TASK
+    + NETWORK_AND_TRAINER
+    + """\
 checkpoint: {every_iterations: 1000}
 metrics: {every_iterations: 1000}
 resources: {gpus: 1, cpus: 1}
 """
+)
 
 
 class Workplace:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.slurm_sandbox.sandbox import SCRIPT, Sandbox, sandbox_of_own
+from scripts.workloads.processes import is_running
 
 pytestmark = pytest.mark.slurm
 
@@ -173,9 +174,9 @@ def test_down_ends_its_own_processes_only(tmp_path: Path) -> None:
         sandbox.script("down")
 
     try:
-        left = [name for name, pid in daemons.items() if runs(pid)]
+        left = [name for name, pid in daemons.items() if is_running(pid)]
         assert left == []
-        assert not runs(int(beats.read_text()))
+        assert not is_running(int(beats.read_text()))
         assert other.poll() is None
     finally:
         other.kill()
@@ -205,9 +206,3 @@ def pids(sandbox: Sandbox) -> dict[str, int]:
     """Of the daemons, as `status` says them."""
     lines = [line.split() for line in sandbox.script("status").splitlines()]
     return {words[0]: int(words[2]) for words in lines if words[1:2] == ["process"]}
-
-
-def runs(pid: int) -> bool:
-    """A zombie does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import time
@@ -12,7 +11,9 @@ from typing import Any
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_job, read_pack_events
 from scripts.workloads.checkout import LAUNCH
-from scripts.workloads.empty_volume import write_empty_volume
+from scripts.workloads.empty_volume import DATASET_AND_TASK, write_empty_volume
+from scripts.workloads.logs import json_lines, tail
+from scripts.workloads.outcome import tensors, values
 from trainers.run.lease import read_lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import read_state
@@ -36,14 +37,10 @@ class SleepingNet(torch.nn.Module):
         return self.layers(raw)
 """
 
-EXPERIMENT = """\
-name: naps
-num_iterations: 300
-datasets:
-  - name: empty
-    raw: {path: volume.zarr, array: raw}
-    gt: {path: volume.zarr, array: labels}
-task: {kind: affinities, neighborhood: [[1, 0, 0]]}
+EXPERIMENT = (
+    "name: naps\nnum_iterations: 300\n"
+    + DATASET_AND_TASK
+    + """\
 architecture:
   kind: custom
   import_path: naps:SleepingNet
@@ -54,6 +51,7 @@ checkpoint: {every_iterations: 50}
 metrics: {every_iterations: 1}
 resources: {gpus: 1, cpus: 1, memory_gb: 1, time: "00:30:00"}
 """
+)
 
 Result = tuple[dict[str, str], list[dict[str, Any]]]
 
@@ -93,11 +91,7 @@ class Workplace:
         return read_state(self.run(name))
 
     def events(self, name: str = "naps") -> list[dict]:
-        try:
-            lines = self.run(name).events.read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        return json_lines(self.run(name).events)
 
     def launches(self, name: str = "naps") -> int:
         return sum(event["event"] == "launched" for event in self.events(name))
@@ -159,8 +153,8 @@ class Workplace:
     def story(self, name: str = "naps") -> str:
         """All that is known about a run, for a test that fails."""
         logs = sorted(self.run(name).logs.glob("*.log")) if self.run(name).path.exists() else []
-        texts = [f"{log.name}:\n{log.read_text()[-1500:]}" for log in logs]
-        outputs = [file.read_text()[-3000:] for file in self.experiment.submitit.glob("*.out")]
+        texts = [tail(log, 1500) for log in logs]
+        outputs = [tail(file) for file in self.experiment.submitit.glob("*.out")]
         events = "\n".join(map(str, self.events(name)))
         packs = "\n".join(map(str, self.pack_events(name))) if self.state(name).pack else ""
         return "\n".join([str(self.state(name)), events, packs, *texts, *outputs])
@@ -168,11 +162,4 @@ class Workplace:
 
 def result(run: RunFolder) -> Result:
     """Hashes of the last checkpoint's tensors, and the rows of metrics without the times."""
-    last = max(run.checkpoints.glob("iteration-*"))
-    hashes = {
-        f"{last.name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in last.glob("*.safetensors")
-    }
-    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
-    kept = [{key: row[key] for key in ("iteration", "loss", "learning_rate")} for row in rows]
-    return hashes, kept
+    return tensors(run), values(run)

@@ -13,6 +13,7 @@ import pytest
 
 from launcher.experiment.experiment import read_experiment
 from scripts.workloads.checkout import EXAMPLE, ROOT
+from scripts.workloads.logs import json_lines
 from trainers.config.config_io import write_run_config
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
@@ -104,7 +105,7 @@ def contents(folder: RunFolder) -> dict[Path, bytes]:
 
 
 def iterations(folder: RunFolder) -> list[int]:
-    return [json.loads(line)["iteration"] for line in folder.metrics.read_text().splitlines()]
+    return [row["iteration"] for row in json_lines(folder.metrics)]
 
 
 @pytest.mark.slow
@@ -190,7 +191,7 @@ def test_an_attempt_tells_how_long_its_start_took(make_run):
     assert finished.process.wait() == 0
     assert finished.living() == []
 
-    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    events = json_lines(folder.events)
     began = [event for event in events if event["event"] == "began"]
     assert [event["iteration"] for event in began] == [0, 3]
     for event in began:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import datetime
@@ -97,13 +96,6 @@ def controller_marks(log: Path, job: str) -> dict[str, list[float]]:
         ]
         for what, pattern in words.items()
     }
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; none if there is no such file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def watch_end(pid: int) -> float:

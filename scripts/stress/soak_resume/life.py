@@ -11,6 +11,7 @@ import attrs
 from attrs import frozen
 
 from scripts.stress.soak_resume.cases import Case
+from scripts.workloads.logs import tail
 from scripts.workloads.ranks import start_rank
 from trainers import exit_codes
 from trainers.config.config_io import write_run_config
@@ -95,7 +96,7 @@ class Life:
         logs = [
             self.folder.log(len(self.attempts) - 1, rank) for rank in range(self.attempts[-1].size)
         ]
-        return "\n".join(log.read_text()[-3000:] for log in logs)
+        return "\n".join(map(tail, logs))
 
     def _try(self, attempt: Attempt) -> bool:
         """Whether it was the last one that was needed."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.experiment.experiment import read_experiment
-from scripts.workloads.empty_volume import write_empty_volume
+from scripts.workloads.empty_volume import DATASET_AND_TASK, write_empty_volume
 from trainers.config.run_config import RunConfig
 
 NETWORK = Path(__file__).with_name("claiming_net.py")
@@ -36,12 +36,7 @@ EXPERIMENT = """\
 name: storm
 seed: {seed}
 num_iterations: {num_iterations}
-datasets:
-  - name: empty
-    raw: {{path: volume.zarr, array: raw}}
-    gt: {{path: volume.zarr, array: labels}}
-task: {{kind: affinities, neighborhood: [[1, 0, 0]]}}
-architecture:
+{on_empty_volume}architecture:
   kind: custom
   import_path: claiming_net:ClaimingNet
   arguments:
@@ -79,6 +74,7 @@ class UnequalRuns:
         self.claims.mkdir(parents=True)
         sizes = [_size(gpus, nodes, number) for number, (gpus, nodes) in enumerate(GPUS_AND_NODES)]
         text = EXPERIMENT.format(
+            on_empty_volume=DATASET_AND_TASK,
             seed=seed,
             num_iterations=num_iterations,
             seconds=seconds,

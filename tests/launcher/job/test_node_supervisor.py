@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,8 @@ from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack, SlurmTerms, read_pack, write_pack
 from launcher.job.slots import Slot, Slots
 from launcher.job.stop_request import JobStop
+from scripts.workloads.logs import json_lines
+from scripts.workloads.processes import is_running
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import Cause, RunState, read_state, write_state
 
@@ -115,8 +116,7 @@ class Node:
         return read_state(self.experiment.run(name))
 
     def events(self, name):
-        lines = self.experiment.run(name).events.read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return json_lines(self.experiment.run(name).events)
 
     def wait_for_log(self, name):
         """Until the first attempt has printed something."""
@@ -276,17 +276,9 @@ def test_nothing_that_a_member_started_outlives_it(make_node, tmp_path):
 
     left_behind = int(node.experiment.run("run").log(0).read_text())
     deadline = time.monotonic() + 5
-    while is_alive(left_behind) and time.monotonic() < deadline:
+    while is_running(left_behind) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not is_alive(left_behind)
-
-
-def is_alive(pid):
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert not is_running(left_behind)
 
 
 def test_a_run_of_a_later_pack_is_left_alone(make_node):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from scripts.workloads.checkout import LAUNCH
+from scripts.workloads.logs import json_lines
 from trainers.run.lease import is_live
 
 SWEEP = "sweep.seed=[1, 2, 3]"
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def events(run):
-    return [json.loads(line) for line in run.events.read_text().splitlines()]
+    return json_lines(run.events)
 
 
 def saved_iteration(run):

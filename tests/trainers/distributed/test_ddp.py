@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.workloads.logs import json_lines
 from scripts.workloads.ranks import Attempt
-from scripts.workloads.small_runs import BATCH_SIZE, EVERYTHING, losses, outcome, rows, write_run
+from scripts.workloads.small_runs import BATCH_SIZE, EVERYTHING, losses, outcome, write_run
 from trainers.run.run_state import read_state
 
 NUM_RANKS = 4
@@ -67,7 +68,7 @@ def test_stopped_and_killed_ranks_end_as_if_they_had_never_been(make_run, change
     first.wait_for_iteration(2)
     first.ranks[2].send_signal(signal.SIGTERM)
     assert first.end() == [75] * NUM_RANKS, first.logs()
-    done = len(rows(broken))
+    done = len(json_lines(broken.metrics))
     assert read_state(broken).saved_iteration == done
     assert (broken.checkpoints / f"iteration-{done:09d}").is_dir()
 
@@ -108,7 +109,7 @@ def test_another_number_of_ranks_goes_on_and_says_so(make_run):
     attempt = Attempt(folder, 1, number=1)
 
     assert attempt.end() == [0]
-    assert [row["iteration"] for row in rows(folder)] == [0, 1, 2, 3]
+    assert [row["iteration"] for row in json_lines(folder.metrics)] == [0, 1, 2, 3]
     assert "the number of ranks is 1, and was 2 when its checkpoint was written" in attempt.logs()
 
 

@@ -1,8 +1,7 @@
-import json
-
 import attrs
 import pytest
 
+from scripts.workloads.logs import json_lines
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import (
@@ -56,7 +55,7 @@ def test_events_are_lines(tmp_path):
     append_event(folder, EventKind.STARTED, iteration=0)
     append_event(folder, EventKind.CHECKPOINT, iteration=9)
 
-    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    events = json_lines(folder.events)
     assert [(each["event"], each["iteration"]) for each in events] == [
         ("started", 0),
         ("checkpoint", 9),

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.trainers.stream.processes import children
+from scripts.workloads.processes import children, num_open_files
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError, DataError, StreamError
 from trainers.gp_augments import (
@@ -210,7 +210,7 @@ def test_workers_leave_signals_to_the_trainer_and_their_death_is_told(spec: Stre
 
 def test_nothing_is_left_after_closing(spec: StreamSpec) -> None:
     """No process, no thread and no open file, also if nothing was ever asked for."""
-    files = len(list(Path("/proc/self/fd").iterdir()))
+    files = num_open_files()
     processes, threads = children(), threading.active_count()
 
     with SampleStream(spec, 2, 0):
@@ -218,7 +218,7 @@ def test_nothing_is_left_after_closing(spec: StreamSpec) -> None:
 
     assert children() == processes
     assert threading.active_count() == threads
-    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert num_open_files() == files
 
 
 def test_workers_end_when_the_trainer_is_killed(spec: StreamSpec, tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
 
-from tests.trainers.stream.processes import children
+from scripts.workloads.processes import children, num_open_files
 from trainers.datasets.dataset import Dataset
 from trainers.errors import ConfigError
 from trainers.gp_augments import CustomAugmentConfig, NoiseAugmentConfig, SimpleAugmentConfig
@@ -85,11 +84,11 @@ def test_those_that_wait_leave_signals_to_the_trainer(spec: StreamSpec) -> None:
 
 def test_none_is_left_when_the_start_fails() -> None:
     """Whatever is raised before there is a stream: no process and no open file stays."""
-    files = len(list(Path("/proc/self/fd").iterdir()))
+    files = num_open_files()
     processes = children()
 
     with pytest.raises(ZeroDivisionError), WorkerPool(2):
         raise ZeroDivisionError
 
     assert children() == processes
-    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert num_open_files() == files

@@ -1,6 +1,5 @@
 """What is done for the same bits every time, and what is told where that is not enough."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import attrs
 import pytest
 import torch
 
+from scripts.workloads.logs import json_lines
 from scripts.workloads.small_runs import write_run
 from trainers.config.config_io import read_run_config, write_run_config
 from trainers.training.determinism import (
@@ -206,7 +206,7 @@ def train(folder):
     with folder.log(0).open("wb") as log:
         command = [sys.executable, "-m", "trainers", folder.path]
         subprocess.run(command, stdout=log, stderr=log, check=True)
-    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    events = json_lines(folder.events)
     told = [each["reason"] for each in events if each["event"] == "inexact"]
     for reason in told:
         assert f"this run is not exact: {reason}" in folder.log(0).read_text()

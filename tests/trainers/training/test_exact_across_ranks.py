@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import trainers
+from scripts.workloads.logs import json_lines
 from scripts.workloads.ranks import Attempt
-from scripts.workloads.small_runs import EVERYTHING, outcome, rows, write_run
+from scripts.workloads.small_runs import EVERYTHING, outcome, write_run
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.config.config_io import read_run_config
 from trainers.errors import ConfigError
@@ -40,7 +41,7 @@ def test_any_number_of_ranks_trains_the_same_run(tmp_path):
     train(many, 8, 2, 4)
 
     assert outcome(many) == outcome(one)
-    assert len(rows(one)) == 24
+    assert len(json_lines(one.metrics)) == 24
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import attrs
 import pytest
 import torch
 
+from scripts.workloads.logs import json_lines
 from scripts.workloads.small_runs import write_run
 from trainers.checkpoints import CheckpointReader, CheckpointStore
 from trainers.distributed.process_group import ALONE, ProcessGroup
@@ -300,7 +301,7 @@ def train(folder):
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=True,
         )
-    return [json.loads(line) for line in folder.events.read_text().splitlines()]
+    return json_lines(folder.events)
 
 
 def newest_weights(folder):
