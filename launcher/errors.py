@@ -29,11 +29,11 @@ class SlurmError(LauncherError):
     """A Slurm command failed, is missing, or timed out."""
 
     command: str
-    said: str
+    output: str
     """Its output, or why there is none."""
 
     def __str__(self) -> str:
-        return f"`{self.command}`: {self.said}"
+        return f"`{self.command}`: {self.output}"
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:

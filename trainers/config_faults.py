@@ -36,7 +36,7 @@ class Fault:
 
 
 @frozen(order=True)
-class Place:
+class SourceLocation:
     """The source location of a value."""
 
     source: str
@@ -48,14 +48,14 @@ class Place:
 
 
 @frozen(order=True)
-class PlacedFault:
+class LocatedFault:
     """A fault with its source location; sorted by file and line."""
 
-    place: Place
+    location: SourceLocation
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.location}: {self.text}"
 
 
 class MalformedError(ConfigError):
@@ -78,7 +78,7 @@ class MalformedError(ConfigError):
         return "\n".join(map(str, self.faults))
 
 
-def config_error(faults: Iterable[PlacedFault]) -> ConfigError:
+def config_error(faults: Iterable[LocatedFault]) -> ConfigError:
     """Return one error with all faults, a line each, sorted by file and line."""
     return ConfigError("\n".join(map(str, sorted(faults))))
 

@@ -172,7 +172,7 @@ class GunpowderTrainer(Trainer):
                 time=ended - arrived,
                 data_wait=arrived - requested,
                 data_queue_depth=prefetch.mean_depth if prefetch else None,
-                data_hit_rate=prefetch.hit_rate if prefetch else None,
+                data_hit_rate=prefetch.prefetch_hit_rate if prefetch else None,
                 learning_rate=learning_rate,
             )
 

@@ -45,10 +45,12 @@ def logs(arguments: Namespace) -> int:
 def _follow(run: RunFolder, arguments: Namespace) -> bool:
     """Print a log as it grows; return whether there was something to show."""
     from launcher.monitor.logs import RunLog, follow
-    from launcher.monitor.watch import end_of
+    from launcher.monitor.watch import make_is_over
 
     shown = False
-    for part in follow(run, attempt=arguments.attempt, rank=arguments.rank, is_over=end_of(run)):
+    for part in follow(
+        run, attempt=arguments.attempt, rank=arguments.rank, is_over=make_is_over(run)
+    ):
         shown = True
         if isinstance(part, RunLog):
             print_progress(_log_header(part.path))
@@ -66,10 +68,10 @@ def _log_header(path: object) -> str:
 def explain(arguments: Namespace) -> int:
     from launcher.explain.explanation import explain as explain_run
     from launcher.explain.explanation_report import explanation_json, explanation_text
-    from launcher.explain.run_info import gather
+    from launcher.explain.run_info import read_run_info
     from launcher.monitor.find_run import find_run
 
-    found = explain_run(gather(find_run(arguments.run, ROOT)))
+    found = explain_run(read_run_info(find_run(arguments.run, ROOT)))
     return print_result(arguments, explanation_json(found), explanation_text(found, time.time()))
 
 
@@ -85,7 +87,7 @@ def checkpoints(arguments: Namespace) -> int:
 
     run, verify = find_run(arguments.run, ROOT), arguments.verify
     progress = ReadingProgress(print_progress, time.monotonic)
-    found = find_checkpoints(run, verify=verify, tell=progress)
+    found = find_checkpoints(run, verify=verify, on_read=progress)
     metric, now = judging_metric(run), file_system_time(run.path)
     data = checkpoints_json(run, found, verified=verify)
     text = checkpoints_text(found, metric=metric, verified=verify, now=now)

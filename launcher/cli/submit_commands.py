@@ -41,10 +41,10 @@ def submit(arguments: Namespace) -> int:
 
 def resubmit(arguments: Namespace) -> int:
     from launcher.clusters.cluster_search import open_cluster
-    from launcher.submission.resubmission import choose_again
+    from launcher.submission.resubmission import choose_runs
 
     folder, states = arguments.folder.absolute(), arguments.state
-    again = choose_again(folder, states, cluster=arguments.cluster)
+    again = choose_runs(folder, states, cluster=arguments.cluster)
     if again is None:
         print_progress(f"nothing to do: no run is {' or '.join(states)}")
         if arguments.json:

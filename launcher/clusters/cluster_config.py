@@ -61,5 +61,5 @@ def cluster_of(source: YamlSource) -> ClusterConfig:
     """
     kind = source.data.get("kind") if isinstance(source.data, dict) else None
     if not isinstance(kind, str) or kind not in CLUSTERS:
-        raise config_error(source.placed([Fault(("kind",), not_one_of(kind, CLUSTERS))]))
+        raise config_error(source.located([Fault(("kind",), not_one_of(kind, CLUSTERS))]))
     return config_of(CLUSTERS[kind], source)

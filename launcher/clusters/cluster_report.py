@@ -97,7 +97,7 @@ def _configured(cluster: Cluster) -> Iterator[ExplainedValue]:
     source = cluster.source
     for name, value in attrs.asdict(cluster.config, recurse=False).items():
         if name not in ("kind", "description"):
-            where = str(source.place((name,))) if name in source.data else "default"
+            where = str(source.location((name,))) if name in source.data else "default"
             yield ExplainedValue(field=name, value=value, source=where)
 
 

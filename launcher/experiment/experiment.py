@@ -48,21 +48,21 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     source = YamlSource.read(path)
     if not isinstance(source.data, dict):
         fault = Fault((), f"found {show(source.data)}; must be a mapping")
-        raise config_error(source.placed([fault]))
-    faults = source.placed(source.faults)
+        raise config_error(source.located([fault]))
+    faults = source.located(source.faults)
     source, override_faults = with_overrides(source, overrides)
     faults |= override_faults
     try:
         points = list(sweep_points(source))
     except MalformedError as error:
-        faults |= source.placed(error.faults)
+        faults |= source.located(error.faults)
         points = [SweepPoint("", without_sweep(source))]
-    faults |= source.placed(_duplicate_names(points))
+    faults |= source.located(_duplicate_names(points))
     runs = []
     sections_reader, checks = _SectionsReader(path.absolute().parent), RunChecks()
     for point in points:
         sections, malformed = sections_reader.read(point.source.data)
-        faults |= point.source.placed([*malformed, *checks.faults(sections)])
+        faults |= point.source.located([*malformed, *checks.faults(sections)])
         if not faults:
             runs.append(_run(sections, point.name))
     if faults:

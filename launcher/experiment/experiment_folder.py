@@ -73,11 +73,11 @@ class PackFolder:
         """Exists once this start of the job has ended in good order; the batch script checks it."""
         return self.path / "over"
 
-    def call(self, member: str) -> Path:
+    def rendezvous_state(self, member: str) -> Path:
         """Return the file by which the first node of a member calls its other nodes."""
         return self.path / "calls" / f"{member}.json"
 
-    def answer(self, member: str, node: int) -> Path:
+    def rendezvous_exit(self, member: str, node: int) -> Path:
         """Return the file that says how the ranks of a member ended on another node."""
         return self.path / "calls" / f"{member}.node-{node}.json"
 

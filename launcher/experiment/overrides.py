@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from trainers.config.yaml_source import YamlSource
 from trainers.config.yaml_text import YamlError, parse_yaml
-from trainers.config_faults import Key, MalformedError, Place, PlacedFault
+from trainers.config_faults import Key, LocatedFault, MalformedError, SourceLocation
 
 _SWEEP = "sweep."
 
 
 def with_overrides(
     source: YamlSource, overrides: Sequence[str]
-) -> tuple[YamlSource, set[PlacedFault]]:
+) -> tuple[YamlSource, set[LocatedFault]]:
     """Return the source with values replaced, and the faults of overrides that cannot be applied.
 
     Args:
@@ -22,18 +22,18 @@ def with_overrides(
     """
     faults = set()
     for override in overrides:
-        place = Place(f"command line: {override}")
+        location = SourceLocation(f"command line: {override}")
         name, equals, text = override.partition("=")
         if not (name and equals):
             problem = "must have the form key=value, such as trainer.batch_size=4"
-            faults.add(PlacedFault(place, problem))
+            faults.add(LocatedFault(location, problem))
             continue
         try:
-            source = source.with_value(_key(name), parse_yaml(text).data, place)
+            source = source.with_value(_key(name), parse_yaml(text).data, location)
         except YamlError as error:
-            faults.add(PlacedFault(place, f"the value is not YAML: {error.problem}"))
+            faults.add(LocatedFault(location, f"the value is not YAML: {error.problem}"))
         except MalformedError as error:
-            faults |= {PlacedFault(place, str(fault)) for fault in error.faults}
+            faults |= {LocatedFault(location, str(fault)) for fault in error.faults}
     return source, faults
 
 

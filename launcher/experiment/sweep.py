@@ -41,8 +41,8 @@ def sweep_points(source: YamlSource) -> Iterator[SweepPoint]:
         point = without_sweep(source)
         parts = []
         for name, label, (position, value) in zip(grid, labels, choices, strict=True):
-            place = source.place(("sweep", name, position))
-            point = point.with_value(tuple(name.split(".")), value, place)
+            location = source.location(("sweep", name, position))
+            point = point.with_value(tuple(name.split(".")), value, location)
             parts.append(f"{label}-{_text(value)}")
         yield SweepPoint(_folder_name("_".join(parts)), point)
 
@@ -68,7 +68,7 @@ def _check(source: YamlSource, grid: Any) -> None:
             faults.append(Fault(key, f"lies inside of {outer}, which is swept too"))
         else:
             try:
-                source.with_value(tuple(name.split(".")), values[0], source.place(key))
+                source.with_value(tuple(name.split(".")), values[0], source.location(key))
             except MalformedError as error:
                 faults += [Fault(key, str(fault)) for fault in error.faults]
     if faults:

@@ -59,7 +59,7 @@ class Explanation:
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
-    remarks: RunWarnings
+    warnings: RunWarnings
     job_events: tuple[dict[str, Any], ...]
     log: str | None
     last_lines: tuple[str, ...]
@@ -82,7 +82,7 @@ def explain(info: RunInfo) -> Explanation:
         holder=info.holder,
         checkpoints=info.checkpoints,
         damaged=info.damaged,
-        remarks=info.remarks,
+        warnings=info.warnings,
         job_events=info.job_events,
         log=info.log,
         last_lines=info.last_lines if status.state == Status.FAILED else (),

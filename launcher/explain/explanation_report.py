@@ -10,7 +10,7 @@ import attrs
 
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.explanation import Budget, Explanation
-from launcher.monitor.run_warnings import Doubt, RunWarnings, Unsaved
+from launcher.monitor.run_warnings import NondeterminismWarning, RunWarnings, Unsaved
 from launcher.tables import short, show_seconds, table
 
 _NUM_EVENTS = 10
@@ -61,7 +61,7 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     if found.budgets:
         yield ""
         yield from _labelled("started again", ", ".join(map(_budget, found.budgets)))
-    yield from _warning_lines(found.remarks)
+    yield from _warning_lines(found.warnings)
     yield from _labelled("saved", _saved(found))
     if found.damaged:
         yield from _labelled("damaged", "\n".join(_damaged_lines(found)))
@@ -134,15 +134,15 @@ def _saved(found: Explanation) -> str:
     return f"{counted}; {found.lost_iterations} iterations lost at stops"
 
 
-def _warning_lines(remarks: RunWarnings) -> Iterator[str]:
-    if remarks.first_weights:
-        yield from _labelled("initialized", remarks.first_weights.text)
-    if remarks.doubts:
+def _warning_lines(warnings: RunWarnings) -> Iterator[str]:
+    if warnings.initial_weights:
+        yield from _labelled("initialized", warnings.initial_weights.text)
+    if warnings.nondeterminism:
         yield from _labelled(
-            "reproducible", "no: " + "\n".join(map(_nondeterminism, remarks.doubts))
+            "reproducible", "no: " + "\n".join(map(_nondeterminism, warnings.nondeterminism))
         )
-    yield from _unsaved_lines("not saved", remarks.failed_saves)
-    yield from _unsaved_lines("skipped", remarks.skipped_saves)
+    yield from _unsaved_lines("not saved", warnings.failed_saves)
+    yield from _unsaved_lines("skipped", warnings.skipped_saves)
 
 
 def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
         yield from _labelled(label, f"{text}: {saves.reason}")
 
 
-def _nondeterminism(warning: Doubt) -> str:
+def _nondeterminism(warning: NondeterminismWarning) -> str:
     often = f", and {_times(warning.count - 1)} before" if warning.count > 1 else ""
     return f"{warning.reason} ({_moment(warning.time)}{often})"
 
@@ -163,7 +163,7 @@ def _times(count: int) -> str:
 
 def _damaged_lines(found: Explanation) -> Iterator[str]:
     for name in found.damaged:
-        reason = found.remarks.damaged.get(name)
+        reason = found.warnings.damaged.get(name)
         yield f"{name}: {reason}" if reason else name
 
 

@@ -11,7 +11,7 @@ from launcher.explain.attempt_history import Attempt, attempt_history
 from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
-from launcher.monitor.job_status import JobWatch
+from launcher.monitor.job_status import JobPoller
 from launcher.monitor.logs import find_logs
 from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
@@ -35,7 +35,7 @@ class RunInfo:
     status: RunStatus
     state: RunState
     attempts: tuple[Attempt, ...] = ()
-    remarks: RunWarnings = field(factory=RunWarnings)
+    warnings: RunWarnings = field(factory=RunWarnings)
     job_events: tuple[dict[str, Any], ...] = ()
     """The events of the pack that has the run, or had it last."""
     queued: QueuedJob | None = None
@@ -55,9 +55,9 @@ class RunInfo:
     last_lines: tuple[str, ...] = ()
 
 
-def gather(run: RunFolder) -> RunInfo:
+def read_run_info(run: RunFolder) -> RunInfo:
     """Return everything known about a run; files that cannot be read are left out."""
-    jobs = JobWatch()
+    jobs = JobPoller()
     (status,) = read_statuses([run], jobs=jobs)
     pack = ExperimentFolder.of_run(run).pack(status.pack) if status.pack else None
     config = config_or_none(run)
@@ -69,7 +69,7 @@ def gather(run: RunFolder) -> RunInfo:
         status=status,
         state=_state(run),
         attempts=tuple(attempt_history(events)),
-        remarks=run_warnings(events),
+        warnings=run_warnings(events),
         job_events=tuple(read_events(pack.events)) if pack else (),
         queued=jobs.queue().jobs.get(status.job_id or "") if status.job_state else None,
         retries=config.retries if config else None,

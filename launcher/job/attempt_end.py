@@ -40,7 +40,7 @@ def attempt_end(
     stop: StopRequest | None,
     killed_after_s: float | None,
     out_of_memory: bool,
-    last_words: str,
+    log_tail: str,
 ) -> AttemptEnd:
     """Return the cause of the end of an attempt, and a reason for a person to read.
 
@@ -49,7 +49,7 @@ def attempt_end(
         stop: The stop request that the job had received by then; None if there was none.
         killed_after_s: The grace in seconds, if the supervisor killed the attempt after it.
         out_of_memory: Whether the kernel's OOM killer has ended a process of this job.
-        last_words: The end of the attempt's log, and where to find the rest.
+        log_tail: The end of the attempt's log, and where to find the rest.
     """
     if exit_status == exit_codes.FINISHED:
         return AttemptEnd(cause=Cause.FINISHED)
@@ -65,17 +65,17 @@ def attempt_end(
     if -exit_status in SIGNALS:
         return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
     if exit_status == exit_codes.OUT_OF_MEMORY:
-        return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=last_words)
+        return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=log_tail)
     if exit_status == -signal.SIGKILL:
         return _killed(cancel_requested, stop, out_of_memory)
     if exit_status < 0:
         name = signal.strsignal(-exit_status)
         return AttemptEnd(
-            cause=Cause.CRASHED, reason=f"ended by signal {-exit_status} ({name}); {last_words}"
+            cause=Cause.CRASHED, reason=f"ended by signal {-exit_status} ({name}); {log_tail}"
         )
     return AttemptEnd(
         cause=Cause.CRASHED,
-        reason=f"exit code {exit_status}; {last_words}",
+        reason=f"exit code {exit_status}; {log_tail}",
         can_be_retried=exit_status != exit_codes.UNUSABLE,
     )
 

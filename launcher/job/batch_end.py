@@ -42,7 +42,7 @@ def main() -> int:
     if _is_superseded(folder, submitted, node):
         return status
     append_pack_event(folder, PackEventKind.STEP_ENDED, job=node.job, status=status)
-    failed_starts = steps_in_vain(folder)
+    failed_starts = count_failed_starts(folder)
     _kill_surviving_supervisor(folder, node)
     count_finished(folder, pack.members)
     if failed_starts > MAX_FAILED_STARTS:
@@ -54,7 +54,7 @@ def main() -> int:
     return status
 
 
-def steps_in_vain(folder: PackFolder) -> int:
+def count_failed_starts(folder: PackFolder) -> int:
     """Return how many steps in a row, up to now, exited before their supervisor had started.
 
     A step that Slurm stopped with a signal does not count, however early that was.
@@ -84,7 +84,12 @@ def _kill_surviving_supervisor(folder: PackFolder, node: ThisNode) -> None:
     the node is back, and with it the next start of the job on that node.
     """
     lease = read_lease(folder.lease)
-    if lease and lease.attempt == node.start and lease.is_here and lease.process_lives:
+    if (
+        lease
+        and lease.attempt == node.start
+        and lease.is_on_this_machine
+        and lease.is_process_alive
+    ):
         os.kill(lease.pid, signal.SIGKILL)
 
 

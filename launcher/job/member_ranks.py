@@ -11,7 +11,7 @@ from launcher.job.slots import Slot
 from trainers import exit_codes
 from trainers.run.run_folder import RunFolder
 
-OTHERS_WAIT_S = 20.0
+RANK_LOSS_TIMEOUT_S = 20.0
 """How long the other ranks may keep running once one is lost: to log why, or to save."""
 _ORDERLY = (exit_codes.FINISHED, exit_codes.STOPPED)
 
@@ -75,7 +75,7 @@ class MemberRanks:
         """Return whether all ranks have exited.
 
         Once one is lost, the rest would wait in a collective operation until it times out. They
-        are killed after OTHERS_WAIT_S instead, and count as failed, not as killed.
+        are killed after RANK_LOSS_TIMEOUT_S instead, and count as failed, not as killed.
         """
         for index, process in enumerate(self._processes):
             if self._statuses[index] is None and process.has_ended():
@@ -86,7 +86,7 @@ class MemberRanks:
             return True
         if any(status not in (None, *_ORDERLY) for status in self._statuses):
             self.note_rank_lost(now_s)
-        if self._rank_lost_at_s is not None and now_s > self._rank_lost_at_s + OTHERS_WAIT_S:
+        if self._rank_lost_at_s is not None and now_s > self._rank_lost_at_s + RANK_LOSS_TIMEOUT_S:
             self._killed_after_loss |= self._living()
             self.kill()
         return False

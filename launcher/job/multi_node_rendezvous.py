@@ -54,23 +54,23 @@ class MemberRendezvous:
     def report_exit(self, node: int, attempt: int, exit_status: int) -> None:
         """Follower: report the exit status of a node's ranks."""
         content = {"start": self._start, "attempt": attempt, "exit_status": exit_status}
-        _write(self._folder.answer(self._member.name, node), content)
+        _write(self._folder.rendezvous_exit(self._member.name, node), content)
 
     def exit_statuses(self, attempt: int) -> dict[int, int]:
         """Return the exit status of each follower node that has reported one."""
         found = {}
         for node in self._member.nodes[1:]:
-            content = _read(self._folder.answer(self._member.name, node))
+            content = _read(self._folder.rendezvous_exit(self._member.name, node))
             if (content.get("start"), content.get("attempt")) == (self._start, attempt):
                 found[node] = content["exit_status"]
         return found
 
     def _publish(self, attempt: int, what: str) -> None:
         content = {"start": self._start, "attempt": attempt, "what": what}
-        _write(self._folder.call(self._member.name), content)
+        _write(self._folder.rendezvous_state(self._member.name), content)
 
     def _poll(self) -> dict[str, Any]:
-        content = _read(self._folder.call(self._member.name))
+        content = _read(self._folder.rendezvous_state(self._member.name))
         return content if content.get("start") == self._start else {}
 
 

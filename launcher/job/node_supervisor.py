@@ -17,7 +17,7 @@ from launcher.job.multi_node_rendezvous import MemberRendezvous
 from launcher.job.node import ThisNode
 from launcher.job.out_of_memory import OutOfMemoryCounter
 from launcher.job.pack import Member, Pack
-from launcher.job.record_end import last_words, record_end
+from launcher.job.record_end import log_tail, record_end
 from launcher.job.slots import Slot, Slots
 from launcher.job.stop_request import JobStop
 from launcher.job.unfinished_members import CANCELLED, is_of_pack, is_unfinished
@@ -95,7 +95,7 @@ class NodeSupervisor:
     def run(self) -> None:
         """Return once no member runs on this node and none is left to be started."""
         while self._queue or self._running or self._followed:
-            stopping = self._stop.is_asked()
+            stopping = self._stop.is_requested()
             now_s = time.monotonic()
             if stopping:
                 self._queue.clear()
@@ -150,7 +150,7 @@ class NodeSupervisor:
         else:
             running.ranks.slot.close()
         retry = self._record(folder, running, exit_status)
-        if retry and not self._stop.is_asked():
+        if retry and not self._stop.is_requested():
             held = exit_status == exit_codes.NOTHING_TO_DO
             delay_s = HELD_DELAY_S if held else RETRY_DELAY_S
             times_held = running.times_held + 1 if held else 0
@@ -162,7 +162,7 @@ class NodeSupervisor:
         """Record the end of the attempt; return whether this supervisor is to retry the run."""
         if exit_status == exit_codes.NOTHING_TO_DO:
             return self._pack.slurm is not None and running.times_held < MAX_HELD
-        stop = self._stop.request() if self._stop.is_asked() else None
+        stop = self._stop.request() if self._stop.is_requested() else None
         with file_lock.hold(self._experiment.lock):
             self._folder.fence()
             if not self._owns(folder, is_of_pack):
@@ -173,7 +173,7 @@ class NodeSupervisor:
                 stop=stop,
                 killed_after_s=running.ranks.killed_after_s,
                 out_of_memory=self._oom_kills.has_grown(),
-                last_words=last_words(running.ranks.decisive_log()),
+                log_tail=log_tail(running.ranks.decisive_log()),
             )
             status = record_end(folder, end, running.ranks.member.retries).status
         left_to_user = end.cause == Cause.PREEMPTED and self._pack.slurm is None

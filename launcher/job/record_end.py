@@ -12,7 +12,7 @@ from launcher import file_lock
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.pack import Member
-from launcher.job.requeue_policy import verdict
+from launcher.job.requeue_policy import decide_retry
 from launcher.job.unfinished_members import is_of_pack
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_folder import RunFolder
@@ -41,7 +41,7 @@ def record_end(folder: RunFolder, end: AttemptEnd, retries: RetriesConfig) -> Ru
         end = attrs.evolve(end, reason=state.reason)
     attempt = state.num_attempts
     state = state.ended(cause=end.cause, status=Status.WAITING, reason=end.reason)
-    decision = verdict(state, end, retries)
+    decision = decide_retry(state, end, retries)
     state = attrs.evolve(state, status=decision.status, reason=decision.reason)
     write_state(folder, state)
     append_event(
@@ -67,7 +67,7 @@ def count_finished(pack: PackFolder, members: Iterable[Member]) -> None:
                 record_end(run, AttemptEnd(cause=Cause.FINISHED), member.retries)
 
 
-def last_words(log: Path) -> str:
+def log_tail(log: Path) -> str:
     """Return the last lines of a log below a line that names it, as part of a reason."""
     try:
         lines = read_tail(log, num_lines=_TAIL_LINES, num_bytes=_TAIL_BYTES)

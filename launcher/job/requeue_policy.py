@@ -26,7 +26,7 @@ class RetryDecision:
     reason: str
 
 
-def verdict(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> RetryDecision:
+def decide_retry(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> RetryDecision:
     """Decide whether a run is retried.
 
     Args:

@@ -188,7 +188,7 @@ class _SlurmPack:
         if node.index:
             with atomic_write(folder.node_end(node.index)) as file:
                 file.write(json.dumps({"start": node.start}).encode())
-            return self._stop.is_asked()
+            return self._stop.is_requested()
         self._wait_for_other_nodes()
         self._lease.check()
         is_requeued = self._requeue_if_needed(entry_point)
@@ -197,7 +197,7 @@ class _SlurmPack:
 
     def _requeue_if_needed(self, entry_point: Callable[[str], None]) -> bool:
         left = unfinished(self._folder, self._pack.members)
-        if not left or not self._stop.is_asked():
+        if not left or not self._stop.is_requested():
             append_pack_event(self._folder, PackEventKind.ENDED, unfinished=len(left))
             return False
         # Before the requeue, which kills the batch script and soon this process: without the file
@@ -216,7 +216,7 @@ class _SlurmPack:
     def _has_ended(self, node: int) -> bool:
         if _start_in(self._folder.node_end(node)) == self._node.start:
             return True
-        return self._stop.is_asked() and not is_live(self._folder.node_lease(node))
+        return self._stop.is_requested() and not is_live(self._folder.node_lease(node))
 
 
 def _start_in(end: Path) -> int | None:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 _REQUEUE_MARGIN_S = 1.5
 """Kept back from a grace for the requeue itself."""
-_LOOK_EVERY_S = 1.0
+_POLL_OTHER_NODES_S = 1.0
 """How often to poll whether another node was asked to stop."""
 
 
@@ -31,12 +31,12 @@ class JobStop(ABC):
     """Whether a supervisor is to stop, why, and how much time its members have."""
 
     @abstractmethod
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         """Return whether the supervisor is to stop; the supervisor polls this."""
 
     @abstractmethod
     def request(self) -> StopRequest:
-        """Return why; call it only once `is_asked`, and after the members were signalled."""
+        """Return why; call it only once `is_requested`, and after the members were signalled."""
 
     @abstractmethod
     def grace_s(self) -> float:
@@ -50,7 +50,7 @@ class SignalStop(JobStop):
         self._flag = flag
         self._grace_s = grace_s
 
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         return self._flag()
 
     def request(self) -> StopRequest:
@@ -89,7 +89,7 @@ class SlurmStop(JobStop):
         self._next_poll_s = 0.0
         self._request: StopRequest | None = None
 
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         if not self._signal_name:
             self._signal_name = self._poll_signal()
         return bool(self._signal_name)
@@ -126,7 +126,7 @@ class SlurmStop(JobStop):
             return name
         if self._num_nodes == 1 or time.monotonic() < self._next_poll_s:
             return ""
-        self._next_poll_s = time.monotonic() + _LOOK_EVERY_S
+        self._next_poll_s = time.monotonic() + _POLL_OTHER_NODES_S
         return self._signal_of_other_node()
 
     def _notify_other_nodes(self, name: str) -> None:

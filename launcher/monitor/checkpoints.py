@@ -59,7 +59,7 @@ class SavedCheckpoint:
 
 
 def find_checkpoints(
-    run: RunFolder, *, verify: bool, tell: Callable[[int, int], None]
+    run: RunFolder, *, verify: bool, on_read: Callable[[int, int], None]
 ) -> list[SavedCheckpoint]:
     """Return all checkpoints of a run, by iteration.
 
@@ -68,11 +68,11 @@ def find_checkpoints(
     Args:
         verify: Whether to read every byte and compare checksums, instead of only the manifests and
             the sizes of files.
-        tell: Called with the number of bytes read so far, and their total.
+        on_read: Called with the number of bytes read so far, and their total.
     """
     names = _names(run.checkpoints)
     total = sum(_size(run.checkpoints / name)[0] for name in names if iterations_in([name]))
-    inspection = _Inspection(run, _Count(total, tell) if verify else None)
+    inspection = _Inspection(run, _Count(total, on_read) if verify else None)
     found = {name: inspection.of(name) for name in names}
     for _ in range(_MAX_RESCANS):
         if all(found.values()):
@@ -103,14 +103,14 @@ def _names(folder: Path) -> list[str]:
 class _Count:
     """Adds up the bytes that were read, and passes the sum on."""
 
-    def __init__(self, total: int, tell: Callable[[int, int], None]) -> None:
+    def __init__(self, total: int, on_read: Callable[[int, int], None]) -> None:
         self._total = total
-        self._tell = tell
+        self._on_read = on_read
         self._num_bytes = 0
 
     def __call__(self, num_bytes: int) -> None:
         self._num_bytes += num_bytes
-        self._tell(self._num_bytes, self._total)
+        self._on_read(self._num_bytes, self._total)
 
 
 class _Inspection:
@@ -175,7 +175,11 @@ class _Inspection:
 def _expected_of(run: RunFolder) -> Mapping[str, Any]:
     """Return the fingerprint that the checkpoints must have; {} if the config is unreadable."""
     config = config_or_none(run)
-    return {"identity": config.identity, "what_counts": config.what_counts} if config else {}
+    return (
+        {"fingerprint": config.fingerprint, "fingerprint_fields": config.fingerprint_fields}
+        if config
+        else {}
+    )
 
 
 def _size(path: Path) -> tuple[int, float | None]:

@@ -54,9 +54,9 @@ def effective_state(
     shown = {Status.RUNNING: _DIED, Status.WAITING: reason, Status.SUBMITTED: ""}[recorded]
     if job.is_expected:
         state = Status.SUBMITTED if recorded == Status.SUBMITTED else Status.WAITING
-        return EffectiveState(state=state, reason=_joined(shown, job.words))
+        return EffectiveState(state=state, reason=_joined(shown, job.description))
     if job.phase in (JobPhase.GONE, JobPhase.HELD):
-        shown = _joined(shown, job.words)
+        shown = _joined(shown, job.description)
     elif recorded == Status.SUBMITTED:
         shown = _NEVER_STARTED
     return EffectiveState(state=Status.WAITING, reason=_with_advice(shown))

@@ -52,7 +52,7 @@ class JobStatus:
     job_id: str = ""
     job_state: str = ""
     """Slurm's state, such as PENDING; empty unless the job is queued or held."""
-    words: str = ""
+    description: str = ""
     """A description for a person to read."""
 
     @property
@@ -61,15 +61,15 @@ class JobStatus:
 
 
 NO_JOB = JobStatus(phase=JobPhase.NONE)
-IN_SUBMISSION = JobStatus(phase=JobPhase.UNKNOWN, words="its job is being submitted")
-NEVER_SUBMITTED = JobStatus(phase=JobPhase.GONE, words="its submission was interrupted")
+IN_SUBMISSION = JobStatus(phase=JobPhase.UNKNOWN, description="its job is being submitted")
+NEVER_SUBMITTED = JobStatus(phase=JobPhase.GONE, description="its submission was interrupted")
 
 
-def job_status(job: SubmittedJob, queue: QueueSnapshot, *, last_word: str = "") -> JobStatus:
+def job_status(job: SubmittedJob, queue: QueueSnapshot, *, final_state: str = "") -> JobStatus:
     """Return the status of a job, from a snapshot of the queue that may predate its submission.
 
     Args:
-        last_word: The job's state in the accounting records; empty if there is none.
+        final_state: The job's state in the accounting records; empty if there is none.
     """
     if not job.job_id:
         is_recent = queue.time < job.submitted + SUBMISSION_TIMEOUT_S
@@ -77,23 +77,27 @@ def job_status(job: SubmittedJob, queue: QueueSnapshot, *, last_word: str = "") 
     name = f"its job {job.job_id}"
     queued = queue.jobs.get(job.job_id)
     if queue.error is not None:
-        words = f"whether {name} is in the queue is not known, as Slurm does not answer"
-        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, words=f"{words}: {queue.error}")
+        description = f"whether {name} is in the queue is not known, as Slurm does not answer"
+        return JobStatus(
+            phase=JobPhase.UNKNOWN, job_id=job.job_id, description=f"{description}: {queue.error}"
+        )
     if queued:
-        words = _in_queue(name, queued.state, queued.reason)
+        description = _in_queue(name, queued.state, queued.reason)
         is_held = queued.state == "PENDING" and (queued.reason or "").endswith(_HELD)
         phase = JobPhase.HELD if is_held else JobPhase.QUEUED
-        return JobStatus(phase=phase, job_id=job.job_id, job_state=queued.state, words=words)
+        return JobStatus(
+            phase=phase, job_id=job.job_id, job_state=queued.state, description=description
+        )
     if queue.time < job.submitted + QUEUE_LAG_S:
-        words = f"{name} was submitted a moment ago"
-        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, words=words)
-    how = f" ({last_word})" if last_word else ""
+        description = f"{name} was submitted a moment ago"
+        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
+    how = f" ({final_state})" if final_state else ""
     return JobStatus(
-        phase=JobPhase.GONE, job_id=job.job_id, words=f"{name} has left the queue{how}"
+        phase=JobPhase.GONE, job_id=job.job_id, description=f"{name} has left the queue{how}"
     )
 
 
-class JobWatch:
+class JobPoller:
     """Polls Slurm for one command: caches the queue, and asks accounting only once about a job."""
 
     def __init__(self, max_age_s: float = MAX_AGE_S) -> None:
@@ -137,7 +141,7 @@ NEW_PACK = PackStatus(job=IN_SUBMISSION)
 def pack_statuses(
     packs: Mapping[PackFolder, float],
     unfinished: Iterable[PackFolder],
-    jobs: JobWatch,
+    jobs: JobPoller,
     *,
     is_locked: bool,
 ) -> dict[PackFolder, PackStatus]:
@@ -183,7 +187,7 @@ def _with_final_states(
     statuses: Mapping[PackFolder, PackStatus],
     found: Mapping[PackFolder, SubmittedJob | None],
     queue: QueueSnapshot | None,
-    jobs: JobWatch,
+    jobs: JobPoller,
 ) -> dict[PackFolder, PackStatus]:
     """Return the statuses of packs whose jobs are gone, with their final states."""
     gone = {
@@ -197,7 +201,7 @@ def _with_final_states(
     return {
         pack: PackStatus(
             is_supervised=statuses[pack].is_supervised,
-            job=job_status(job, queue, last_word=states[job.job_id]),
+            job=job_status(job, queue, final_state=states[job.job_id]),
         )
         for pack, job in gone.items()
     }

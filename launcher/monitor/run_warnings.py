@@ -26,7 +26,7 @@ class Unsaved:
 
 
 @frozen(kw_only=True)
-class Doubt:
+class NondeterminismWarning:
     """Why the run is not reproducible: not bit for bit what it would be without its stops."""
 
     reason: str
@@ -44,8 +44,8 @@ class RunWarnings:
     """Why checkpoints were set aside, by the names that they have now."""
     failed_saves: Unsaved = field(factory=Unsaved)
     skipped_saves: Unsaved = field(factory=Unsaved)
-    doubts: tuple[Doubt, ...] = ()
-    first_weights: WeightsReport | None = None
+    nondeterminism: tuple[NondeterminismWarning, ...] = ()
+    initial_weights: WeightsReport | None = None
 
 
 def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
@@ -56,8 +56,8 @@ def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
     """
     damaged: dict[str, str] = {}
     failed, skipped = Unsaved(), Unsaved()
-    doubts: dict[str, Doubt] = {}
-    first_weights: WeightsReport | None = None
+    nondeterminism: dict[str, NondeterminismWarning] = {}
+    initial_weights: WeightsReport | None = None
     for event in events:
         kind, reason = event["event"], str(event.get("reason", ""))
         if kind == EventKind.CHECKPOINT_DAMAGED:
@@ -67,14 +67,16 @@ def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
         elif kind == EventKind.CHECKPOINT_SKIPPED:
             skipped = skipped.more(event, "an earlier one was still being written")
         elif kind == EventKind.NOT_REPRODUCIBLE:
-            count = doubts.pop(reason).count + 1 if reason in doubts else 1
-            doubts[reason] = Doubt(reason=reason, time=event.get("time", 0.0), count=count)
+            count = nondeterminism.pop(reason).count + 1 if reason in nondeterminism else 1
+            nondeterminism[reason] = NondeterminismWarning(
+                reason=reason, time=event.get("time", 0.0), count=count
+            )
         elif kind == EventKind.INITIALIZED:
-            first_weights = WeightsReport.from_event(event)
+            initial_weights = WeightsReport.from_event(event)
     return RunWarnings(
         damaged=damaged,
         failed_saves=failed,
         skipped_saves=skipped,
-        doubts=tuple(doubts.values()),
-        first_weights=first_weights,
+        nondeterminism=tuple(nondeterminism.values()),
+        initial_weights=initial_weights,
     )

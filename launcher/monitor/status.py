@@ -15,7 +15,7 @@ from launcher.monitor.job_status import (
     NEW_PACK,
     NO_PACK,
     JobPhase,
-    JobWatch,
+    JobPoller,
     PackStatus,
     pack_statuses,
 )
@@ -99,14 +99,14 @@ def find_runs(path: Path) -> list[RunFolder]:
 
 
 def read_statuses(
-    runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
+    runs: Sequence[RunFolder], *, jobs: JobPoller | None = None, is_locked: bool = False
 ) -> list[RunStatus]:
     """Return the status of each run; see `observe`."""
     return [each.status for each in observe(runs, jobs=jobs, is_locked=is_locked)]
 
 
 def observe(
-    runs: Sequence[RunFolder], *, jobs: JobWatch | None = None, is_locked: bool = False
+    runs: Sequence[RunFolder], *, jobs: JobPoller | None = None, is_locked: bool = False
 ) -> list[ObservedRun]:
     """Return each run's status and record; one with an unreadable state counts as failed.
 
@@ -133,7 +133,7 @@ def observe(
                 unfinished.add(pack)
     # States of runs that are not over are read again after their packs: a supervisor that has
     # exited in between has written its last state, which the first read may have missed.
-    statuses = pack_statuses(packs, unfinished, jobs or JobWatch(), is_locked=is_locked)
+    statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), is_locked=is_locked)
     return [
         _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]])
         for run in runs
@@ -180,7 +180,7 @@ def _observe(
         pack=state.pack or None,
         job_id=pack.job.job_id or None,
         job_state=pack.job.job_state or None,
-        doubt=pack.job.words if effective.state in UNFINISHED and _is_unknown(pack) else None,
+        doubt=pack.job.description if effective.state in UNFINISHED and _is_unknown(pack) else None,
     )
     return ObservedRun(status=status, recorded=state)
 

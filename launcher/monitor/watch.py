@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from launcher.monitor.job_status import JobWatch
+from launcher.monitor.job_status import JobPoller
 from launcher.monitor.status import RunStatus, read_statuses
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Status
@@ -13,7 +13,7 @@ from trainers.run.run_state import Status
 
 def watch(runs: Sequence[RunFolder], *, poll_s: float = 1.0) -> Iterator[list[RunStatus]]:
     """Yield the statuses once per poll; the last ones are final."""
-    jobs = JobWatch()
+    jobs = JobPoller()
     while True:
         statuses = read_statuses(runs, jobs=jobs)
         yield statuses
@@ -27,7 +27,7 @@ def is_under_way(status: RunStatus) -> bool:
     return status.is_expected or status.state == Status.RUNNING
 
 
-def end_of(run: RunFolder) -> Callable[[], bool]:
+def make_is_over(run: RunFolder) -> Callable[[], bool]:
     """Return a function that polls the run and returns whether it no longer changes."""
-    jobs = JobWatch()
+    jobs = JobPoller()
     return lambda: not any(map(is_under_way, read_statuses([run], jobs=jobs)))

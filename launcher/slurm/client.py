@@ -117,7 +117,7 @@ def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
                 f"--format={','.join(RECORD_COLUMNS)}",
             )
         except SlurmError as error:
-            if "accounting storage is disabled" in error.said:
+            if "accounting storage is disabled" in error.output:
                 return {}
             raise
         records |= parse_records(text)
@@ -135,7 +135,7 @@ def job_details(job_id: str) -> JobDetails | None:
     try:
         return parse_details(_run("scontrol", "show", "job", job_id, "--oneliner"))
     except SlurmError as error:
-        if "Invalid job id" in error.said:
+        if "Invalid job id" in error.output:
             return None
         raise
 
@@ -149,7 +149,7 @@ def requeue(job_id: str) -> None:
     try:
         _run("scontrol", "requeue", job_id)
     except SlurmError as error:
-        if "pending execution" not in error.said:
+        if "pending execution" not in error.output:
             raise
 
 

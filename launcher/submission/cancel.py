@@ -17,7 +17,7 @@ from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
-from launcher.monitor.job_status import JobWatch
+from launcher.monitor.job_status import JobPoller
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
 from launcher.slurm import client
 from trainers.errors import ConfigError
@@ -60,7 +60,7 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     run is submitted again. Pending jobs that now have nothing to do are cancelled; running ones end
     by themselves with their last run.
     """
-    statuses = read_statuses(runs, jobs=JobWatch(max_age_s=0))
+    statuses = read_statuses(runs, jobs=JobPoller(max_age_s=0))
     outcomes = {run: _cancel(run, status.state) for run, status in zip(runs, statuses, strict=True)}
     _mark_cancelled(run for run, status in zip(runs, statuses, strict=True) if status.pack)
     for run, end in _cancel_idle_jobs(zip(runs, statuses, strict=True)).items():
@@ -141,14 +141,14 @@ def _stop_trainer(run: RunFolder) -> int | None:
     between, the signal still cannot reach the new process.
     """
     holder = read_lease(run.lease)
-    if holder is None or holder.released or not holder.is_here:
+    if holder is None or holder.released or not holder.is_on_this_machine:
         return None
     try:
         process = os.pidfd_open(holder.pid)
     except ProcessLookupError:
         return None
     try:
-        if not holder.process_lives:
+        if not holder.is_process_alive:
             return None
         signal.pidfd_send_signal(process, signal.SIGTERM)
     except ProcessLookupError:

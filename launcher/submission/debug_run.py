@@ -49,7 +49,7 @@ def run_here(folder: RunFolder) -> int:
             stop=None,
             killed_after_s=None,
             out_of_memory=False,
-            last_words="its output is in the terminal",
+            log_tail="its output is in the terminal",
         )
         if end.cause in (Cause.CRASHED, Cause.OUT_OF_MEMORY):
             end = attrs.evolve(end, can_be_retried=False)  # by the user, who is watching

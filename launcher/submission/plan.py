@@ -69,7 +69,7 @@ def plan_runs(
     for config, run in wanted:
         seen = observed.get(config.name)
         status, state = (seen.status, seen.recorded) if seen else (None, RunState())
-        if status and state.identity != config.identity:
+        if status and state.identity != config.fingerprint:
             conflicts += _conflict(config, run)
         if config.init_from and not state.saved_iteration:
             sources[config.init_from] = None
@@ -115,9 +115,11 @@ def _held_job(status: RunStatus) -> str | None:
 def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
     """Return a paragraph if the run in the folder trains something else, else nothing."""
     existing = read_run_config(run.config)
-    if existing.identity == config.identity:
+    if existing.fingerprint == config.fingerprint:
         return []
-    lines = [f"  {each}" for each in differences(existing.what_counts, config.what_counts)]
+    lines = [
+        f"  {each}" for each in differences(existing.fingerprint_fields, config.fingerprint_fields)
+    ]
     return ["\n".join([f"{run.path} holds another run:", *lines])]
 
 

@@ -27,9 +27,7 @@ class Resubmission:
     """As for `--cluster`."""
 
 
-def choose_again(
-    path: Path, states: Collection[str], *, cluster: str | None
-) -> Resubmission | None:
+def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> Resubmission | None:
     """Choose the runs below a folder that are in one of the states; None if there are none.
 
     Their configs are read from their folders: the experiment file may have changed since.

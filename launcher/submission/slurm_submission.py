@@ -63,11 +63,11 @@ def submit_to_slurm(
         report(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
         write_source(folder, experiment)
         submission = _submit(submission, packing, choice, report)
-    drop_held_jobs(submission.due, report)
+    cancel_held_jobs(submission.due, report)
     return submission
 
 
-def drop_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) -> None:
+def cancel_held_jobs(runs: Sequence[PlannedRun], report: Callable[[str], None]) -> None:
     """Cancel earlier jobs of the runs that Slurm holds and that have nothing left to do."""
     held = sorted({run.held_job for run in runs if run.held_job})
     if not held:

@@ -75,11 +75,11 @@ def _count_lost_attempt(folder: RunFolder, before: RunState) -> RunState:
 
 def _submitted(before: RunState, config: RunConfig, pack: str) -> RunState:
     return attrs.evolve(
-        before.forgive(),
+        before.reset_retry_budget(),
         status=Status.SUBMITTED,
         reason="",
         wandb_id=before.wandb_id or secrets.token_hex(4),
         num_iterations=config.num_iterations,
-        identity=config.identity,
+        identity=config.fingerprint,
         pack=pack,
     )

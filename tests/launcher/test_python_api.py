@@ -121,7 +121,7 @@ def test_the_state_of_a_run_that_is_over_is_read_once(workplace, monkeypatch) ->
     for run in launcher.submit(FILE, "local", sweep, attrs.evolve(OPTIONS, dry_run=True)).runs:
         run.folder.path.mkdir(parents=True)
         state = run_state.RunState(
-            status=Status.FINISHED, iteration=5, identity=run.config.identity
+            status=Status.FINISHED, iteration=5, identity=run.config.fingerprint
         )
         run_state.write_state(run.folder, state)
     reads = []

@@ -81,7 +81,7 @@ def test_runs_that_wait_are_cancelled_and_started_again(sandbox, workplace):
     assert [each["state"] for each in statuses(workplace).values()] == ["cancelled", "submitted"]
     outcome = workplace.launch("cancel", folder)
 
-    assert f"cancelled; its job {job} was taken out of the queue" in outcome
+    assert f"cancelled; its job {job} was removed from the queue" in outcome
     assert job not in client.queued_jobs()
     client.cancel([blocker])
     (workplace.folder / "naps.yaml").unlink()
@@ -122,9 +122,7 @@ def test_a_job_that_has_left_the_queue(sandbox, workplace, accounting):
     sandbox.wait_for(is_gone)
     status = statuses(workplace)["naps"]
     words = " (CANCELLED)" if accounting else ""
-    assert status["reason"] == (
-        f"its job {job} has left the queue{words}; submit again to carry on"
-    )
+    assert status["reason"] == (f"its job {job} has left the queue{words}; submit again to resume")
     assert not status["is_expected"]
     client.cancel([blocker])
 

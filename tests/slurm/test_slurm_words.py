@@ -121,7 +121,7 @@ def test_a_requeue_that_is_refused(sandbox: Sandbox, options: list[str] | None) 
     with pytest.raises(SlurmError) as caught:
         client.requeue(job)
 
-    assert ("disabled" if options else "Invalid job id") in caught.value.said
+    assert ("disabled" if options else "Invalid job id") in caught.value.output
 
 
 def test_records_of_all_attempts(sandbox: Sandbox) -> None:

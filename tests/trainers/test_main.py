@@ -137,10 +137,10 @@ def test_a_disk_that_fails_at_the_end_changes_no_exit_code(make_run):
     attempt.process.send_signal(signal.SIGTERM)
 
     assert attempt.process.wait() == 75
-    assert "cannot tell that the run is waiting" in folder.log(0).read_text()
+    assert "that the run is waiting: " in folder.log(0).read_text()
 
     assert Attempt(folder).process.wait() == 1
-    assert "the run cannot begin: " in folder.log(0).read_text()
+    assert "cannot start the run: " in folder.log(0).read_text()
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_a_trainer_that_was_passed_over_changes_nothing(make_run):
     assert contents(folder) == before
     assert iterations(folder) == list(range(done))
     text = folder.log(0).read_text()
-    assert text.count("is no longer this process's to write") == 1
+    assert text.count("this process may no longer write to") == 1
     assert "Traceback" not in text
     deadline = time.monotonic() + 5
     while lost.living() and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ from trainers.checkpoints.aligned_memory import aligned_memory
 from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.safetensors_header import TensorSpan, parse_header
-from trainers.checkpoints.state_decoder import check_skeleton, decode
+from trainers.checkpoints.state_decoder import check_tree_structure, decode
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ def read_checkpoint(
         for file in files.data:
             memory, parsed = _read(file)
             spans.update({name: (memory, span) for name, span in parsed.items()})
-        check_skeleton(files.manifest.state, spans)
+        check_tree_structure(files.manifest.state, spans)
         return Checkpoint(files.manifest, spans)
 
 

@@ -19,16 +19,16 @@ class CheckpointReader:
     """Read access to the checkpoints of a run, also while another process trains it.
 
     Args:
-        identity: Fingerprint of the run; checkpoints of another run are refused. None accepts any.
-        what_counts: The fields behind the fingerprint, so that the error can list what differs.
+        fingerprint: Of the run; checkpoints of another run are refused. None accepts any.
+        fingerprint_fields: What is behind it, so that the error can list what differs.
     """
 
     def __init__(
-        self, folder: Path, *, identity: str | None, what_counts: Mapping[str, Any] = {}
+        self, folder: Path, *, fingerprint: str | None, fingerprint_fields: Mapping[str, Any] = {}
     ) -> None:
         self._folder = folder
-        self._fingerprint = identity
-        self._fingerprint_fields = what_counts
+        self._fingerprint = fingerprint
+        self._fingerprint_fields = fingerprint_fields
 
     def iterations(self) -> list[int]:
         """List the iterations that have a checkpoint, oldest first; any of them may be damaged."""

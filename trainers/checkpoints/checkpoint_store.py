@@ -49,8 +49,8 @@ class CheckpointStore(CheckpointReader):
     Damaged checkpoints are not only skipped, but renamed to `damaged-…` and kept for inspection.
 
     Args:
-        identity: Fingerprint of the run; checkpoints of another run are refused.
-        what_counts: See `CheckpointReader`; also recorded in the checkpoints.
+        fingerprint: Fingerprint of the run; checkpoints of another run are refused.
+        fingerprint_fields: See `CheckpointReader`; also recorded in the checkpoints.
         retention: Which checkpoints to keep; the others are deleted after each commit.
         fence: Called before anything is committed, renamed or deleted; see
             `trainers.run.atomic_write`.
@@ -65,14 +65,14 @@ class CheckpointStore(CheckpointReader):
         self,
         folder: Path,
         *,
-        identity: str,
-        what_counts: Mapping[str, Any] = {},
+        fingerprint: str,
+        fingerprint_fields: Mapping[str, Any] = {},
         retention: Retention = KEEP_TWO,
         fence: Fence = unfenced,
         on_damaged: Callable[[str, str, str], None] = no_op,
     ) -> None:
-        super().__init__(folder, identity=identity, what_counts=what_counts)
-        self._own_fingerprint = identity
+        super().__init__(folder, fingerprint=fingerprint, fingerprint_fields=fingerprint_fields)
+        self._own_fingerprint = fingerprint
         self._retention = retention
         self._fence = fence
         self._on_damaged = on_damaged
@@ -160,8 +160,8 @@ class CheckpointStore(CheckpointReader):
         try:
             verify(
                 self._path(iteration),
-                identity=self._fingerprint,
-                what_counts=self._fingerprint_fields,
+                fingerprint=self._fingerprint,
+                fingerprint_fields=self._fingerprint_fields,
             )
         except DamagedCheckpointError as error:
             self._skip_damaged(iteration, error)
@@ -227,8 +227,8 @@ class CheckpointStore(CheckpointReader):
             try:
                 self._metrics[iteration] = inspect(
                     self._path(iteration),
-                    identity=self._fingerprint,
-                    what_counts=self._fingerprint_fields,
+                    fingerprint=self._fingerprint,
+                    fingerprint_fields=self._fingerprint_fields,
                 ).metrics
             except CheckpointError:
                 self._metrics[iteration] = {}

@@ -72,7 +72,7 @@ def write_checkpoint(
             environment=dict(environment),
             metrics=dict(metrics),
             files=(record,),
-            state=staged.skeleton,
+            state=staged.tree_structure,
         )
         _write(temporary / MANIFEST_NAME, manifest.to_bytes())
         sync_folder(temporary)

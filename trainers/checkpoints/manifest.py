@@ -52,7 +52,7 @@ class Manifest:
         Raises:
             CheckpointError: It is longer than `MAX_BYTES`, so it could not be read back.
         """
-        content = sealed(
+        content = with_checksum(
             {
                 "schema_version": SCHEMA_VERSION,
                 **attrs.asdict(self, recurse=False),
@@ -88,7 +88,7 @@ class Manifest:
             raise DamagedCheckpointError(f"{MANIFEST_NAME}: {error.args[0]}") from error
 
 
-def sealed(content: dict[str, Any]) -> bytes:
+def with_checksum(content: dict[str, Any]) -> bytes:
     """Return the bytes of a manifest with this content, its own checksum added."""
     text = json.dumps(content, allow_nan=False)
     checksum = xxhash.xxh3_128_hexdigest(text.encode())
@@ -101,7 +101,7 @@ def _parse_checked(data: bytes) -> dict[str, Any]:
         content = json.loads(data)
         if isinstance(content, dict):
             content.pop(_CHECKSUM_KEY, None)
-            if sealed(content) == data:
+            if with_checksum(content) == data:
                 return content
     except (ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{MANIFEST_NAME} cannot be parsed: {error}") from error

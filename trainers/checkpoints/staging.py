@@ -21,7 +21,7 @@ from trainers.checkpoints.state_encoder import StateEncoder
 class StagedState:
     """A copy of a state, which no longer changes with the training."""
 
-    skeleton: Any
+    tree_structure: Any
     """Tree structure; see `state_decoder`."""
     content: memoryview
     """The data file, padded to whole pages."""
@@ -106,7 +106,7 @@ class Staging:
             self._lay_out(layout)
         assert self._memory is not None
         return StagedState(
-            skeleton=tree_structure,
+            tree_structure=tree_structure,
             content=memoryview(self._memory)[: whole_pages(self._num_bytes)],
             num_bytes=self._num_bytes,
             wait=self._copy([*tensors.values()], layout.device),

@@ -38,7 +38,7 @@ def decode(tree_structure: Any, tensor: Callable[[str], Any]) -> Any:
     raise ValueError(f"{str(tree_structure)[:80]!r} does not describe any part of a state")
 
 
-def check_skeleton(tree_structure: Any, names: Iterable[str]) -> None:
+def check_tree_structure(tree_structure: Any, names: Iterable[str]) -> None:
     """Check that `decode` would succeed, and would use each of these tensors exactly once.
 
     Raises:

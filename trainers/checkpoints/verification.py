@@ -10,47 +10,51 @@ from trainers.checkpoints.checkpoint_files import DataFile, open_checkpoint
 from trainers.checkpoints.data_file import CHUNK_BYTES
 from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.safetensors_header import header_size, parse_header
-from trainers.checkpoints.state_decoder import check_skeleton
+from trainers.checkpoints.state_decoder import check_tree_structure
 
 
 def inspect(
-    path: Path, *, identity: str | None = None, what_counts: Mapping[str, Any] = {}
+    path: Path, *, fingerprint: str | None = None, fingerprint_fields: Mapping[str, Any] = {}
 ) -> Manifest:
     """Return the manifest of a checkpoint whose files exist with the right lengths; read no data.
 
     Args:
         path: The folder of one checkpoint.
-        identity, what_counts: Fingerprint and its fields; see `open_checkpoint`.
+        fingerprint, fingerprint_fields: Fingerprint and its fields; see `open_checkpoint`.
 
     Raises:
         DamagedCheckpointError: It is not what was written.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
-    with open_checkpoint(path, fingerprint=identity, fingerprint_fields=what_counts) as files:
+    with open_checkpoint(
+        path, fingerprint=fingerprint, fingerprint_fields=fingerprint_fields
+    ) as files:
         return files.manifest
 
 
 def verify(
     path: Path,
     *,
-    identity: str | None = None,
-    what_counts: Mapping[str, Any] = {},
+    fingerprint: str | None = None,
+    fingerprint_fields: Mapping[str, Any] = {},
     on_read: Callable[[int], None] = lambda num_bytes: None,
 ) -> Manifest:
     """Make every check that restoring makes, and return the manifest.
 
     Args:
         path: The folder of one checkpoint.
-        identity, what_counts: Fingerprint and its fields; see `open_checkpoint`.
+        fingerprint, fingerprint_fields: Fingerprint and its fields; see `open_checkpoint`.
         on_read: Called with the number of bytes of each chunk, before it is read.
 
     Raises:
         DamagedCheckpointError: It is not what was written.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
-    with open_checkpoint(path, fingerprint=identity, fingerprint_fields=what_counts) as files:
+    with open_checkpoint(
+        path, fingerprint=fingerprint, fingerprint_fields=fingerprint_fields
+    ) as files:
         names = [name for file in files.data for name in _verify(file, on_read)]
-        check_skeleton(files.manifest.state, names)
+        check_tree_structure(files.manifest.state, names)
         return files.manifest
 
 

@@ -45,7 +45,7 @@ def config_of(cls: type[T], source: YamlSource) -> T:
     except MalformedError as error:
         faults += error.faults
     if faults:
-        raise config_error(source.placed(faults))
+        raise config_error(source.located(faults))
     return config
 
 

@@ -168,13 +168,13 @@ class RunConfig:
         return self.trainer.verify() if can_share else (False, reason)
 
     @property
-    def identity(self) -> str:
+    def fingerprint(self) -> str:
         """The hash of the fingerprint fields: equal for two runs if their weights should be."""
-        text = json.dumps(self.what_counts, sort_keys=True)
+        text = json.dumps(self.fingerprint_fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def what_counts(self) -> dict[str, Any]:
+    def fingerprint_fields(self) -> dict[str, Any]:
         """What determines the weights, as plain data: seed, datasets, task, network, trainer, and
         initial weights.
 

@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from trainers.config.yaml_text import YamlError, parse_yaml
-from trainers.config_faults import Fault, Key, MalformedError, Place, PlacedFault, show
+from trainers.config_faults import Fault, Key, LocatedFault, MalformedError, SourceLocation, show
 from trainers.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class YamlSource:
     path: Path
     """As shown in messages."""
     _lines: Mapping[Key, int]
-    _replaced: tuple[tuple[Key, Place], ...] = ()
+    _replaced: tuple[tuple[Key, SourceLocation], ...] = ()
     """Keys and source locations of overridden values, newest first."""
 
     @classmethod
@@ -46,24 +46,24 @@ class YamlSource:
             ) from error
         return cls(yaml.data, yaml.faults, path, yaml.lines)
 
-    def place(self, key: Key) -> Place:
+    def location(self, key: Key) -> SourceLocation:
         """Return the source location of a value; of the nearest parent if the key is missing.
 
         A parent of an overridden value has the location of the override.
         """
-        for replaced, place in self._replaced:
+        for replaced, location in self._replaced:
             shared = min(len(key), len(replaced))
             if key[:shared] == replaced[:shared]:
-                return place
+                return location
         while key not in self._lines:
             key = key[:-1]
-        return Place(str(self.path), self._lines[key])
+        return SourceLocation(str(self.path), self._lines[key])
 
-    def placed(self, faults: Iterable[Fault]) -> set[PlacedFault]:
+    def located(self, faults: Iterable[Fault]) -> set[LocatedFault]:
         """Return the faults with their source locations."""
-        return {PlacedFault(self.place(fault.key), str(fault)) for fault in faults}
+        return {LocatedFault(self.location(fault.key), str(fault)) for fault in faults}
 
-    def with_value(self, key: Key, value: Any, place: Place) -> Self:
+    def with_value(self, key: Key, value: Any, location: SourceLocation) -> Self:
         """Return a copy with the value at `key` overridden; unchanged data are shared.
 
         Missing mappings above it are created; list positions may be given as text.
@@ -72,7 +72,7 @@ class YamlSource:
             MalformedError: The key passes through a scalar, or a list has no such position.
         """
         data, key = _with_value(self.data, key, value)
-        return attrs.evolve(self, data=data, replaced=((key, place), *self._replaced))
+        return attrs.evolve(self, data=data, replaced=((key, location), *self._replaced))
 
 
 def _with_value(data: Any, key: Key, value: Any, above: Key = ()) -> tuple[Any, Key]:

@@ -63,18 +63,18 @@ class LeaseRecord:
         Args:
             now: From `file_system_time`.
         """
-        if self.released or (self.is_here and not self.process_lives):
+        if self.released or (self.is_on_this_machine and not self.is_process_alive):
             return False
         return now < self.renewed + TTL_S
 
     @property
-    def is_here(self) -> bool:
+    def is_on_this_machine(self) -> bool:
         """Whether the holder is or was a process on this machine, in this PID namespace."""
         return self.host == socket.gethostname() and self.machine == _this_machine()
 
     @property
-    def process_lives(self) -> bool:
-        """Whether the holder still runs; meaningful only if `is_here`."""
+    def is_process_alive(self) -> bool:
+        """Whether the holder still runs; meaningful only if `is_on_this_machine`."""
         return _start_time_of(self.pid) == self.process_started
 
 

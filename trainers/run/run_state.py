@@ -111,7 +111,7 @@ class RunState:
             stalled=0 if self.saved_iteration > self.saved_before else self.stalled + 1,
         )
 
-    def forgive(self) -> RunState:
+    def reset_retry_budget(self) -> RunState:
         """Return the state with full retry budgets, as at a resubmission; `attempts` stay."""
         return attrs.evolve(self, forgiven=self.attempts, stalled=0)
 

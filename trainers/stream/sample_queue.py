@@ -58,7 +58,7 @@ class QueueStats:
         return self.num_ready / max(self.num_asked, 1)
 
     @property
-    def hit_rate(self) -> float:
+    def prefetch_hit_rate(self) -> float:
         """Prefetch hit rate: the fraction of the samples that nobody had to wait for."""
         return self.num_hits / max(self.num_asked, 1)
 

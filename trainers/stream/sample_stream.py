@@ -25,7 +25,7 @@ class SampleStream:
             processes otherwise; with 0, samples are made when they are requested.
         start_iteration: Iteration of the first batch; all the state that a resumed run needs.
         indices: The samples of each batch to make; by default all. A rank makes its own slice.
-        reserve: Worker processes that were started early; by default new ones are started.
+        worker_pool: Worker processes that were started early; by default new ones are started.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
@@ -37,13 +37,13 @@ class SampleStream:
         num_workers: int,
         start_iteration: int,
         indices: range | None = None,
-        reserve: WorkerPool | None = None,
+        worker_pool: WorkerPool | None = None,
     ) -> None:
         self._spec = spec
         self._num_workers = num_workers
         self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
-        self._reserve = reserve or WorkerPool()
+        self._reserve = worker_pool or WorkerPool()
         self._resources = ExitStack()
         self._worker: Worker
 

@@ -61,7 +61,7 @@ def set_determinism(deterministic: bool, num_threads: int) -> None:
     """Make torch reproducible on the same kind of device with the same number of threads.
 
     Call it before anything is computed. An operation without a deterministic implementation runs
-    anyway and warns; see `watched_operations`.
+    anyway and warns; see `watch_nondeterminism`.
 
     Args:
         deterministic: False lets torch choose the fastest kernels, by measuring them.
@@ -109,7 +109,7 @@ def nondeterminism_warnings(
 
 
 @contextmanager
-def watched_operations(report: Callable[[str], None]) -> Iterator[None]:
+def watch_nondeterminism(report: Callable[[str], None]) -> Iterator[None]:
     """Report each operation that torch has no deterministic implementation of, once.
 
     They replace torch's own warnings, which would not be in the run's events.

@@ -26,7 +26,7 @@ from trainers.training.random_state import RandomState
 T = TypeVar("T")
 
 
-def fold(terms: range, term: Callable[[int], T], combine: Callable[[T, T], T]) -> T:
+def tree_reduce(terms: range, term: Callable[[int], T], combine: Callable[[T, T], T]) -> T:
     """Reduce at least one term by a balanced binary tree, and return the result.
 
     Depth first, so that at most one partial result per level is alive: log2(n) + 1 for n terms.
@@ -39,13 +39,13 @@ def fold(terms: range, term: Callable[[int], T], combine: Callable[[T, T], T]) -
         return term(terms[0])
     # Halves from the top: with a power of two of ranks each rank's terms are exactly one sub-tree.
     middle = (len(terms) + 1) // 2
-    first = fold(terms[:middle], term, combine)
-    return combine(first, fold(terms[middle:], term, combine))
+    first = tree_reduce(terms[:middle], term, combine)
+    return combine(first, tree_reduce(terms[middle:], term, combine))
 
 
 def tree_sum(values: Sequence[float]) -> float:
     """Return the pairwise sum of at least one value, in the order of the gradients' tree."""
-    return fold(range(len(values)), lambda index: values[index], float.__add__)
+    return tree_reduce(range(len(values)), lambda index: values[index], float.__add__)
 
 
 class FlatTensors:
@@ -117,18 +117,18 @@ class TreeAccumulation(GradientAccumulation):
     and changes of buffers are reduced by the same tree.
 
     Args:
-        num_leaves: Micro-batches of a batch, over all ranks; the world size is a power of two that
-            divides it.
+        num_micro_batches: Micro-batches of a batch, over all ranks; the world size is a power of
+            two that divides it.
     """
 
     def __init__(
-        self, model: torch.nn.Module, group: ProcessGroup, *, num_leaves: int, seed: int
+        self, model: torch.nn.Module, group: ProcessGroup, *, num_micro_batches: int, seed: int
     ) -> None:
         self._model = model
         self._group = group
-        self._num_micro_batches = num_leaves
+        self._num_micro_batches = num_micro_batches
         self._seed = seed
-        self._local = group.local_slice(num_leaves)
+        self._local = group.local_slice(num_micro_batches)
         self._parameters = [each for each in model.parameters() if each.requires_grad]
         self._buffers = BufferChanges(model)
         self._spare: list[FlatTensors] = []
@@ -147,7 +147,7 @@ class TreeAccumulation(GradientAccumulation):
             parameter.grad = None
         with torch.no_grad():
             self._buffers.save()
-        total = fold(self._local, micro_batch, self._add)
+        total = tree_reduce(self._local, micro_batch, self._add)
         self._group.tree_all_reduce_(total.vector)
         totals = self._group.all_reduce_sum(
             np.concatenate([self._zero_padded(torch.stack(losses).tolist()), used])

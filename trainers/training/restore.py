@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _NO_CHECKPOINT = -1
 
 
-class Restoration:
+class CheckpointPrefetch:
     """The newest checkpoint of a run, which a thread reads and verifies from construction on.
 
     All ranks resume from the one that rank 0 has read, and only rank 0 changes anything on disk.
@@ -85,8 +85,8 @@ class Restoration:
             if self._is_rank_zero:
                 self.store = CheckpointStore(
                     self._folder,
-                    identity=self._config.identity,
-                    what_counts=self._config.what_counts,
+                    fingerprint=self._config.fingerprint,
+                    fingerprint_fields=self._config.fingerprint_fields,
                     retention=self._config.checkpoint.retention,
                     fence=self._run.fence,
                     on_damaged=self._note_damaged,
@@ -127,5 +127,7 @@ class Restoration:
 
     def _reader(self) -> CheckpointReader:
         return CheckpointReader(
-            self._folder, identity=self._config.identity, what_counts=self._config.what_counts
+            self._folder,
+            fingerprint=self._config.fingerprint,
+            fingerprint_fields=self._config.fingerprint_fields,
         )

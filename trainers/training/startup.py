@@ -17,7 +17,7 @@ from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
-from trainers.training.restore import Restoration
+from trainers.training.restore import CheckpointPrefetch
 
 
 class StartTimes:
@@ -61,7 +61,7 @@ class Startup:
 
     times: StartTimes
     workers: WorkerPool
-    prefetch: Restoration
+    prefetch: CheckpointPrefetch
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def background_startup(
 ) -> Iterator[Startup]:
     """Start data workers and the prefetch of the checkpoint; wait for both to end at exit."""
     with config.trainer.worker_pool(rank_info.local_size) as workers:
-        prefetch = Restoration(folder, config, rank_info)
+        prefetch = CheckpointPrefetch(folder, config, rank_info)
         try:
             yield Startup(times, workers, prefetch)
         finally:

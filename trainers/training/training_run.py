@@ -20,7 +20,7 @@ from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
     set_determinism,
-    watched_operations,
+    watch_nondeterminism,
 )
 from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.progress import RunProgress
@@ -92,7 +92,7 @@ class _Attempt:
         try:
             if not finished and not ranks.any_rank(self.should_stop()):
                 warn = progress.not_reproducible if ranks.is_rank_zero else _ignore
-                with watched_operations(warn):
+                with watch_nondeterminism(warn):
                     finished = self._train(checkpoint, writer, progress)
             stopped = not finished
         finally:

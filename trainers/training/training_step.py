@@ -127,7 +127,8 @@ class TrainingStep:
             self._accumulation = TreeAccumulation(
                 self._model,
                 self._group,
-                num_leaves=self._config.batch_size // self._config.effective_micro_batch_size,
+                num_micro_batches=self._config.batch_size
+                // self._config.effective_micro_batch_size,
                 seed=self._seed,
             )
         else:

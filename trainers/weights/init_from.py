@@ -66,7 +66,7 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
 
 
 def _read_checkpoint(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
-    reader = CheckpointReader(source.checkpoints, identity=None)
+    reader = CheckpointReader(source.checkpoints, fingerprint=None)
     if not group.is_rank_zero:
         return reader.load(group.broadcast_from_rank0(0))
     if source.iteration is not None:

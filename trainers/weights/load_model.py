@@ -30,7 +30,9 @@ def load_model(
     folder = RunFolder(Path(run_folder).absolute())
     config = read_run_config(folder.config)
     reader = CheckpointReader(
-        folder.checkpoints, identity=config.identity, what_counts=config.what_counts
+        folder.checkpoints,
+        fingerprint=config.fingerprint,
+        fingerprint_fields=config.fingerprint_fields,
     )
     checkpoint = reader.newest() if iteration is None else reader.load(iteration)
     if checkpoint is None:

@@ -29,7 +29,7 @@ class Ours(LoadingContestant):
         super().__init__(folder)
         self._moment: Future[float] = Future()
         self._saver = AsyncCheckpointer(
-            CheckpointStore(folder, identity=_IDENTITY),
+            CheckpointStore(folder, fingerprint=_IDENTITY),
             on_commit=lambda _: self._moment.set_result(perf_counter()),
             on_failure=lambda _, error: self._moment.set_exception(error),
         )
@@ -51,7 +51,7 @@ class Ours(LoadingContestant):
         return tensors_of(self.load_state())
 
     def load_state(self) -> dict[str, Any]:
-        found = CheckpointReader(self.folder, identity=_IDENTITY).newest()
+        found = CheckpointReader(self.folder, fingerprint=_IDENTITY).newest()
         assert found is not None
         state: dict[str, Any] = found.state
         return state

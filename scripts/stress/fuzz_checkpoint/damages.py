@@ -88,7 +88,7 @@ def damage(size: str, file: str, kind: str, count: int, folder: Path, *, seed: s
         state.advance(iteration)
         path = store.save(iteration, state.state_dict()) / file
     whole = path.read_bytes()
-    reader = CheckpointReader(folder, identity=IDENTITY)
+    reader = CheckpointReader(folder, fingerprint=IDENTITY)
     case = f"damage/{size}/{file}/{kind}"
     draw = random.Random(f"{seed}/{case}")
     found = Findings()

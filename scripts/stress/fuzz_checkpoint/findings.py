@@ -33,12 +33,12 @@ class Findings:
 
 def open_store(folder: Path) -> CheckpointStore:
     """As an attempt does that begins."""
-    return CheckpointStore(folder, identity=IDENTITY)
+    return CheckpointStore(folder, fingerprint=IDENTITY)
 
 
 def wrong_in(folder: Path) -> list[str]:
     """What is not as it must be, once a store has been opened: leftovers, or a torn checkpoint."""
-    reader = CheckpointReader(folder, identity=IDENTITY)
+    reader = CheckpointReader(folder, fingerprint=IDENTITY)
     found = []
     for each in sorted(folder.iterdir()):
         if not each.name.startswith("iteration-"):

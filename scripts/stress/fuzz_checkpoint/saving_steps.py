@@ -121,12 +121,12 @@ def go_on(trial: Trial) -> None:
 
 def _newest(checkpoints: Path) -> int | None:
     """Its iteration."""
-    newest = CheckpointReader(checkpoints, identity=IDENTITY).newest()
+    newest = CheckpointReader(checkpoints, fingerprint=IDENTITY).newest()
     return newest.iteration if newest else None
 
 
 def _earlier_ones_stand(trial: Trial, acknowledged: int) -> None:
-    newest = CheckpointReader(trial.checkpoints, identity=IDENTITY).newest()
+    newest = CheckpointReader(trial.checkpoints, fingerprint=IDENTITY).newest()
     if newest is None or newest.iteration < acknowledged:
         restored = newest.iteration if newest else None
         trial.say(f"wrong {acknowledged} was acknowledged, and {restored} restored")
@@ -169,7 +169,7 @@ def _temporary(iteration: int) -> str:
 
 def _is_told(trial: Trial, told: list[str]) -> None:
     """Why a checkpoint is not there."""
-    found = [each for each in told if each.startswith("training goes on without this checkpoint")]
+    found = [each for each in told if each.startswith("training continues without this checkpoint")]
     if trial.fault.action in HARMLESS_ACTIONS:
         trial.say(f"wrong it was not saved: {told}")
     if not found:

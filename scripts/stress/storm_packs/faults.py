@@ -272,6 +272,6 @@ class Faults:
 
     def _supervisor(self, pack: RunningPack) -> int:
         record = read_lease(pack.folder.node_lease(self._draw.randrange(len(pack.nodes))))
-        if record is None or not record.process_lives:
+        if record is None or not record.is_process_alive:
             raise ProcessLookupError
         return record.pid

@@ -18,7 +18,7 @@ def test_a_dry_run_writes_nothing(workplace, tmp_path):
     assert workplace.submit(SWEEP, "--dry-run") == 0
 
     assert workplace.out.splitlines() == [
-        "this machine has no GPU to give: the runs go on the CPU",
+        "this machine has no GPU to give: the runs use the CPU",
         "RUN     ACTION     SLOT          FOLDER",
         "seed-1  to submit  1 of 2 cores  experiments/dummies/runs/seed-1",
         "seed-2  to submit  1 of 2 cores  experiments/dummies/runs/seed-2",
@@ -35,7 +35,7 @@ def test_a_dry_run_as_json(workplace, tmp_path):
     assert json.loads(workplace.out) == {
         "experiment": "dummies",
         "folder": str(folder),
-        "notices": ["this machine has no GPU to give: the runs go on the CPU"],
+        "notices": ["this machine has no GPU to give: the runs use the CPU"],
         "packs": [],
         "refusal": None,
         "max_at_once": 1,
@@ -91,7 +91,7 @@ def test_wrong_usage(workplace, capsys, arguments, message):
     [
         (
             ["dummies.yaml", "--cluster", "slurn"],
-            "no cluster 'slurn'; did you mean 'slurm'? there are: local, debug",
+            "no cluster 'slurn'; did you mean 'slurm'? available: local, debug",
         ),
         (["dummies.yaml", "--cluster", "my.yaml"], "my.yaml: No such file or directory"),
         (["none.yaml", "--cluster", "local"], "none.yaml: No such file or directory"),
@@ -103,12 +103,12 @@ def test_wrong_usage(workplace, capsys, arguments, message):
         (
             ["dummies.yaml", SWEEP, "--cluster", "local"],
             "seed-1 and 1 more: a DummyTrainerConfig is for tests and is never valid\n"
-            "--allow-invalid submits them all the same",
+            "--allow-invalid submits them anyway",
         ),
         (
             ["dummies.yaml", "--cluster", "debug"],
             "dummies: a DummyTrainerConfig is for tests and is never valid\n"
-            "--allow-invalid submits them all the same",
+            "--allow-invalid submits them anyway",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_status_without_runs(workplace):
     """The folder that was looked at, and the one that is needed."""
     assert workplace.launch("status") == 2
 
-    assert workplace.err.startswith(f"{workplace.experiment.path.parent} is no folder; give")
+    assert workplace.err.startswith(f"{workplace.experiment.path.parent} is not a directory; give")
 
 
 def test_a_reader_may_stop_reading(workplace):

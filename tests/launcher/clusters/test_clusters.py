@@ -103,7 +103,7 @@ def test_an_unknown_name_lists_the_known_ones():
         find_cluster("lokal")
 
     assert str(caught.value) == (
-        "no cluster 'lokal'; did you mean 'local'? there are: debug, eight_gpu_nodes, local, "
+        "no cluster 'lokal'; did you mean 'local'? available: debug, eight_gpu_nodes, local, "
         "no_accounting, no_scontrol, single_gpu_nodes, slurm. Add "
         "cluster_configs/lokal.yaml, or give the path of a .yaml file."
     )
@@ -249,7 +249,7 @@ def test_options_for_slurm_are_refused_elsewhere(option):
         SlurmOptions(**option).refuse_unless_slurm(open_cluster("local"))
 
     assert str(caught.value).startswith(
-        f"--{next(iter(option))}: only for clusters of kind slurm, and local is none"
+        f"--{next(iter(option))}: only for clusters of kind slurm, and local is not one"
     )
 
 

@@ -157,7 +157,7 @@ def test_the_constraint_picks_nodes():
     assert resolve(partition="gpu", constraint="v100|none").max_nodes == 4
     assert resolve(partition="gpu", constraint="[a100*2&v100*1]").shape.gpus == 4
     assert refusal(partition="gpu", constraint="h100&v100") == (
-        "c.yaml: constraint: no node of partition gpu has 'h100&v100'; features there are: "
+        "c.yaml: constraint: no node of partition gpu has 'h100&v100'; available features: "
         "a100, h100, ib, v100"
     )
 
@@ -192,7 +192,7 @@ def test_a_partition_of_which_slurm_names_no_nodes():
 
     assert (described.shape.gpus, described.max_nodes) == (1, None)
     assert refusal(site=site, partition="cloud", gpus_per_node=1) == (
-        "partition cloud has no nodes that Slurm tells of; choose another one, or set "
+        "Slurm lists no nodes of partition cloud; choose another partition, or set "
         "gpus_per_node, cpus_per_node and memory_gb_per_node in c.yaml"
     )
 
@@ -200,16 +200,16 @@ def test_a_partition_of_which_slurm_names_no_nodes():
 def test_unknown_names_list_the_known_ones():
     """With the nearest one, and where the wrong one was written."""
     assert refusal(partition="gpus") == (
-        "c.yaml: partition: found 'gpus'; did you mean 'gpu'? there are: cpu, gpu, small"
+        "c.yaml: partition: found 'gpus'; did you mean 'gpu'? available: cpu, gpu, small"
     )
     assert refusal(given={"partition": "x"}) == (
-        "--partition: found 'x'; there are: cpu, gpu, small"
+        "--partition: found 'x'; available: cpu, gpu, small"
     )
     assert refusal(site=ACCOUNTED, account="labs") == (
-        "c.yaml: account: found 'labs'; did you mean 'lab'? there are: lab"
+        "c.yaml: account: found 'labs'; did you mean 'lab'? available: lab"
     )
     assert refusal(site=ACCOUNTED, given={"qos": "urgent"}) == (
-        "--qos: found 'urgent'; there are: low, high"
+        "--qos: found 'urgent'; available: low, high"
     )
 
 
@@ -241,10 +241,10 @@ def test_a_time_above_the_limit():
     """The error says the limit, whose it is, and who takes such jobs."""
     assert refusal(given={"time": "3-00:00:00"}, partition="gpu") == (
         "--time: found 3-00:00:00; must be at most 2-00:00:00, the limit of partition gpu; runs "
-        "that take longer go on in the next job"
+        "that take longer are requeued and resume"
     )
     assert refusal(given={"time": "12:00:00"}, partition="small").endswith(
-        "runs that take longer go on in the next job. Partitions that take it: cpu, gpu"
+        "runs that take longer are requeued and resume. Partitions that take it: cpu, gpu"
     )
     assert refusal(given={"time": "two hours"}) == (
         "--time: found 'two hours'; must be a time above 0 as HH:MM:SS or days-HH:MM:SS, "
@@ -332,7 +332,7 @@ def test_no_default_partition():
     site = attrs.evolve(SITE, partitions=(GPU, SMALL))
 
     assert refusal(site=site, demands=[run(gpus=0)]) == (
-        "Slurm has no default partition; add --partition, there are: gpu, small"
+        "Slurm has no default partition; add --partition; available: gpu, small"
     )
 
 

@@ -115,7 +115,7 @@ def test_a_changed_snapshot_is_refused(code, user):
 
     message = (
         f"the code in {path} is not what was submitted (changed: user-0/model.py; "
-        "missing: user-0/old.py; added: user-0/new.py). Put it back as it was, or remove the "
+        "missing: user-0/old.py; added: user-0/new.py). Restore it, or remove the "
         "folder and submit again."
     )
     for attempt in (lambda: verify_snapshot(path), lambda: snapshot_code(code, [user])):

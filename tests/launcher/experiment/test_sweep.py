@@ -31,7 +31,7 @@ def test_grid():
     ]
     assert {run.experiment for run in runs} == {"good"}
     assert {run.trainer.name for run in runs} == {"good"}
-    assert len({run.identity for run in runs}) == 4
+    assert len({run.fingerprint for run in runs}) == 4
 
 
 def test_in_the_file(tmp_path):

@@ -21,13 +21,13 @@ RESUBMIT = "launch resubmit /one/runs/a --state"
         ),
         (
             make_facts("cancelled"),
-            "somebody asked for it to end",
-            [f"carry it on: {RESUBMIT} cancelled"],
+            "it was asked to end",
+            [f"resume it: {RESUBMIT} cancelled"],
         ),
         (make_facts("running"), "its processes are starting or ending", []),
         (
             make_facts("submitted", is_expected=True),
-            "its job runs, and has no place free for it yet",
+            "its job runs, and has no free slot for it yet",
             [],
         ),
         (
@@ -36,11 +36,9 @@ RESUBMIT = "launch resubmit /one/runs/a --state"
             [],
         ),
         (
-            make_facts(
-                reason="its job 12_3 has left the queue (TIMEOUT); submit again to carry on"
-            ),
-            "its job 12_3 has left the queue (TIMEOUT); submit again to carry on",
-            [f"carry it on: {RESUBMIT} waiting"],
+            make_facts(reason="its job 12_3 has left the queue (TIMEOUT); submit again to resume"),
+            "its job 12_3 has left the queue (TIMEOUT); submit again to resume",
+            [f"resume it: {RESUBMIT} waiting"],
         ),
         (
             waiting_for("Priority"),
@@ -52,7 +50,7 @@ RESUBMIT = "launch resubmit /one/runs/a --state"
             waiting_for("JobHeldUser"),
             "preempted (SIGTERM); its job 12_3 waits in the queue: JobHeldUser (you have put it on "
             "hold)",
-            ["`scontrol release 12_3` lets it go"],
+            ["`scontrol release 12_3` releases it"],
         ),
         (
             make_facts(doubt="Slurm is silent", reason="Slurm is silent", is_expected=True),

@@ -20,22 +20,23 @@ def test_remarks_as_text():
     """Only what there is: a line each, with the newest of many."""
     facts = attrs.evolve(
         make_facts("running"),
-        remarks=run_warnings(REMARKS),
+        warnings=run_warnings(REMARKS),
         damaged=("damaged-iteration-000000020-0", "damaged-iteration-000000035-0"),
     )
 
     lines = explanation_text(explain(facts), now=100).splitlines()
 
     start = lines.index(
-        "first weights: 10 of 13 tensors began as the averaged weights of "
+        "initialized:   10 of 13 tensors initialized from the averaged weights of "
         "/two/runs/b/checkpoints/iteration-000000100"
     )
     assert lines[start + 1 : start + 3] == [
-        "               new, not there: norm.weight [4]",
-        "               new, of another shape there: head.weight [3, 4], there [1, 4], "
+        "               newly initialized, not in the checkpoint: norm.weight [4]",
+        "               newly initialized, of another shape there: head.weight [3, 4], "
+        "there [1, 4], "
         "head.bias [3], there [1]",
     ]
-    assert lines[start + 3].startswith("not exact:     the number of ranks is 2, and was 4 (19")
+    assert lines[start + 3].startswith("reproducible:  no: the number of ranks is 2, and was 4 (19")
     assert lines[start + 4].startswith("               deterministic is false (19")
     assert lines[start + 4].endswith(", and once before)")
     assert lines[start + 5 : start + 10] == [

@@ -14,7 +14,12 @@ LESS = "`launch cancel` its runs, then submit them again with"
         ("Dependency", "another job has to end first", "wait for that job", True),
         ("BeginTime", "it may not begin before a set time; after a requeue", "wait", True),
         ("JobArrayTaskLimit", "as many jobs of its array run as may", "wait, or raise max_", True),
-        ("JobHeldAdmin", "an administrator, or Slurm itself", "`scontrol release 7` lets", False),
+        (
+            "JobHeldAdmin",
+            "an administrator, or Slurm itself",
+            "`scontrol release 7` releases",
+            False,
+        ),
         ("launch failed requeued held", "a node could not start it", "`scontrol release 7`", False),
         ("launch_failed_requeued_held", "a node could not start it", "`scontrol release 7`", False),
         ("ReqNodeNotAvail, UnavailableNodes:n[1-2]", "nodes that it needs are", "see `sinfo", True),
@@ -33,8 +38,8 @@ LESS = "`launch cancel` its runs, then submit them again with"
         ("AssocGrpGRES", "its account gives all its users together no more GPUs", "wait", True),
         ("AssocMaxWallDurationPerJobLimit", "it asks for more time than its", LESS, False),
         ("AssociationJobLimit", "its account gives you no more running jobs", "wait until", True),
-        ("Moonphase", "a reason that is not known here", "`scontrol show job 7` has more", True),
-        (None, "Slurm has not looked at it yet", "wait", True),
+        ("Moonphase", "an unknown reason", "see `scontrol show job 7`", True),
+        (None, "Slurm has not considered it yet", "wait", True),
     ],
 )
 def test_why_a_job_waits(word, meaning, advice, ends_by_itself):

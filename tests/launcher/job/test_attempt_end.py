@@ -16,7 +16,7 @@ def test_a_trainer_that_cannot_listen_yet_has_not_crashed(signum):
         stop=StopRequest(cause=Cause.PREEMPTED, reason="preempted (SIGUSR2)"),
         killed_after_s=None,
         out_of_memory=False,
-        last_words="its log is empty",
+        log_tail="its log is empty",
     )
 
     assert (end.cause, end.can_be_retried) == ("preempted", True)

@@ -3,7 +3,7 @@
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job.batch_end import steps_in_vain
+from launcher.job.batch_end import count_failed_starts
 from launcher.job.pack import PackEventKind, append_pack_event
 
 
@@ -28,4 +28,4 @@ def test_steps_that_nobody_has_told_to_stop(tmp_path, statuses, expected):
         else:
             append_pack_event(pack, PackEventKind.STEP_ENDED, status=status)
 
-    assert steps_in_vain(pack) == expected
+    assert count_failed_starts(pack) == expected

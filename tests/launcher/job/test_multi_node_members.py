@@ -111,7 +111,7 @@ def test_every_rank_has_its_place(make_nodes):
 
 def test_the_attempt_is_judged_by_all_nodes(make_nodes, monkeypatch):
     """A rank that is lost on the second node fails the run, and ends the ranks on the first."""
-    monkeypatch.setattr("launcher.job.member_ranks.OTHERS_WAIT_S", 0.2)
+    monkeypatch.setattr("launcher.job.member_ranks.RANK_LOSS_TIMEOUT_S", 0.2)
     nodes = make_nodes({"wide": "[ $RANK = 3 ] && exit 1; sleep 60"})
 
     nodes.run()
@@ -122,7 +122,7 @@ def test_the_attempt_is_judged_by_all_nodes(make_nodes, monkeypatch):
 
 def test_a_lost_rank_on_the_first_node_ends_those_on_the_second(make_nodes, monkeypatch):
     """They hear that the attempt is over."""
-    monkeypatch.setattr("launcher.job.member_ranks.OTHERS_WAIT_S", 0.2)
+    monkeypatch.setattr("launcher.job.member_ranks.RANK_LOSS_TIMEOUT_S", 0.2)
     nodes = make_nodes({"wide": "[ $RANK = 0 ] && exit 1; sleep 60"})
 
     nodes.run()

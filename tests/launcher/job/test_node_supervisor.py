@@ -41,7 +41,7 @@ class EventStop(JobStop):
         self.event = threading.Event()
         self._grace_s = grace_s
 
-    def is_asked(self):
+    def is_requested(self):
         return self.event.is_set()
 
     def request(self):
@@ -227,7 +227,7 @@ def test_a_member_that_does_not_stop_is_killed(make_node):
 
     state = node.state("run")
     assert (state.status, state.attempts) == ("waiting", {"preempted": 1})
-    assert "killed, as it was not gone 0.3 s later" in state.reason
+    assert "killed: still running 0.3 s after it was asked to stop" in state.reason
 
 
 def test_a_process_that_has_just_ended_can_be_asked_to_stop(tmp_path):
@@ -409,7 +409,7 @@ def test_a_member_with_several_gpus_has_a_rank_on_each(make_node):
 
 def test_a_lost_rank_ends_the_others(make_node, monkeypatch):
     """They cannot go on; the attempt is judged by the rank that failed by itself."""
-    monkeypatch.setattr("launcher.job.member_ranks.OTHERS_WAIT_S", 0.2)
+    monkeypatch.setattr("launcher.job.member_ranks.RANK_LOSS_TIMEOUT_S", 0.2)
     node = make_node({"run": "[ $RANK = 0 ] && sleep 60; echo lost; exit 1"}, gpus=2)
 
     node.run()

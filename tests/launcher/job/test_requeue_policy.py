@@ -3,7 +3,7 @@
 import pytest
 
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.requeue_policy import verdict
+from launcher.job.requeue_policy import decide_retry
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import Cause, RunState
 
@@ -20,7 +20,7 @@ def test_every_cause_has_a_budget_of_its_own(cause, budget, times, status):
     attempts = {**dict.fromkeys(CAUSES, 500), cause: times}
     retries = RetriesConfig(**{cause: budget})
 
-    judged = verdict(RunState(attempts=attempts), AttemptEnd(cause=cause, reason="x"), retries)
+    judged = decide_retry(RunState(attempts=attempts), AttemptEnd(cause=cause, reason="x"), retries)
 
     assert judged.status == status
 
@@ -37,7 +37,7 @@ def test_what_is_over_stays_over(end, status):
     """Whatever the budgets."""
     state = RunState(attempts={end.cause: 1})
 
-    assert verdict(state, end, RetriesConfig(crashed=None)).status == status
+    assert decide_retry(state, end, RetriesConfig(crashed=None)).status == status
 
 
 @pytest.mark.parametrize(("stalled", "status"), [(4, "waiting"), (5, "failed")])
@@ -46,7 +46,7 @@ def test_no_progress_is_given_up(stalled, status):
     state = RunState(attempts={"preempted": 50}, stalled=stalled, saved_iteration=70)
     end = AttemptEnd(cause=Cause.PREEMPTED, reason="preempted (SIGTERM)")
 
-    judged = verdict(state, end, RetriesConfig(without_progress=5))
+    judged = decide_retry(state, end, RetriesConfig(without_progress=5))
 
     assert judged.status == status
     if status == "failed":

@@ -21,7 +21,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def make_stop(pack, monkeypatch):
-    monkeypatch.setattr("launcher.job.stop_request._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("launcher.job.stop_request._POLL_OTHER_NODES_S", 0.0)
 
     def make(index, *, start=0, num_nodes=2):
         flag = StopFlag()
@@ -34,23 +34,23 @@ def make_stop(pack, monkeypatch):
 def test_what_one_node_hears_all_nodes_hear(make_stop):
     """Slurm may reach one of them only."""
     (flag, first), (_, second) = make_stop(0), make_stop(1)
-    assert not first.is_asked() and not second.is_asked()
+    assert not first.is_requested() and not second.is_requested()
 
     flag.received = signal.SIGUSR2
 
-    assert first.is_asked()
-    assert second.is_asked()
+    assert first.is_requested()
+    assert second.is_requested()
 
 
 def test_what_an_earlier_start_has_heard_is_over(make_stop):
     """The job was stopped then; now it goes on."""
     flag, before = make_stop(0)
     flag.received = signal.SIGTERM
-    assert before.is_asked()
+    assert before.is_requested()
 
     _, after = make_stop(1, start=1)
 
-    assert not after.is_asked()
+    assert not after.is_requested()
 
 
 def test_a_single_node_asks_nobody(make_stop, pack):
@@ -58,7 +58,7 @@ def test_a_single_node_asks_nobody(make_stop, pack):
     flag, stop = make_stop(0, num_nodes=1)
     flag.received = signal.SIGTERM
 
-    assert stop.is_asked()
+    assert stop.is_requested()
     assert not pack.stop.exists()
 
 
@@ -67,7 +67,7 @@ def test_where_it_was_heard_is_told(make_stop, pack, monkeypatch):
     monkeypatch.setattr("launcher.slurm.client.job_details", lambda job: None)
     (flag, first), (_, second) = make_stop(0), make_stop(1)
     flag.received = signal.SIGTERM
-    first.is_asked(), second.is_asked()
+    first.is_requested(), second.is_requested()
 
     assert second.request().reason == "its job was asked to stop (SIGTERM on n0)"
     assert json.loads(pack.events.read_text())["signal"] == "SIGTERM on n0"

@@ -41,12 +41,12 @@ def run(tmp_path):
     return run
 
 
-def save(run, *iterations, identity="0123456789abcdef", what_counts=None):
+def save(run, *iterations, fingerprint="0123456789abcdef", fingerprint_fields=None):
     """Checkpoints of some iterations; the loss falls."""
     store = CheckpointStore(
         run.checkpoints,
-        identity=identity,
-        what_counts=what_counts or {},
+        fingerprint=fingerprint,
+        fingerprint_fields=fingerprint_fields or {},
         retention=Retention(keep_last=100),
     )
     for iteration in iterations:
@@ -133,7 +133,10 @@ def test_a_changed_byte_is_found_by_reading_all(run, look):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda path: flip(path / "manifest.json", 30), "manifest.json does not fit its own hash"),
+        (
+            lambda path: flip(path / "manifest.json", 30),
+            "manifest.json does not match its own checksum",
+        ),
         (lambda path: (path / "manifest.json").unlink(), "manifest.json: No such file"),
         (lambda path: (path / DATA).unlink(), f"{DATA}: No such file or directory"),
         (lambda path: os.truncate(path / DATA, 5), f"{DATA} has 5 bytes; 8,"),
@@ -162,8 +165,8 @@ def test_a_checkpoint_of_another_run(run, look, tmp_path):
     path.write_text(EXPERIMENT.replace("kind: dummy", "kind: dummy, name: a"))
     config = read_run_config(path)
     write_run_config(run.config, config)
-    save(run, 10, identity=config.identity, what_counts=config.what_counts)
-    save(run, 20, identity="other", what_counts={**config.what_counts, "seed": 7})
+    save(run, 10, fingerprint=config.fingerprint, fingerprint_fields=config.fingerprint_fields)
+    save(run, 20, fingerprint="other", fingerprint_fields={**config.fingerprint_fields, "seed": 7})
 
     code, _, report = look()
 
@@ -180,7 +183,7 @@ def test_the_metric_that_the_best_is_kept_by(run, look, tmp_path):
     path.write_text(text.replace("checkpoint: {every_iterations: 1000", f"checkpoint: {{{best}"))
     config = read_run_config(path)
     write_run_config(run.config, config)
-    store = CheckpointStore(run.checkpoints, identity=config.identity)
+    store = CheckpointStore(run.checkpoints, fingerprint=config.fingerprint)
     store.save(10, {}, metrics={"loss": 0.25, "accuracy": 0.75})
     store.save(20, {}, metrics={"loss": 0.25})
 
@@ -270,7 +273,7 @@ def test_one_that_is_deleted_meanwhile(run):
         read.append((num_bytes, total))
         shutil.rmtree(run.checkpoints / "iteration-000000020", ignore_errors=True)
 
-    found = find_checkpoints(run, verify=True, tell=delete_the_other)
+    found = find_checkpoints(run, verify=True, on_read=delete_the_other)
 
     assert [(each.iteration, each.state) for each in found] == [(10, "valid")]
     assert 0 < read[-1][0] < read[-1][1]
@@ -287,7 +290,7 @@ def test_half_written_ones_that_come_and_go(run):
     found: list = []
     try:
         while len(found) < 2000 and comes_and_goes.poll() is None:
-            found += find_checkpoints(run, verify=False, tell=lambda *_: None)
+            found += find_checkpoints(run, verify=False, on_read=lambda *_: None)
     finally:
         comes_and_goes.kill()
         comes_and_goes.wait()

@@ -8,7 +8,7 @@ from launcher.monitor.job_status import IN_SUBMISSION, NEVER_SUBMITTED, NO_JOB, 
 from launcher.slurm.jobs import QueuedJob
 from launcher.slurm.queue_cache import QueueSnapshot
 
-AGAIN = "submit again to carry on"
+AGAIN = "submit again to resume"
 SILENCE = "`squeue`: Unable to contact slurm controller"
 
 
@@ -24,24 +24,24 @@ def queued(state, reason=None):
     )
 
 
-def outlook(*, view_time=1000.0, error=None, submitted=900.0, last_word="", **jobs):
+def outlook(*, view_time=1000.0, error=None, submitted=900.0, final_state="", **jobs):
     """Of job 12_3, from a view of a queue in which these jobs are."""
     view = QueueSnapshot(jobs={f"12_{key[1:]}": job for key, job in jobs.items()}, time=view_time)
     if error:
         view = QueueSnapshot(time=view_time, error=error)
     job = SubmittedJob(job_id="12_3", submitted=submitted)
-    return job_status(job, view, last_word=last_word)
+    return job_status(job, view, final_state=final_state)
 
 
 WAITS = outlook(_3=queued("PENDING", "Priority"))
 RUNS = outlook(_3=queued("RUNNING"))
 HELD = outlook(_3=queued("PENDING", "launch failed requeued held"))
-GONE = outlook(_4=queued("RUNNING"), last_word="TIMEOUT")
+GONE = outlook(_4=queued("RUNNING"), final_state="TIMEOUT")
 SILENT = outlook(error=SILENCE)
 
 
 @pytest.mark.parametrize(
-    ("found", "phase", "words"),
+    ("found", "phase", "description"),
     [
         (WAITS, "queued", "its job 12_3 waits in the queue: Priority"),
         (outlook(_3=queued("PENDING")), "queued", "its job 12_3 waits in the queue"),
@@ -60,9 +60,9 @@ SILENT = outlook(error=SILENCE)
         ),
     ],
 )
-def test_the_outlook_of_a_job(found, phase, words):
+def test_the_outlook_of_a_job(found, phase, description):
     """A view that is older than the submission says nothing about a job that is not in it."""
-    assert (found.phase, found.words) == (phase, words)
+    assert (found.phase, found.description) == (phase, description)
     assert found.is_expected == (phase not in ("gone", "held"))
 
 
@@ -128,14 +128,20 @@ def test_the_true_state(recorded, trained, supervised, cancel_requested, expecte
         ("submitted", "", WAITS, "its job 12_3 waits in the queue: Priority"),
         ("submitted", "", GONE, f"its job 12_3 has left the queue (TIMEOUT); {AGAIN}"),
         ("submitted", "", NEVER_SUBMITTED, f"its submission was interrupted; {AGAIN}"),
-        ("submitted", "", SILENT, SILENT.words),
-        ("running", "", NO_JOB, f"its processes ended without a word; {AGAIN}"),
-        ("running", "", RUNS, "its processes ended without a word; its job 12_3 is running"),
+        ("submitted", "", SILENT, SILENT.description),
+        ("running", "", NO_JOB, f"its processes exited without recording a cause; {AGAIN}"),
+        (
+            "running",
+            "",
+            RUNS,
+            "its processes exited without recording a cause; its job 12_3 is running",
+        ),
         (
             "running",
             "",
             GONE,
-            "its processes ended without a word; its job 12_3 has left the queue (TIMEOUT); "
+            "its processes exited without recording a cause; "
+            "its job 12_3 has left the queue (TIMEOUT); "
             f"{AGAIN}",
         ),
         ("waiting", "preempted (SIGTERM)", NO_JOB, f"preempted (SIGTERM); {AGAIN}"),
@@ -147,9 +153,9 @@ def test_the_true_state(recorded, trained, supervised, cancel_requested, expecte
         ),
         (
             "waiting",
-            f"its job could not be brought back: no; {AGAIN}",
+            f"its job could not be requeued: no; {AGAIN}",
             GONE,
-            f"its job could not be brought back: no; {AGAIN}; "
+            f"its job could not be requeued: no; {AGAIN}; "
             "its job 12_3 has left the queue (TIMEOUT)",
         ),
         ("finished", "", GONE, ""),

@@ -85,13 +85,13 @@ def test_a_name_of_several_runs_is_refused(run, launch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a", "--attempt=2"], "a has no attempt 2; there are: 0, 1\n"),
-        (["a", "--rank=2"], "attempt 1 of a has no rank 2; there are: 0, 1\n"),
+        (["a", "--attempt=2"], "a has no attempt 2; available: 0, 1\n"),
+        (["a", "--rank=2"], "attempt 1 of a has no rank 2; available: 0, 1\n"),
         (
             ["b"],
-            "no run 'b' in experiments; there are: a. Or give the folder of a run.\n",
+            "no run 'b' in experiments; available: a. Or give the folder of a run.\n",
         ),
-        (["experiments"], "experiments holds 2 runs; give the folder of one; there are: a, c\n"),
+        (["experiments"], "experiments holds 2 runs; give the folder of one; available: a, c\n"),
     ],
 )
 def test_what_is_not_there(run, launch, tmp_path, arguments, message):
@@ -107,7 +107,7 @@ def test_many_attempts_are_told_in_short(run, launch):
     for attempt in range(50):
         run.log(attempt).touch()
 
-    assert launch("logs", "a", "--attempt=99")[2] == "a has no attempt 99; there are: 0 to 49\n"
+    assert launch("logs", "a", "--attempt=99")[2] == "a has no attempt 99; available: 0 to 49\n"
 
 
 def test_a_log_as_json(run, launch):

@@ -1,6 +1,6 @@
 """What is remarkable about a run, from its events."""
 
-from launcher.monitor.run_warnings import Doubt, RunWarnings, Unsaved, run_warnings
+from launcher.monitor.run_warnings import NondeterminismWarning, RunWarnings, Unsaved, run_warnings
 from tests.launcher.explain.facts import EVENTS, REMARKS, WEIGHTS
 from trainers.weights.weights_report import WeightsReport
 
@@ -17,11 +17,11 @@ def test_remarks_on_a_run():
         skipped_saves=Unsaved(
             count=1, iteration=20, reason="an earlier one was still being written"
         ),
-        doubts=(
-            Doubt(reason="the number of ranks is 2, and was 4", time=7, count=1),
-            Doubt(reason="deterministic is false", time=8, count=2),
+        nondeterminism=(
+            NondeterminismWarning(reason="the number of ranks is 2, and was 4", time=7, count=1),
+            NondeterminismWarning(reason="deterministic is false", time=8, count=2),
         ),
-        first_weights=WeightsReport.from_event(WEIGHTS),
+        initial_weights=WeightsReport.from_event(WEIGHTS),
     )
 
 

@@ -50,7 +50,8 @@ def test_runs_are_found_from_every_level(root, path, expected):
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("notes", "notes holds no runs; give"), ("no", "no is no folder; give")]
+    ("path", "message"),
+    [("notes", "notes holds no runs; give"), ("no", "no is not a directory; give")],
 )
 def test_a_foreign_folder_is_refused(root, path, message):
     """The error says what a folder is needed for."""
@@ -68,7 +69,7 @@ def test_a_run_is_running_while_its_lease_is_held(root):
 
     status = status_of(run)
     assert (status.state, status.iteration) == ("waiting", 4)
-    assert status.reason == "its processes ended without a word; submit again to carry on"
+    assert status.reason == "its processes exited without recording a cause; submit again to resume"
 
 
 def test_a_run_is_submitted_while_its_supervisor_lives(root):
@@ -139,8 +140,9 @@ def test_runs_of_jobs_that_are_gone_wait_to_be_submitted(root, slurm):
         ("waiting", False, None),
     ]
     assert statuses[0].reason == (
-        "its processes ended without a word; its job 12_3 has left the queue (NODE_FAIL); "
-        "submit again to carry on"
+        "its processes exited without recording a cause; "
+        "its job 12_3 has left the queue (NODE_FAIL); "
+        "submit again to resume"
     )
     assert "its job 14_0 has left the queue (CANCELLED); submit" in statuses[1].reason
     (call,) = slurm.calls("sacct")
@@ -154,7 +156,7 @@ def test_without_accounting_the_queue_is_enough(root, slurm):
 
     (status,) = read_statuses(find_runs(root / "one" / "runs" / "a"))
 
-    assert status.reason == "its job 12_3 has left the queue; submit again to carry on"
+    assert status.reason == "its job 12_3 has left the queue; submit again to resume"
 
 
 def test_a_watch_asks_about_a_job_that_is_gone_once(root, slurm):
@@ -235,7 +237,7 @@ def test_a_submission_may_be_going_on(root, slurm):
     assert (being_submitted.state, being_submitted.is_expected) == ("submitted", True)
     for status in (asked_by_holder, interrupted):
         assert (status.state, status.is_expected) == ("waiting", False)
-        assert status.reason == "its submission was interrupted; submit again to carry on"
+        assert status.reason == "its submission was interrupted; submit again to resume"
 
 
 def test_a_run_that_has_ended_waits_for_its_supervisor_to_say_so(root):

@@ -36,7 +36,7 @@ def found(**changes: Any) -> dict[str, Any]:
         ({"data_wait_s": 0.001}, "does not wait for data"),
         ({}, "set trainer.num_data_fetchers: 4 (now 2)."),
         ({"cores": 4}, "resources.cpus to 5 (this process has 4); or let more decoded chunks"),
-        ({"num_workers": 4}, "in spite of enough workers: let more decoded chunks stay in memory"),
+        ({"num_workers": 4}, "despite enough workers: let more decoded chunks stay in memory"),
         ({"num_workers": 4, "nodes_s": {"MyBlur": 0.1}}, "look at what MyBlur does"),
     ],
 )
@@ -52,7 +52,7 @@ def test_the_parts_are_listed_by_what_they_take() -> None:
     assert text[0] == (
         "an iteration on cpu takes 150.0 ms: step 100.0 ms, waiting for data 50.0 ms (33.3%)"
     )
-    assert text[1].startswith("25% of the samples were ready when they were asked for, with 0.5")
+    assert text[1].startswith("prefetch hit rate 25%, 0.5")
     assert [line.split()[0] for line in text[3:5]] == ["TensorStoreSource", "SpatialAugment"]
     assert text[3].split()[1:] == ["70.0", "ms", "70%"]
 

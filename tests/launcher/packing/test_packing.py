@@ -5,7 +5,7 @@ import attrs
 import pytest
 
 from launcher.errors import DoesNotFitError
-from launcher.packing.packing import Demand, NodeShape, PackLimits, infeasible, pack
+from launcher.packing.packing import Demand, NodeShape, PackLimits, infeasible_reasons, pack
 from scripts.workloads.packing_instances import instance
 from tests.launcher.packing.packing_oracle import check, fewest_nodes
 
@@ -251,14 +251,14 @@ def test_too_few_jobs_are_refused():
     with pytest.raises(DoesNotFitError) as caught:
         packed(runs(6, gpus=4, hours=2), max_packs=2, time_limit_s=5 * HOUR_S)
     assert str(caught.value) == (
-        "the runs do not fit because they make 6 jobs side by side and there may be 2, in which "
-        "they do not end one after the other within 18000 s; 3 jobs would fit"
+        "the runs do not fit because they make 6 jobs side by side and the limit is 2, which "
+        "cannot run them sequentially within 18000 s; 3 jobs would fit"
     )
     with pytest.raises(DoesNotFitError) as caught:
         packed(runs(6), max_packs=2, runs_per_pack=2)
     assert str(caught.value) == (
-        "the runs do not fit because they make 3 jobs of up to 2 runs and there may be 2; 3 runs a "
-        "job might fit, or let them be as many as fit"
+        "the runs do not fit because they make 3 jobs of up to 2 runs and the limit is 2; 3 runs a "
+        "job might fit, or lift the limit of runs per job"
     )
 
 
@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_said_at_once():
         "resources.nodes=4 would fit",
     ]
 
-    assert infeasible(demands, limits) == sentences
+    assert infeasible_reasons(demands, limits) == sentences
     with pytest.raises(DoesNotFitError) as caught:
         pack(demands, limits)
     assert str(caught.value) == "\n".join(sentences)
@@ -295,14 +295,14 @@ def test_the_nearest_place_that_would_do_is_named():
         "small": PackLimits(shape=NodeShape(gpus=2, cpus=64, memory_gb=512.0)),
     }
 
-    assert infeasible(
+    assert infeasible_reasons(
         [run("large", gpus=8)],
         PackLimits(shape=SHAPE),
         where="a node of partition gpu",
         elsewhere=elsewhere,
     ) == [
         "large does not fit because resources.gpus is 8 and a node of partition gpu has 4; "
-        "resources.gpus=4 would fit; partition big (8 GPUs, 64 CPUs and 512 GB a node) would do"
+        "resources.gpus=4 would fit; partition big (8 GPUs, 64 CPUs and 512 GB a node) would fit"
     ]
 
 

@@ -32,7 +32,7 @@ def test_runs_of_waiting_jobs_end_at_once(experiment, slurm):
 
     outcomes = cancelled(experiment, "a", "b", "c")
 
-    gone = "cancelled; its job {} was taken out of the queue"
+    gone = "cancelled; its job {} was removed from the queue"
     assert outcomes == {
         "a": gone.format("12_0"),
         "b": gone.format("12_0"),
@@ -51,7 +51,7 @@ def test_a_job_with_other_runs_stays(experiment, slurm):
     assert cancelled(experiment, "a") == {"a": "cancelled"}
     assert slurm.calls("scancel") == []
 
-    assert "taken out of the queue" in cancelled(experiment, "b")["b"]
+    assert "removed from the queue" in cancelled(experiment, "b")["b"]
     assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_0"]
 
 
@@ -75,7 +75,10 @@ def test_a_job_that_has_begun_ends_by_itself(experiment, slurm):
     with Lease.take(pack.lease, owner="pack-0001", attempt=0):
         outcomes = cancelled(experiment, "a", "b")
 
-    assert outcomes == {"a": "its supervisor will ask it to checkpoint and go", "b": "cancelled"}
+    assert outcomes == {
+        "a": "its supervisor will signal it to checkpoint and exit",
+        "b": "cancelled",
+    }
     assert slurm.calls("scancel") == []
     assert experiment.run("b").cancel_request.exists()
     assert read_state(experiment.run("b")).status == "submitted"

@@ -50,7 +50,7 @@ def test_runs_are_trained_to_their_end(workplace, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in workplace.experiment.runs.rglob("*")}
 
     assert workplace.submit(SWEEP) == 3
-    assert "nothing to do: all runs are finished or on their way" in workplace.out
+    assert "nothing to do: all runs are already finished, queued or running" in workplace.out
     after = {path: path.stat().st_mtime_ns for path in workplace.experiment.runs.rglob("*")}
     assert after == before
 
@@ -135,7 +135,7 @@ def test_runs_stop_with_their_supervisor(workplace):
 
     status = workplace.status()
     assert status.state == "waiting"
-    assert status.reason == "stopped by SIGTERM; submit again to carry on"
+    assert status.reason == "stopped by SIGTERM; submit again to resume"
     assert not is_live(workplace.run().lease)
     saved = saved_iteration(workplace.run())
     assert status.iteration == saved
@@ -213,7 +213,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_runs(workplace):
     os.killpg(waiting.pid, signal.SIGINT)
 
     assert waiting.wait() == 130
-    assert waiting.stderr.read() == b"interrupted; runs in the background go on\n"
+    assert waiting.stderr.read() == b"interrupted; runs in the background continue\n"
     waiting.stderr.close()
     assert workplace.status().state == "running"
 

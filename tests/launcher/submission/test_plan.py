@@ -9,7 +9,7 @@ import pytest
 
 from launcher.experiment.experiment import read_experiment
 from launcher.submission.plan import PlannedRun, plan_runs
-from launcher.submission.slurm_submission import drop_held_jobs
+from launcher.submission.slurm_submission import cancel_held_jobs
 from launcher.submission.write_runs import write_source, write_submitted
 from tests.fakes.fake_slurm import submitted
 from trainers.config.config_io import read_run_config
@@ -42,7 +42,7 @@ def test_a_submitted_run_says_all_about_itself(workplace, written):
     assert state == RunState(
         status="submitted",
         num_iterations=5,
-        identity=config.identity,
+        identity=config.fingerprint,
         pack="pack-0000",
         wandb_id=state.wandb_id,
     )
@@ -164,7 +164,7 @@ def test_a_run_whose_job_is_on_hold_is_due(workplace, written, slurm):
 
     assert (run.state, run.is_due, run.held_job) == ("waiting", True, "12_3")
     said: list[str] = []
-    drop_held_jobs([run], said.append)
+    cancel_held_jobs([run], said.append)
     assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_3"]
     assert not said
 

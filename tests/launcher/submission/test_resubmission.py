@@ -10,9 +10,9 @@ from launcher import cli
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import read_experiment
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.requeue_policy import verdict
+from launcher.job.requeue_policy import decide_retry
 from launcher.submission.plan import plan_runs
-from launcher.submission.resubmission import choose_again
+from launcher.submission.resubmission import choose_runs
 from launcher.submission.write_runs import write_source, write_submitted
 from tests.fakes.fake_slurm import submitted
 from trainers.config.run_config import RetriesConfig
@@ -37,7 +37,7 @@ def written(workplace):
 
 
 def again(workplace, *states, cluster=None):
-    return choose_again(workplace.experiment.path, states, cluster=cluster)
+    return choose_runs(workplace.experiment.path, states, cluster=cluster)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_runs_go_where_they_were(written, slurm):
 
     assert again(written, "failed").cluster == "slurm"
     assert again(written, "failed", cluster="mine.yaml").cluster == "mine.yaml"
-    with pytest.raises(LauncherError, match="several clusters, local and slurm; say --cluster"):
+    with pytest.raises(LauncherError, match="several clusters, local and slurm; add --cluster"):
         again(written, "failed", "waiting")
 
 
@@ -73,7 +73,7 @@ def test_several_experiments_are_refused(written, tmp_path):
     (other / "state.json").write_text("{}")
 
     with pytest.raises(LauncherError, match="holds 2 experiments; give the folder of one of them"):
-        choose_again(other.parents[2], ["failed"], cluster=None)
+        choose_runs(other.parents[2], ["failed"], cluster=None)
 
 
 def test_nothing_to_start_again(written):
@@ -176,14 +176,14 @@ def test_forgiven_attempts_count_against_no_budget(attempts, forgiven, stalled, 
         attempts={"crashed": attempts}, forgiven={"crashed": forgiven}, stalled=stalled
     )
 
-    judged = verdict(state, CRASHED, RetriesConfig())
+    judged = decide_retry(state, CRASHED, RetriesConfig())
 
     assert judged.status == status
     if status == "failed" and not stalled:
         assert judged.reason.startswith("given up: crashed 3 times, and retries.crashed is 2")
     assert (
-        verdict(
-            state.forgive().ended(cause=Cause.CRASHED, status=Status.WAITING),
+        decide_retry(
+            state.reset_retry_budget().ended(cause=Cause.CRASHED, status=Status.WAITING),
             CRASHED,
             RetriesConfig(),
         ).status

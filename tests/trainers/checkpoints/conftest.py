@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def two_saved(folder: Path) -> Path:
     """A folder with checkpoints of the iterations 10 and 20; `weight` is full of the iteration."""
-    store = CheckpointStore(folder, identity=IDENTITY)
+    store = CheckpointStore(folder, fingerprint=IDENTITY)
     for iteration in (10, 20):
         store.save(iteration, {"weight": torch.full((7, 5), float(iteration)), "rate": 0.1})
     return folder

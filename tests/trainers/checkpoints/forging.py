@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.checkpoints.data_file import CHUNK_BYTES, hash_chunk
-from trainers.checkpoints.manifest import sealed
+from trainers.checkpoints.manifest import with_checksum
 
 DATA = "rank-00000.safetensors"
 
@@ -26,7 +26,7 @@ def forge_manifest(path: Path, **changes: Any) -> None:
     manifest = path / "manifest.json"
     content = json.loads(manifest.read_bytes())
     del content["xxh3_128"]
-    manifest.write_bytes(sealed({**content, **changes}))
+    manifest.write_bytes(with_checksum({**content, **changes}))
 
 
 def forge_data(path: Path, content: bytes, state: Any) -> None:

@@ -28,7 +28,7 @@ def address_space() -> int:
 
 def main() -> None:
     folder, good, bad, num_bytes = Path(sys.argv[1]), *map(int, sys.argv[2:])
-    reader = CheckpointReader(folder, identity=IDENTITY)
+    reader = CheckpointReader(folder, fingerprint=IDENTITY)
     reader.load(good)
     events: list[list[str]] = []
     is_over = False

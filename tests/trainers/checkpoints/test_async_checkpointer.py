@@ -42,7 +42,7 @@ def told() -> Told:
 @pytest.fixture
 def saver(folder: Path, told: Told) -> Iterator[AsyncCheckpointer]:
     saver = AsyncCheckpointer(
-        CheckpointStore(folder, identity=IDENTITY),
+        CheckpointStore(folder, fingerprint=IDENTITY),
         environment={"torch": "2"},
         before_commit=told.before_commit,
         on_commit=told.commits.append,
@@ -81,7 +81,7 @@ def test_the_state_may_change_at_once(saver: AsyncCheckpointer, told: Told, fold
     gate.open()
     saver.wait()
 
-    saved = CheckpointReader(folder, identity=IDENTITY).load(7)
+    saved = CheckpointReader(folder, fingerprint=IDENTITY).load(7)
     assert saved.state["weight"].sum() == 1000
     assert saved.manifest.metrics == {"loss": 0.5}
     assert saved.manifest.environment == {"torch": "2"}
@@ -118,7 +118,7 @@ def test_the_last_save_waits_for_the_one_in_flight(
     saver.save(2, {})
 
     assert [each.iteration for each in told.commits] == [1, 2]
-    assert CheckpointReader(folder, identity=IDENTITY).iterations() == [1, 2]
+    assert CheckpointReader(folder, fingerprint=IDENTITY).iterations() == [1, 2]
 
 
 def test_the_last_save_may_be_in_flight_already(
@@ -133,7 +133,7 @@ def test_the_last_save_may_be_in_flight_already(
     saver.save(1, {"first": False})
 
     assert len(told.commits) == 1
-    assert CheckpointReader(folder, identity=IDENTITY).load(1).state == {"first": True}
+    assert CheckpointReader(folder, fingerprint=IDENTITY).load(1).state == {"first": True}
 
 
 def test_the_last_save_makes_up_for_one_that_has_failed(
@@ -145,7 +145,10 @@ def test_the_last_save_makes_up_for_one_that_has_failed(
 
     saver.save(1, {})
 
-    assert (saver.num_failed, CheckpointReader(folder, identity=IDENTITY).iterations()) == (1, [1])
+    assert (saver.num_failed, CheckpointReader(folder, fingerprint=IDENTITY).iterations()) == (
+        1,
+        [1],
+    )
 
 
 def test_training_goes_on_without_a_checkpoint_that_fails(
@@ -160,7 +163,7 @@ def test_training_goes_on_without_a_checkpoint_that_fails(
     assert saver.start(2, {})
     saver.wait()
 
-    assert "training goes on without this checkpoint: cannot write " in caplog.text
+    assert "training continues without this checkpoint: cannot write " in caplog.text
     assert (saver.num_failed, told.failures) == (1, [1])
     assert [each.name for each in folder.iterdir()] == ["iteration-000000002"]
 
@@ -191,7 +194,7 @@ def test_a_lost_lease_reaches_the_training(folder: Path) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise LeaseLostError("somebody has taken over")
 
-    saver = AsyncCheckpointer(CheckpointStore(folder, identity=IDENTITY, fence=passed_over))
+    saver = AsyncCheckpointer(CheckpointStore(folder, fingerprint=IDENTITY, fence=passed_over))
     assert saver.start(1, {})
     with pytest.raises(LeaseLostError):
         saver.save(2, {})
@@ -207,17 +210,17 @@ def test_a_state_may_be_built_otherwise_than_was_prepared_for(
     saver.start(1, {"weight": torch.full((100_000,), 2.0)})
     saver.wait()
 
-    assert CheckpointReader(folder, identity=IDENTITY).load(1).state["weight"].sum() == 200_000
+    assert CheckpointReader(folder, fingerprint=IDENTITY).load(1).state["weight"].sum() == 200_000
 
 
 def test_closing_lets_the_save_in_flight_finish(folder: Path) -> None:
     """What was begun is committed; one that fails has been told of."""
     for before_commit, saved in ((no_room, []), (lambda: None, [1])):
         saver = AsyncCheckpointer(
-            CheckpointStore(folder, identity=IDENTITY), before_commit=before_commit
+            CheckpointStore(folder, fingerprint=IDENTITY), before_commit=before_commit
         )
         saver.start(1, {})
 
         saver.close()
 
-        assert CheckpointReader(folder, identity=IDENTITY).iterations() == saved
+        assert CheckpointReader(folder, fingerprint=IDENTITY).iterations() == saved

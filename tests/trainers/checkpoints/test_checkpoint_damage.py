@@ -13,7 +13,7 @@ import torch
 from scripts.stress.fuzz_checkpoint.damages import DAMAGES, damage
 from trainers.checkpoints import CheckpointReader, CheckpointStore
 from trainers.checkpoints.data_file import CHUNK_BYTES
-from trainers.checkpoints.manifest import sealed
+from trainers.checkpoints.manifest import with_checksum
 from trainers.checkpoints.verification import verify
 from trainers.errors import CheckpointError, DamagedCheckpointError
 
@@ -45,7 +45,7 @@ def test_a_file_of_another_checkpoint_is_found(two_saved: Path, name: str) -> No
     assert older.stat().st_size == newer.stat().st_size
     shutil.copy(older, newer)
 
-    newest = CheckpointReader(two_saved, identity=IDENTITY).newest()
+    newest = CheckpointReader(two_saved, fingerprint=IDENTITY).newest()
 
     assert newest is not None
     assert newest.iteration == 10
@@ -61,7 +61,7 @@ def test_a_damaged_one_is_set_aside(
 ) -> None:
     """The warning says which file, what is wrong and where the remains are; training goes on."""
     damage(two_saved / "iteration-000000020" / name)
-    store = CheckpointStore(two_saved, identity=IDENTITY)
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY)
 
     newest = store.newest()
 
@@ -74,7 +74,7 @@ def test_a_damaged_one_is_set_aside(
 
     caplog.clear()
     store.save(20, {"weight": torch.ones(1)})
-    assert CheckpointStore(two_saved, identity=IDENTITY).load(20).state["weight"] == 1
+    assert CheckpointStore(two_saved, fingerprint=IDENTITY).load(20).state["weight"] == 1
     assert caplog.text == ""
 
 
@@ -82,9 +82,9 @@ def test_a_damaged_one_is_saved_again(two_saved: Path) -> None:
     """Saving an iteration whose checkpoint is damaged puts a whole one in its place, every time."""
     for _ in range(2):
         (two_saved / "iteration-000000020/rank-00000.safetensors").write_bytes(b"")
-        CheckpointStore(two_saved, identity=IDENTITY).save(20, {"whole": True})
+        CheckpointStore(two_saved, fingerprint=IDENTITY).save(20, {"whole": True})
 
-    newest = CheckpointReader(two_saved, identity=IDENTITY).newest()
+    newest = CheckpointReader(two_saved, fingerprint=IDENTITY).newest()
     assert newest is not None
     assert newest.state == {"whole": True}
     assert sorted(each.name for each in two_saved.glob("damaged-*")) == [
@@ -100,23 +100,23 @@ def test_without_a_whole_one_there_is_no_newest(
     for name in ("iteration-000000010", "iteration-000000020"):
         (two_saved / name / "manifest.json").unlink()
 
-    assert CheckpointStore(two_saved, identity=IDENTITY).newest() is None
+    assert CheckpointStore(two_saved, fingerprint=IDENTITY).newest() is None
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
 
 def test_a_folder_that_vanishes_is_not_a_run_that_has_not_begun(two_saved: Path) -> None:
     """Who has opened the store is told; nothing is trained from the start instead."""
-    store = CheckpointStore(two_saved, identity=IDENTITY)
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY)
     two_saved.rename(two_saved.with_name("elsewhere"))
 
-    with pytest.raises(CheckpointError, match=r"checkpoints has vanished; .* have it mounted"):
+    with pytest.raises(CheckpointError, match=r"checkpoints has vanished; .* mount it again"):
         store.newest()
 
 
 def test_the_report_says_where_the_damage_lies(folder: Path) -> None:
     """A large file is hashed in pieces of 16 MiB, and the piece that changed is named."""
     state = {"weight": torch.zeros(40 * 2**20, dtype=torch.uint8)}
-    path = CheckpointStore(folder, identity=IDENTITY).save(20, state)
+    path = CheckpointStore(folder, fingerprint=IDENTITY).save(20, state)
     with (path / "rank-00000.safetensors").open("r+b") as file:
         file.seek(2 * CHUNK_BYTES + 5)
         file.write(b"1")
@@ -130,19 +130,19 @@ def test_a_renamed_checkpoint_is_found(two_saved: Path) -> None:
     (two_saved / "iteration-000000020").rename(two_saved / "iteration-000000030")
 
     with pytest.raises(DamagedCheckpointError, match=r"manifest\.json is of iteration 20"):
-        CheckpointReader(two_saved, identity=IDENTITY).load(30)
+        CheckpointReader(two_saved, fingerprint=IDENTITY).load(30)
 
 
 def test_a_newer_schema_is_refused(two_saved: Path) -> None:
     """What a later version has written is neither used nor set aside."""
     path = two_saved / "iteration-000000020/manifest.json"
-    path.write_bytes(sealed({"schema_version": 3, "anything": "else"}))
+    path.write_bytes(with_checksum({"schema_version": 3, "anything": "else"}))
 
     with pytest.raises(CheckpointError) as caught:
-        CheckpointStore(two_saved, identity=IDENTITY).newest()
+        CheckpointStore(two_saved, fingerprint=IDENTITY).newest()
 
     assert str(caught.value) == (
         f"{path.parent} cannot be used: manifest.json has schema version 3; "
-        "this version of trainers reads 2. Go on with the version that wrote it."
+        "this version of trainers reads 2. Resume with the version that wrote it."
     )
-    assert CheckpointReader(two_saved, identity=IDENTITY).iterations() == [10, 20]
+    assert CheckpointReader(two_saved, fingerprint=IDENTITY).iterations() == [10, 20]

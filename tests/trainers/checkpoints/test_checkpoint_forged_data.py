@@ -27,7 +27,7 @@ def path(two_saved: Path) -> Path:
 
 
 def load(path: Path) -> Any:
-    return CheckpointReader(path.parent, identity=IDENTITY).load(20).state
+    return CheckpointReader(path.parent, fingerprint=IDENTITY).load(20).state
 
 
 class Attack:

@@ -24,7 +24,7 @@ def path(two_saved: Path) -> Path:
 
 
 def load(path: Path) -> Any:
-    return CheckpointReader(path.parent, identity=IDENTITY).load(20).state
+    return CheckpointReader(path.parent, fingerprint=IDENTITY).load(20).state
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def load(path: Path) -> Any:
         ({"identity": None}, "'identity' must be <class 'str'>"),
         ({"surprise": 1}, "unexpected keyword argument 'surprise'"),
         ({"state": {"tensor": "other"}}, "the tensor 'other' is missing"),
-        ({"state": [{"tensor": "weight"}] * 2}, "'weight' is missing, or stands for two"),
+        ({"state": [{"tensor": "weight"}] * 2}, "'weight' is missing, or used twice"),
         ({"state": None}, "the tensor 'weight' belongs to no part of the state"),
         ({"state": {"tensor": ["weight"]}}, "does not describe any part of a state"),
         ({"state": {"tensor": "weight", "or": 1}}, "does not describe any part of a state"),
@@ -127,7 +127,7 @@ def test_a_manifest_too_long_is_refused_unread(path: Path) -> None:
 
 def test_what_would_be_refused_is_not_written(two_saved: Path) -> None:
     """A state with more in it beside its tensors than is ever read cannot be saved."""
-    store = CheckpointStore(two_saved, identity=IDENTITY)
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY)
 
     with pytest.raises(CheckpointError, match="Keep numbers and texts of the state in tensors"):
         store.save(30, {"text": "x" * MAX_BYTES, "weight": torch.ones(1)})
@@ -164,7 +164,7 @@ def test_a_link_to_a_checkpoint_is_none(path: Path) -> None:
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
 
-    newest = CheckpointReader(path.parent, identity=IDENTITY).newest()
+    newest = CheckpointReader(path.parent, fingerprint=IDENTITY).newest()
 
     assert newest is not None
     assert newest.iteration == 10

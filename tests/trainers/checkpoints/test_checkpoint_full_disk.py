@@ -45,7 +45,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_full_disk_costs_only_the_new_checkpoint(small_disk: Path) -> None:
     """The error has the figures, earlier checkpoints stand, and the next save may succeed."""
-    store = CheckpointStore(small_disk, identity=IDENTITY, retention=Retention(keep_last=3))
+    store = CheckpointStore(small_disk, fingerprint=IDENTITY, retention=Retention(keep_last=3))
     for iteration in (10, 20):
         store.save(iteration, {"weight": torch.full((100_000,), float(iteration))})
 
@@ -66,13 +66,11 @@ def test_a_full_disk_costs_only_the_new_checkpoint(small_disk: Path) -> None:
 
 def test_a_read_only_file_system_costs_only_the_new_checkpoint(small_disk: Path) -> None:
     """What a kernel makes of a failing disk; once it is writable again, saving goes on."""
-    store = CheckpointStore(small_disk, identity=IDENTITY)
+    store = CheckpointStore(small_disk, fingerprint=IDENTITY)
     store.save(10, {"small": 1})
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
 
-    with pytest.raises(
-        CheckpointError, match=r"Read-only file system.*have it mounted for writing"
-    ):
+    with pytest.raises(CheckpointError, match=r"Read-only file system.*mount it for writing"):
         store.save(20, {"small": 2})
 
     assert names(small_disk) == ["iteration-000000010"]
@@ -85,7 +83,7 @@ def test_a_read_only_file_system_costs_only_the_new_checkpoint(small_disk: Path)
 @pytest.mark.usefixtures("small_files")
 def test_a_limit_on_the_size_of_files_is_told(two_saved: Path) -> None:
     """Any refusal of the file system leaves what was there, and no remains."""
-    store = CheckpointStore(two_saved, identity=IDENTITY)
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY)
 
     with pytest.raises(CheckpointError, match=r"File too large\. It needs 1,004"):
         store.save(30, {"weight": torch.zeros(250_000)})

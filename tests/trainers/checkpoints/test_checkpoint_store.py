@@ -24,15 +24,15 @@ def names(folder: Path) -> list[str]:
 
 def test_a_new_run_has_no_checkpoint(folder: Path) -> None:
     """An empty and a missing folder are both a run that has not begun."""
-    assert CheckpointReader(folder, identity=IDENTITY).newest() is None
+    assert CheckpointReader(folder, fingerprint=IDENTITY).newest() is None
     assert not folder.exists()
-    assert CheckpointStore(folder, identity=IDENTITY).newest() is None
-    assert CheckpointStore(folder, identity=IDENTITY).iterations() == []
+    assert CheckpointStore(folder, fingerprint=IDENTITY).newest() is None
+    assert CheckpointStore(folder, fingerprint=IDENTITY).iterations() == []
 
 
 def test_the_newest_is_restored(two_saved: Path) -> None:
     """What was saved last comes back, and an older one on request."""
-    store = CheckpointStore(two_saved, identity=IDENTITY)
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY)
 
     newest = store.newest()
 
@@ -47,10 +47,10 @@ def test_the_newest_is_restored(two_saved: Path) -> None:
 def test_a_missing_one_is_refused_with_those_that_exist(two_saved: Path) -> None:
     """Asking for an iteration without a checkpoint lists the ones to ask for."""
     with pytest.raises(CheckpointError) as caught:
-        CheckpointReader(two_saved, identity=IDENTITY).load(15)
+        CheckpointReader(two_saved, fingerprint=IDENTITY).load(15)
 
     assert str(caught.value) == (
-        f"{two_saved} has no checkpoint of iteration 15; there are: 10, 20"
+        f"{two_saved} has no checkpoint of iteration 15; available: 10, 20"
     )
 
 
@@ -70,7 +70,7 @@ def test_the_layout_on_disk(two_saved: Path) -> None:
 
 def test_equal_states_give_equal_files(two_saved: Path, tmp_path: Path) -> None:
     """The files of two runs are the same, byte for byte, when their states are."""
-    other = CheckpointStore(tmp_path / "other", identity=IDENTITY)
+    other = CheckpointStore(tmp_path / "other", fingerprint=IDENTITY)
     path = other.save(20, {"weight": torch.full((7, 5), 20.0), "rate": 0.1})
 
     for name in ("manifest.json", "rank-00000.safetensors"):
@@ -79,7 +79,7 @@ def test_equal_states_give_equal_files(two_saved: Path, tmp_path: Path) -> None:
 
 def test_old_ones_go_after_the_commit(folder: Path) -> None:
     """The newest `keep_last` stay."""
-    store = CheckpointStore(folder, identity=IDENTITY, retention=Retention(keep_last=2))
+    store = CheckpointStore(folder, fingerprint=IDENTITY, retention=Retention(keep_last=2))
 
     for iteration in (1, 2, 3, 1_000_000_000):
         store.save(iteration, {"iteration": iteration})
@@ -89,11 +89,11 @@ def test_old_ones_go_after_the_commit(folder: Path) -> None:
 
 def test_what_was_not_validated_does_not_push_others_out(two_saved: Path) -> None:
     """A new process that has read only the newest deletes nothing that it might still need."""
-    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=2))
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY, retention=Retention(keep_last=2))
     store.save(30, {})
     assert store.iterations() == [10, 20, 30]
 
-    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=2))
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY, retention=Retention(keep_last=2))
     assert store.newest() is not None
     store.save(40, {})
     assert store.iterations() == [30, 40]
@@ -104,7 +104,7 @@ def test_saving_twice_changes_nothing(two_saved: Path) -> None:
     file = two_saved / "iteration-000000020/rank-00000.safetensors"
     before = (file.stat().st_ino, file.read_bytes())
 
-    path = CheckpointStore(two_saved, identity=IDENTITY).save(20, {"weight": torch.zeros(3)})
+    path = CheckpointStore(two_saved, fingerprint=IDENTITY).save(20, {"weight": torch.zeros(3)})
 
     assert path == two_saved / "iteration-000000020"
     assert (file.stat().st_ino, file.read_bytes()) == before
@@ -115,10 +115,10 @@ def test_opening_for_writing_sweeps_what_the_dead_left(two_saved: Path) -> None:
     (two_saved / ".tmp-iteration-000000030-ab").mkdir()
     (two_saved / ".tmp-iteration-000000030-ab/rank-00000.safetensors").write_bytes(b"half")
 
-    CheckpointReader(two_saved, identity=IDENTITY).newest()
+    CheckpointReader(two_saved, fingerprint=IDENTITY).newest()
     assert ".tmp-iteration-000000030-ab" in names(two_saved)
 
-    CheckpointStore(two_saved, identity=IDENTITY)
+    CheckpointStore(two_saved, fingerprint=IDENTITY)
     assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
 
 
@@ -128,16 +128,16 @@ def test_foreign_names_are_no_checkpoints(two_saved: Path) -> None:
         (two_saved / name).mkdir()
     (two_saved / "iteration-000000030").write_bytes(b"a file")
 
-    assert CheckpointStore(two_saved, identity=IDENTITY).iterations() == [10, 20]
+    assert CheckpointStore(two_saved, fingerprint=IDENTITY).iterations() == [10, 20]
 
 
 def test_another_run_is_refused(two_saved: Path) -> None:
     """The checkpoint of a run with another result is neither used nor touched."""
     with pytest.raises(CheckpointError) as caught:
-        CheckpointStore(two_saved, identity="fedcba9876543210").newest()
+        CheckpointStore(two_saved, fingerprint="fedcba9876543210").newest()
 
     assert str(caught.value) == (
-        f"{two_saved}/iteration-000000020 cannot be used: it belongs to a run with identity "
+        f"{two_saved}/iteration-000000020 cannot be used: it belongs to a run with fingerprint "
         "'0123456789abcdef'; this one has 'fedcba9876543210'. "
         "Restore the config that it was trained with, or start a run under another name."
     )
@@ -147,10 +147,14 @@ def test_another_run_is_refused(two_saved: Path) -> None:
 def test_what_differs_in_another_run_is_named(folder: Path) -> None:
     """Of a checkpoint whose run was another one, each key that differs is told."""
     CheckpointStore(
-        folder, identity="a", what_counts={"seed": 0, "architecture": {"num_features": 12}}
+        folder,
+        fingerprint="a",
+        fingerprint_fields={"seed": 0, "architecture": {"num_features": 12}},
     ).save(1, {})
     reader = CheckpointReader(
-        folder, identity="b", what_counts={"seed": 0, "architecture": {"num_features": 16}}
+        folder,
+        fingerprint="b",
+        fingerprint_fields={"seed": 0, "architecture": {"num_features": 16}},
     )
 
     with pytest.raises(CheckpointError) as caught:
@@ -160,8 +164,8 @@ def test_what_differs_in_another_run_is_named(folder: Path) -> None:
 
 
 def test_any_run_will_do_on_request(two_saved: Path) -> None:
-    """Without an identity, the checkpoints of whatever run are read."""
-    newest = CheckpointReader(two_saved, identity=None).newest()
+    """Without an fingerprint, the checkpoints of whatever run are read."""
+    newest = CheckpointReader(two_saved, fingerprint=None).newest()
 
     assert newest is not None
     assert newest.iteration == 20
@@ -169,7 +173,7 @@ def test_any_run_will_do_on_request(two_saved: Path) -> None:
 
 def test_what_goes_with_a_checkpoint_is_kept(folder: Path) -> None:
     """Metrics, if they are numbers, come back with it; they are told without reading the data."""
-    store = CheckpointStore(folder, identity=IDENTITY, what_counts={"seed": 3})
+    store = CheckpointStore(folder, fingerprint=IDENTITY, fingerprint_fields={"seed": 3})
 
     path = store.save(1, {"weight": torch.ones(3)}, {"loss": 0.1, "noise": math.nan})
 
@@ -184,7 +188,7 @@ def test_round_and_best_ones_stay(folder: Path) -> None:
     retention = Retention(keep_last=1, keep_every=40, keep_best=KeepBest(metric="loss"))
     losses = {10: 3.0, 20: 1.0, 30: 2.0, 40: 4.0, 50: 1.5}
     for iteration, loss in losses.items():
-        store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+        store = CheckpointStore(folder, fingerprint=IDENTITY, retention=retention)
         store.newest()
         store.save(iteration, {}, {"loss": loss})
 
@@ -196,12 +200,12 @@ def test_round_and_best_ones_stay(folder: Path) -> None:
 def test_a_damaged_best_one_drives_nothing_out(folder: Path) -> None:
     """What claims to be the best is read before the next best one goes."""
     retention = Retention(keep_last=1, keep_best=KeepBest(metric="score", mode="max"))
-    store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+    store = CheckpointStore(folder, fingerprint=IDENTITY, retention=retention)
     for iteration, score in {10: 9.0, 20: 8.0}.items():
         store.save(iteration, {"weight": torch.ones(3)}, {"score": score})
     (folder / "iteration-000000010/rank-00000.safetensors").write_bytes(b"x" * 4108)
 
-    store = CheckpointStore(folder, identity=IDENTITY, retention=retention)
+    store = CheckpointStore(folder, fingerprint=IDENTITY, retention=retention)
     store.save(30, {}, {"score": 1.0})
 
     assert names(folder) == [
@@ -213,7 +217,7 @@ def test_a_damaged_best_one_drives_nothing_out(folder: Path) -> None:
 
 def test_a_folder_that_vanishes_comes_back(folder: Path) -> None:
     """The next save makes it anew, but not the run's folder, which others answer for."""
-    store = CheckpointStore(folder, identity=IDENTITY)
+    store = CheckpointStore(folder, fingerprint=IDENTITY)
     store.save(1, {})
     shutil.rmtree(folder)
 
@@ -227,7 +231,7 @@ def test_a_folder_that_vanishes_comes_back(folder: Path) -> None:
 
 def test_the_memory_of_a_checkpoint_can_be_given_back(two_saved: Path) -> None:
     """A tensor that somebody holds lives on; the others are gone."""
-    checkpoint = CheckpointReader(two_saved, identity=IDENTITY).load(20)
+    checkpoint = CheckpointReader(two_saved, fingerprint=IDENTITY).load(20)
     weight = checkpoint.state["weight"]
 
     checkpoint.release()
@@ -239,14 +243,14 @@ def test_the_memory_of_a_checkpoint_can_be_given_back(two_saved: Path) -> None:
 def test_what_cannot_be_saved_leaves_no_trace(two_saved: Path) -> None:
     """A state of an unknown type is refused before anything is written."""
     with pytest.raises(TypeError, match=r"state/bad: found a builtins\.object"):
-        CheckpointStore(two_saved, identity=IDENTITY).save(30, {"bad": object()})
+        CheckpointStore(two_saved, fingerprint=IDENTITY).save(30, {"bad": object()})
 
     assert names(two_saved) == ["iteration-000000010", "iteration-000000020"]
 
 
 def test_the_commit_is_durable_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data, manifest and folder reach the disk before the rename, and the rename after them."""
-    store = CheckpointStore(folder, identity=IDENTITY)
+    store = CheckpointStore(folder, fingerprint=IDENTITY)
     calls: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -275,7 +279,7 @@ def test_a_half_deleted_checkpoint_is_no_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When a deletion fails after its first file, training goes on and the rest goes later."""
-    store = CheckpointStore(folder, identity=IDENTITY, retention=Retention(keep_last=1))
+    store = CheckpointStore(folder, fingerprint=IDENTITY, retention=Retention(keep_last=1))
     store.save(1, {})
 
     def fail(path: Path) -> None:
@@ -289,13 +293,13 @@ def test_a_half_deleted_checkpoint_is_no_checkpoint(
     assert store.iterations() == [2]
     assert "iteration-000000001: busy; it takes up space until that is possible" in caplog.text
     assert len(names(folder)) == 2
-    CheckpointStore(folder, identity=IDENTITY)
+    CheckpointStore(folder, fingerprint=IDENTITY)
     assert names(folder) == ["iteration-000000002"]
 
 
 def test_a_reader_follows_a_running_training(two_saved: Path) -> None:
     """When retention takes all that a reader has listed, it finds what has come since."""
-    store = CheckpointStore(two_saved, identity=IDENTITY, retention=Retention(keep_last=1))
+    store = CheckpointStore(two_saved, fingerprint=IDENTITY, retention=Retention(keep_last=1))
 
     class InterruptedReader(CheckpointReader):
         def iterations(self) -> list[int]:
@@ -304,7 +308,7 @@ def test_a_reader_follows_a_running_training(two_saved: Path) -> None:
                 store.save(30, {})
             return found
 
-    newest = InterruptedReader(two_saved, identity=IDENTITY).newest()
+    newest = InterruptedReader(two_saved, fingerprint=IDENTITY).newest()
 
     assert newest is not None
     assert newest.iteration == 30

@@ -60,7 +60,7 @@ def test_a_full_disk_costs_one_periodic_checkpoint(run: RunFolder) -> None:
 
     assert exit_code == exit_codes.FINISHED
     refusal = f"cannot write {run.checkpoints}/iteration-000000006: No space left on device"
-    assert f"training goes on without this checkpoint: {refusal}" in log
+    assert f"training continues without this checkpoint: {refusal}" in log
     (event,) = events(run, "checkpoint_failed")
     assert event["iteration"] == 6
     assert event["reason"].startswith(refusal)

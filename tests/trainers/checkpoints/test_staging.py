@@ -85,7 +85,7 @@ def test_a_gpu_trains_on_while_its_state_is_saved(tmp_path: Path) -> None:
     def state() -> dict[str, Any]:
         return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
 
-    store = CheckpointStore(tmp_path / "checkpoints", identity=IDENTITY)
+    store = CheckpointStore(tmp_path / "checkpoints", fingerprint=IDENTITY)
     saver = AsyncCheckpointer(store, optimizer=optimizer)
     step()
     saver.prepare(state())
@@ -98,7 +98,9 @@ def test_a_gpu_trains_on_while_its_state_is_saved(tmp_path: Path) -> None:
             step()
         saver.wait()
 
-        saved = CheckpointReader(tmp_path / "checkpoints", identity=IDENTITY).load(iteration).state
+        saved = (
+            CheckpointReader(tmp_path / "checkpoints", fingerprint=IDENTITY).load(iteration).state
+        )
 
         assert all(saved["model"][name].equal(each.cpu()) for name, each in before.items())
         for index, average in enumerate(averages):

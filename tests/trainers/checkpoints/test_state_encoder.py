@@ -13,15 +13,15 @@ import safetensors.torch
 import torch
 
 from trainers.checkpoints.staging import Staging
-from trainers.checkpoints.state_decoder import check_skeleton, decode
+from trainers.checkpoints.state_decoder import check_tree_structure, decode
 from trainers.checkpoints.state_encoder import StateEncoder
 
 
 def there_and_back(state: Any) -> Any:
     staged = Staging().stage(state)
     tensors = safetensors.torch.load(bytes(staged.content[: staged.num_bytes]))
-    skeleton = json.loads(json.dumps(staged.skeleton))
-    check_skeleton(skeleton, tensors)
+    skeleton = json.loads(json.dumps(staged.tree_structure))
+    check_tree_structure(skeleton, tensors)
     return decode(skeleton, tensors.__getitem__)
 
 
@@ -189,18 +189,18 @@ def test_a_second_state_may_be_built_otherwise() -> None:
 def test_other_skeletons_are_refused(skeleton: Any) -> None:
     """Nothing is guessed about JSON that this codec did not make."""
     with pytest.raises(ValueError, match=r"does not describe|is not an entry"):
-        check_skeleton(skeleton, [])
+        check_tree_structure(skeleton, [])
 
 
 @pytest.mark.parametrize(
     ("skeleton", "message"),
     [
-        ([{"tensor": "a"}, {"tensor": "c"}], "'c' is missing, or stands for two"),
-        ([{"tensor": "a"}, {"tensor": "a"}], "'a' is missing, or stands for two"),
+        ([{"tensor": "a"}, {"tensor": "c"}], "'c' is missing, or used twice"),
+        ([{"tensor": "a"}, {"tensor": "a"}], "'a' is missing, or used twice"),
         ([{"tensor": "a"}], "'b' belongs to no part of the state"),
     ],
 )
 def test_each_tensor_has_one_place(skeleton: Any, message: str) -> None:
     """A skeleton uses every tensor of its file once."""
     with pytest.raises(ValueError, match=message):
-        check_skeleton(skeleton, ["a", "b"])
+        check_tree_structure(skeleton, ["a", "b"])

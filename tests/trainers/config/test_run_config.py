@@ -93,13 +93,13 @@ MATTERS_NOT = {
 @pytest.mark.parametrize("change", MATTERS.values(), ids=MATTERS)
 def test_identity_sees(change):
     """What changes the weights changes the identity."""
-    assert attrs.evolve(RUN, **change).identity != RUN.identity
+    assert attrs.evolve(RUN, **change).fingerprint != RUN.fingerprint
 
 
 @pytest.mark.parametrize("change", MATTERS_NOT.values(), ids=MATTERS_NOT)
 def test_identity_does_not_see(change):
     """What leaves the weights alone leaves the identity alone."""
-    assert attrs.evolve(RUN, **change).identity == RUN.identity
+    assert attrs.evolve(RUN, **change).fingerprint == RUN.fingerprint
 
 
 def test_identity_is_the_same_everywhere(tmp_path):
@@ -110,13 +110,13 @@ def test_identity_is_the_same_everywhere(tmp_path):
             return {key: backwards(value[key]) for key in reversed(value)}
         return value
 
-    assert from_plain(RunConfig, backwards(to_plain(RUN))).identity == RUN.identity
+    assert from_plain(RunConfig, backwards(to_plain(RUN))).fingerprint == RUN.fingerprint
     path = tmp_path / "config.yaml"
     write_run_config(path, RUN)
     code = (
         "import sys; from pathlib import Path; "
         "from trainers.config.config_io import read_run_config; "
-        "sys.stdout.write(read_run_config(Path(sys.argv[1])).identity)"
+        "sys.stdout.write(read_run_config(Path(sys.argv[1])).fingerprint)"
     )
     found = {
         subprocess.run(
@@ -128,8 +128,8 @@ def test_identity_is_the_same_everywhere(tmp_path):
         ).stdout
         for seed in ("1", "2")
     }
-    assert found == {RUN.identity}
-    assert len(RUN.identity) == 16
+    assert found == {RUN.fingerprint}
+    assert len(RUN.fingerprint) == 16
 
 
 def test_run_that_stands_alone():

@@ -97,7 +97,7 @@ def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
         ),
         (
             {"raw": RAW, "mask": RAW},
-            ["mask: is of no use without `gt`; remove it, or set `gt`"],
+            ["mask: has no effect without `gt`; remove it, or set `gt`"],
         ),
         (
             {

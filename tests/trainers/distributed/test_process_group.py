@@ -126,7 +126,7 @@ def test_the_first_rank_names_those_that_did_not_come(folder, as_rank):
     as_rank(0, 3)
 
     with (
-        pytest.raises(RankError, match=r"waited 0\.3 s in vain for rank 1, 2 of 3"),
+        pytest.raises(RankError, match=r"timed out after 0\.3 s waiting for rank 1, 2 of 3"),
         open_process_group(folder, 3, lambda: False, timeout=SHORT),
     ):
         pass
@@ -161,7 +161,7 @@ def test_a_batch_is_shared_evenly_or_not_at_all():
         ({"RANK": "one"}, "invalid literal"),
         ({"LOCAL_RANK": "2"}, "a rank must be smaller"),
         ({"WORLD_SIZE": None}, "WORLD_SIZE is missing"),
-        ({"LOCAL_WORLD_SIZE": "8"}, "a node has more ranks than there are"),
+        ({"LOCAL_WORLD_SIZE": "8"}, "the local world size must not exceed the world size"),
     ],
 )
 def test_variables_that_do_not_go_together(change, message):

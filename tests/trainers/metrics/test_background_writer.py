@@ -62,7 +62,7 @@ def test_a_writer_that_raises_is_given_up(caplog: pytest.LogCaptureFixture) -> N
     writer.close(finished=True, preempted=False)
 
     assert slow.told == [(0, {}), ("close", False, False)]
-    assert _warnings(caplog) == ["training goes on without slow: ConnectionError('gone')"]
+    assert _warnings(caplog) == ["training continues without slow: ConnectionError('gone')"]
 
 
 def test_a_writer_that_falls_behind_is_given_up(
@@ -81,7 +81,7 @@ def test_a_writer_that_falls_behind_is_given_up(
         [(0, {}), (1, {}), (2, {}), ("close", False, False)],
         [(0, {}), (1, {}), (2, {}), (3, {}), ("close", False, False)],
     )
-    assert _warnings(caplog) == ["training goes on without slow: it is 3 rows behind"]
+    assert _warnings(caplog) == ["training continues without slow: it is 3 rows behind"]
 
 
 def test_a_writer_that_hangs_is_killed(
@@ -95,7 +95,7 @@ def test_a_writer_that_hangs_is_killed(
     writer.close(finished=True, preempted=False)
 
     assert slow.may_go_on.is_set()
-    assert _warnings(caplog) == ["training goes on without slow: it has not ended within 0 s"]
+    assert _warnings(caplog) == ["training continues without slow: it did not close within 0 s"]
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

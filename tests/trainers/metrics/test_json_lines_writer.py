@@ -136,7 +136,7 @@ def test_damage_in_the_middle_is_dropped_aloud(
 
     assert [iteration for iteration, _ in read_rows(path)] == [0, 1, 2]
     assert [record.message for record in caplog.records] == [
-        f"{path}: lines dropped as they are no rows of metrics: 1"
+        f"{path}: dropped lines that are not rows of metrics: 1"
     ]
 
 
@@ -174,7 +174,7 @@ def test_rows_wait_for_a_disk_that_takes_no_more(
     writer.sync()
 
     assert [iteration for iteration, _ in read_rows(path)] == list(range(10))
-    assert caplog.text.count("rows wait until ") == 1
+    assert caplog.text.count("rows are kept in memory: ") == 1
     writer.close(finished=True, preempted=False)
 
 

@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(
     attempt("offline", 0, 2, finished=True)
 
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert record.message.startswith("training goes on without W&B: FileExistsError")
+    assert record.message.startswith("training continues without W&B: FileExistsError")
     assert folder.metrics.read_bytes().count(b"\n") == 2
 
 

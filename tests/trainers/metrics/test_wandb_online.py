@@ -149,7 +149,7 @@ def test_a_server_that_dies_costs_a_warning(
     writer.close(finished=True, preempted=False)
 
     (warning,) = warnings(caplog)
-    assert warning.startswith("training goes on without W&B: TimeoutError")
+    assert warning.startswith("training continues without W&B: TimeoutError")
     assert folder.metrics.read_bytes().count(b"\n") == 1000
     (log,) = logs_of(folder)
     assert steps_of(log) == list(range(1000))

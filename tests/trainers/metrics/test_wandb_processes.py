@@ -34,7 +34,7 @@ def test_its_death_costs_a_warning(folder: RunFolder, number: signal.Signals) ->
         warnings = finish(trainer)
 
     (warning,) = warnings
-    assert warning.startswith("training goes on without W&B: ")
+    assert warning.startswith("training continues without W&B: ")
     assert folder.metrics.read_bytes().count(b"\n") == 200
 
 
@@ -47,7 +47,7 @@ def test_its_hang_costs_a_warning(folder: RunFolder) -> None:
         warnings = finish(trainer)
 
         assert living_after(services, seconds=5) == []
-    assert warnings == ["training goes on without W&B: it has not ended within 2 s"]
+    assert warnings == ["training continues without W&B: it did not close within 2 s"]
     assert folder.metrics.read_bytes().count(b"\n") == 8000
 
 

@@ -46,7 +46,7 @@ def write(folder: RunFolder, attempt: int, num_commits: int, stop_at: int) -> No
 
     folder = folder.fenced(fence)
     sweep(folder.path, fence)
-    store = CheckpointStore(folder.checkpoints, identity=IDENTITY, fence=fence)
+    store = CheckpointStore(folder.checkpoints, fingerprint=IDENTITY, fence=fence)
     newest = store.newest()
     start = newest.iteration if newest else 0
     metrics = JsonLinesWriter(folder, start_iteration=start)

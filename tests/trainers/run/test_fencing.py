@@ -80,7 +80,7 @@ def contents(folder: RunFolder) -> dict[str, bytes]:
 
 def assert_whole(folder: RunFolder) -> None:
     """Checkpoint, state and metrics agree, and nothing else lies about."""
-    newest = CheckpointReader(folder.checkpoints, identity=IDENTITY).newest()
+    newest = CheckpointReader(folder.checkpoints, fingerprint=IDENTITY).newest()
     assert newest is not None
     assert newest.iteration == read_state(folder).iteration
     assert [row for row, _ in read_rows(folder.metrics)] == list(range(newest.iteration))

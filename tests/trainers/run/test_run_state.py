@@ -87,7 +87,7 @@ def test_attempts_in_a_row_without_a_newer_checkpoint():
 
 def test_forgiven_attempts_count_against_no_budget():
     """They stay in the count of all attempts."""
-    state = RunState(attempts={"crashed": 2}, stalled=2).forgive()
+    state = RunState(attempts={"crashed": 2}, stalled=2).reset_retry_budget()
     state = state.ended(cause=Cause.CRASHED, status=Status.WAITING)
 
     assert (state.num_counted("crashed"), state.num_attempts, state.stalled) == (1, 3, 1)

@@ -132,7 +132,7 @@ def test_a_failure_is_told_and_does_no_harm(
         take(tmp_path / "snapshots.zarr")
 
     (record,) = caplog.records
-    assert "no snapshot of iteration 100" in record.message
+    assert "cannot write the snapshot of iteration 100" in record.message
 
 
 def test_no_snapshot_is_skipped_when_many_come_at_once(tmp_path: Path) -> None:

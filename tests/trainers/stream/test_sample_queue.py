@@ -45,9 +45,9 @@ def test_it_tells_which_samples_had_to_be_waited_for() -> None:
         hit = queue.pop_stats()
 
     assert [first, second] == [(7, 0), (7, 1)]
-    assert (missed.num_asked, missed.hit_rate, missed.mean_depth) == (1, 0.0, 0.0)
+    assert (missed.num_asked, missed.prefetch_hit_rate, missed.mean_depth) == (1, 0.0, 0.0)
     assert missed.wait_s > 0
-    assert (hit.num_asked, hit.hit_rate) == (1, 1.0)
+    assert (hit.num_asked, hit.prefetch_hit_rate) == (1, 1.0)
     assert hit.mean_depth >= 3
 
 

@@ -204,7 +204,7 @@ def test_workers_leave_signals_to_the_trainer_and_their_death_is_told(spec: Stre
             for _ in range(10):
                 stream.next()
 
-    assert f"data worker {worker} ended with SIGKILL, and did not deliver" in str(caught.value)
+    assert f"worker process {worker} ended with SIGKILL, and did not deliver" in str(caught.value)
     assert "of iteration " in str(caught.value)
 
 

@@ -29,8 +29,10 @@ def spec(make_dataset: Callable[..., Dataset], spec_of: Callable[..., StreamSpec
     return spec_of(make_dataset(raw, gt), augments=(NoiseAugmentConfig(), in_process))
 
 
-def batches(spec: StreamSpec, num_workers: int, reserve: WorkerPool | None = None) -> list[bytes]:
-    with SampleStream(spec, num_workers, 0, reserve=reserve) as stream:
+def batches(
+    spec: StreamSpec, num_workers: int, worker_pool: WorkerPool | None = None
+) -> list[bytes]:
+    with SampleStream(spec, num_workers, 0, worker_pool=worker_pool) as stream:
         return [_bytes(sample) for _ in range(3) for sample in stream.next()]
 
 
@@ -45,17 +47,17 @@ def test_a_stream_takes_those_that_wait(spec: StreamSpec, num_waiting: int) -> N
     expected = batches(spec, 0)
     before = children()
 
-    with WorkerPool(num_waiting) as reserve:
+    with WorkerPool(num_waiting) as worker_pool:
         waiting = children() - before
         assert len(waiting) == num_waiting
-        with SampleStream(spec, 2, 0, reserve=reserve):
+        with SampleStream(spec, 2, 0, worker_pool=worker_pool):
             at_work = children() - before
             assert len(at_work) == max(2, num_waiting)
             assert waiting <= at_work
         assert len(children() - before) == max(0, num_waiting - 2)
 
-    with WorkerPool(num_waiting) as reserve:
-        assert batches(spec, 2, reserve) == expected
+    with WorkerPool(num_waiting) as worker_pool:
+        assert batches(spec, 2, worker_pool) == expected
     assert children() == before
 
 
@@ -63,21 +65,21 @@ def test_augments_are_only_prepared_for(spec: StreamSpec) -> None:
     """Those that are announced need not come, nor even be usable; if they come, errors are told."""
     bad = CustomAugmentConfig(import_path="custom_augments:NoSuchConfig")
 
-    with WorkerPool(1, (SimpleAugmentConfig(), bad)) as reserve:
-        assert batches(spec, 1, reserve) == batches(spec, 0)
-    with WorkerPool(1, (bad,)) as reserve, pytest.raises(ConfigError, match="NoSuchConfig"):
-        batches(attrs.evolve(spec, augments=(bad,)), 1, reserve)
+    with WorkerPool(1, (SimpleAugmentConfig(), bad)) as worker_pool:
+        assert batches(spec, 1, worker_pool) == batches(spec, 0)
+    with WorkerPool(1, (bad,)) as worker_pool, pytest.raises(ConfigError, match="NoSuchConfig"):
+        batches(attrs.evolve(spec, augments=(bad,)), 1, worker_pool)
 
 
 def test_those_that_wait_leave_signals_to_the_trainer(spec: StreamSpec) -> None:
     """A stop that the whole job is told of before there is anything to do ends no worker."""
     before = children()
-    with WorkerPool(1) as reserve:
+    with WorkerPool(1) as worker_pool:
         (worker,) = children() - before
         for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             os.kill(worker, ignored)
 
-        with SampleStream(spec, 1, 0, reserve=reserve) as stream:
+        with SampleStream(spec, 1, 0, worker_pool=worker_pool) as stream:
             stream.next()
             assert children() - before == {worker}
 

@@ -45,7 +45,9 @@ class Run:
         self.rows = Rows()
         self.now = 0.0
         config = CheckpointConfig(**settings)
-        self.store = CheckpointStore(folder.checkpoints, identity="x", retention=config.retention)
+        self.store = CheckpointStore(
+            folder.checkpoints, fingerprint="x", retention=config.retention
+        )
         progress = RunProgress(folder, 100, None)
         self._saver = AsyncCheckpointer(
             self.store,
@@ -214,7 +216,7 @@ def test_no_run_ends_because_nobody_can_be_told(tmp_path, caplog):
     progress.begin(1, restored=False)
     progress.skipped(2)
 
-    assert caplog.text.count("cannot be told in") == 1
+    assert caplog.text.count("cannot write progress to") == 1
     folder.path.mkdir()
     progress.begin(3, restored=False)
     assert read_state(folder).iteration == 3

@@ -16,7 +16,7 @@ from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
     set_determinism,
-    watched_operations,
+    watch_nondeterminism,
 )
 
 ENVIRONMENT = {
@@ -121,12 +121,12 @@ def test_an_operation_without_a_deterministic_form_is_told_once():
     told: list[str] = []
     set_determinism(True, num_threads=1)
 
-    with warnings.catch_warnings(record=True) as shown, watched_operations(told.append):
+    with warnings.catch_warnings(record=True) as shown, watch_nondeterminism(told.append):
         write_twice()
         write_twice()
         torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 
-    assert told == ["torch has no form of put_ that gives the same bits every time"]
+    assert told == ["torch has no deterministic implementation of put_"]
     assert shown == []
 
 
@@ -135,7 +135,7 @@ def test_each_attempt_is_told_anew():
     set_determinism(True, num_threads=1)
     for _ in range(2):
         told: list[str] = []
-        with watched_operations(told.append):
+        with watch_nondeterminism(told.append):
             write_twice()
         assert len(told) == 1
 
@@ -145,7 +145,7 @@ def test_other_warnings_are_shown_as_ever():
     told: list[str] = []
     with (
         pytest.warns(UserWarning, match="the sky is falling"),
-        watched_operations(told.append),
+        watch_nondeterminism(told.append),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("always")
@@ -169,7 +169,7 @@ def test_what_is_exact_tells_nothing():
         torch.nn.Dropout(),
     )
 
-    with watched_operations(told.append):
+    with watch_nondeterminism(told.append):
         layers(raw).sum().backward()
 
     assert told == []
@@ -180,7 +180,7 @@ def test_speed_instead_of_exactness():
     told: list[str] = []
     set_determinism(False, num_threads=1)
 
-    with watched_operations(told.append):
+    with watch_nondeterminism(told.append):
         write_twice()
 
     assert torch.get_deterministic_debug_mode() == 0
@@ -227,7 +227,8 @@ def test_a_run_says_why_it_is_not_exact(tmp_path):
     changed = attrs.evolve(config, resources=resources, num_iterations=4, deterministic=False)
     write_run_config(folder.config, changed)
     assert train(folder) == [
-        "deterministic is false: torch takes what is quickest, which may round otherwise each time",
+        "deterministic is false: torch chooses the fastest kernels, "
+        "which may round differently each time",
         "the number of threads is 2, and was 1 when its checkpoint was written",
     ]
 
@@ -240,7 +241,7 @@ def test_a_run_says_which_operation_is_not_exact(tmp_path):
     )
     (tmp_path / "putting_net.py").write_text(PUTTING_NET)
 
-    assert train(folder) == ["torch has no form of put_ that gives the same bits every time"]
+    assert train(folder) == ["torch has no deterministic implementation of put_"]
 
 
 @pytest.mark.parametrize(

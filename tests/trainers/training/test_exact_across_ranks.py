@@ -59,7 +59,7 @@ def test_everything_that_a_step_remembers_goes_from_rank_to_rank(tmp_path):
 
     assert outcome(many) == outcome(one)
     config = read_run_config(many.config)
-    checkpoint = CheckpointReader(many.checkpoints, identity=config.identity).newest()
+    checkpoint = CheckpointReader(many.checkpoints, fingerprint=config.fingerprint).newest()
     state = checkpoint.state["trainer"]
     assert state["loss_scale"]["scale"] < 65536
     averaged, last = trainers.load_model(many.path, averaged=True), trainers.load_model(many.path)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from trainers.distributed.process_group import ALONE
-from trainers.training.gradient_tree import TreeAccumulation, fold, tree_sum
+from trainers.training.gradient_tree import TreeAccumulation, tree_reduce, tree_sum
 
 
 class Net(nn.Module):
@@ -38,7 +38,7 @@ class Net(nn.Module):
 
 def run(net, values, weights):
     """One iteration with a leaf for each value."""
-    tree = TreeAccumulation(net, ALONE, num_leaves=len(values), seed=3)
+    tree = TreeAccumulation(net, ALONE, num_micro_batches=len(values), seed=3)
 
     def backward(network, position, factor):
         loss = factor * network(torch.tensor(float(values[position])))
@@ -105,7 +105,7 @@ def test_a_leaf_draws_the_same_wherever_it_is_computed():
 def test_the_vectors_are_used_again():
     """A second iteration takes no more memory, and does not see the first one's gradients."""
     net = Net()
-    tree = TreeAccumulation(net, ALONE, num_leaves=4, seed=0)
+    tree = TreeAccumulation(net, ALONE, num_micro_batches=4, seed=0)
 
     def backward(network, position, factor):
         loss = factor * network(torch.tensor(1.0))
@@ -133,7 +133,7 @@ def test_the_order_is_that_of_a_tree_of_halves():
     """Depth first, from the first term on; the larger half comes first."""
 
     def show(number):
-        return fold(range(number), str, lambda one, other: f"({one}+{other})")
+        return tree_reduce(range(number), str, lambda one, other: f"({one}+{other})")
 
     assert show(1) == "0"
     assert show(4) == "((0+1)+(2+3))"
@@ -167,5 +167,5 @@ def test_few_results_are_alive_at_a_time():
         alive -= 1
         return one + other
 
-    assert fold(range(64), term, combine) == sum(range(64))
+    assert tree_reduce(range(64), term, combine) == sum(range(64))
     assert most == 7

@@ -21,7 +21,7 @@ from trainers.errors import CheckpointError, LeaseLostError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, write_state
 from trainers.tasks.task_configs import AffinitiesTaskConfig
-from trainers.training.restore import Restoration
+from trainers.training.restore import CheckpointPrefetch
 
 CONFIG = RunConfig(
     name="first",
@@ -49,7 +49,7 @@ class SecondRank(ProcessGroup):
 def folder(tmp_path: Path) -> RunFolder:
     """A run with checkpoints of 10 and 20 iterations."""
     folder = RunFolder(tmp_path)
-    store = CheckpointStore(folder.checkpoints, identity=CONFIG.identity)
+    store = CheckpointStore(folder.checkpoints, fingerprint=CONFIG.fingerprint)
     for iteration in (10, 20):
         store.save(iteration, {"weight": torch.full((1000,), float(iteration))})
     return folder
@@ -66,7 +66,7 @@ def damage_newest(folder: RunFolder) -> Path:
 
 def test_the_first_rank_takes_the_newest_and_goes_on_saving(folder: RunFolder) -> None:
     """The thread opens the store too, which the rank saves to later."""
-    restoration = Restoration(folder, CONFIG, FIRST)
+    restoration = CheckpointPrefetch(folder, CONFIG, FIRST)
 
     checkpoint = restoration.checkpoint(ALONE)
 
@@ -86,10 +86,10 @@ def test_a_damaged_one_is_set_aside_behind_the_fence(folder: RunFolder) -> None:
         raise LeaseLostError("somebody has taken over")
 
     with pytest.raises(LeaseLostError):
-        Restoration(folder.fenced(lost), CONFIG, FIRST).checkpoint(ALONE)
+        CheckpointPrefetch(folder.fenced(lost), CONFIG, FIRST).checkpoint(ALONE)
     assert sorted(folder.checkpoints.iterdir()) == before
 
-    checkpoint = Restoration(folder, CONFIG, FIRST).checkpoint(ALONE)
+    checkpoint = CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     assert checkpoint is not None and checkpoint.iteration == 10
     names = sorted(path.name for path in folder.checkpoints.iterdir())
@@ -100,7 +100,7 @@ def test_an_error_of_the_thread_is_raised_where_its_result_is_asked_for(folder: 
     """A checkpoint of another run is refused as it would be without a thread."""
     other = attrs.evolve(CONFIG, seed=1)
 
-    restoration = Restoration(folder, other, FIRST)
+    restoration = CheckpointPrefetch(folder, other, FIRST)
     restoration.wait()
 
     with pytest.raises(CheckpointError, match="cannot be used"):
@@ -109,7 +109,7 @@ def test_an_error_of_the_thread_is_raised_where_its_result_is_asked_for(folder: 
 
 def test_a_new_run_has_nothing_to_go_on_from(tmp_path: Path) -> None:
     """But it has a store."""
-    restoration = Restoration(RunFolder(tmp_path), CONFIG, FIRST)
+    restoration = CheckpointPrefetch(RunFolder(tmp_path), CONFIG, FIRST)
 
     assert restoration.checkpoint(ALONE) is None
     assert restoration.store is not None
@@ -122,15 +122,15 @@ def test_what_was_saved_is_not_trained_again_without_leave(folder: RunFolder) ->
     damage_newest(folder)
 
     with pytest.raises(CheckpointError, match=r"iteration 20 was saved.* set aside as damaged-"):
-        Restoration(folder, CONFIG, FIRST).checkpoint(ALONE)
+        CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
     assert (folder.checkpoints / "damaged-iteration-000000020-0").is_dir()
 
     shutil.rmtree(folder.checkpoints)
     with pytest.raises(CheckpointError, match=r"to train it from the start .* remove .*state"):
-        Restoration(folder, CONFIG, FIRST).checkpoint(ALONE)
+        CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     folder.state.unlink()
-    assert Restoration(folder, CONFIG, FIRST).checkpoint(ALONE) is None
+    assert CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE) is None
 
 
 def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,7 +138,7 @@ def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCapt
     write_state(folder, RunState(saved_iteration=20))
     shutil.rmtree(folder.checkpoints / "iteration-000000020")
 
-    checkpoint = Restoration(folder, CONFIG, FIRST).checkpoint(ALONE)
+    checkpoint = CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     assert checkpoint is not None and checkpoint.iteration == 10
     assert "iteration 20 was saved, but the newest" in caplog.text
@@ -147,7 +147,7 @@ def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCapt
 @pytest.mark.parametrize("decision", [20, 10])
 def test_other_ranks_take_what_the_first_has_decided(folder: RunFolder, decision: int) -> None:
     """Whether it is what they have read ahead, or not."""
-    restoration = Restoration(folder, CONFIG, SECOND)
+    restoration = CheckpointPrefetch(folder, CONFIG, SECOND)
 
     checkpoint = restoration.checkpoint(SecondRank(decision))
 
@@ -161,11 +161,14 @@ def test_other_ranks_change_nothing(folder: RunFolder) -> None:
     damaged = damage_newest(folder)
     (folder.checkpoints / ".tmp-leftover").mkdir()
 
-    assert Restoration(folder, CONFIG, SECOND).checkpoint(SecondRank(-1)) is None
+    assert CheckpointPrefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(-1)) is None
 
     assert damaged.exists()
     assert (folder.checkpoints / ".tmp-leftover").exists()
-    assert CheckpointReader(folder.checkpoints, identity=CONFIG.identity).iterations() == [10, 20]
+    assert CheckpointReader(folder.checkpoints, fingerprint=CONFIG.fingerprint).iterations() == [
+        10,
+        20,
+    ]
 
 
 def test_torch_is_not_needed_until_the_state_is(folder: RunFolder) -> None:
@@ -176,11 +179,11 @@ def test_torch_is_not_needed_until_the_state_is(folder: RunFolder) -> None:
         "from trainers.config.config_io import read_run_config\n"
         "from trainers.distributed.process_group import ALONE\n"
         "from trainers.distributed.rank_info import RankInfo\n"
-        "from trainers.training.restore import Restoration\n"
+        "from trainers.training.restore import CheckpointPrefetch\n"
         "from trainers.run.run_folder import RunFolder\n"
         "folder = RunFolder(sys.argv[1])\n"
         "config = read_run_config(folder.config)\n"
-        "restoration = Restoration(folder, config, RankInfo(), lambda: None)\n"
+        "restoration = CheckpointPrefetch(folder, config, RankInfo(), lambda: None)\n"
         "print(restoration.checkpoint(ALONE).iteration)"
     )
 

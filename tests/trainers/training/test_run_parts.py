@@ -33,7 +33,7 @@ def test_restored_parts_are_copies(tmp_path):
     """What a checkpoint was read into can be used for something else afterwards."""
     parts, random_state = make_parts(), RandomState.of_iteration(5, 1)
     step(parts)
-    store = CheckpointStore(tmp_path / "checkpoints", identity="x")
+    store = CheckpointStore(tmp_path / "checkpoints", fingerprint="x")
     store.save(1, parts.state_dict(random_state))
     step(parts)
     checkpoint, restored = store.load(1), make_parts()

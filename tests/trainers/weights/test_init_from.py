@@ -40,7 +40,7 @@ def make_network(num_outputs, *, norm=True, value=None):
 
 def save(run, iteration, network, **trainer):
     """As a run saves what it is made of."""
-    store = CheckpointStore(run.checkpoints, identity="another")
+    store = CheckpointStore(run.checkpoints, fingerprint="another")
     state = {"trainer": {"iteration": iteration, **trainer}, "model": network.state_dict()}
     return store.save(iteration, state)
 
@@ -80,7 +80,7 @@ def test_all_weights_of_the_newest_checkpoint(run):
         mismatched=(),
         unexpected=(),
     )
-    assert found.text == f"9 of 9 tensors began as the weights of {found.path}"
+    assert found.text == f"9 of 9 tensors initialized from the weights of {found.path}"
 
 
 def test_one_checkpoint_of_a_run(run):
@@ -101,7 +101,7 @@ def test_what_the_network_holds_is_its_own(run):
     with torch.no_grad():
         network["body"].weight.fill_(5.0)
 
-    checkpoint = CheckpointReader(run.checkpoints, identity=None).load(20)
+    checkpoint = CheckpointReader(run.checkpoints, fingerprint=None).load(20)
     assert (checkpoint.state["model"]["body.weight"] == 20.0).all()
 
 
@@ -128,10 +128,11 @@ def test_weights_may_match_in_part(run):
         "norm.num_batches_tracked []",
     )
     assert found.text.splitlines() == [
-        f"2 of 5 tensors began as the weights of {found.path}",
-        "new, not there: extra.weight [1, 4]",
-        "new, of another shape there: head.weight [3, 4], there [2, 4], head.bias [3], there [2]",
-        "left out, only there: norm.weight [4], norm.bias [4], norm.running_mean [4], "
+        f"2 of 5 tensors initialized from the weights of {found.path}",
+        "newly initialized, not in the checkpoint: extra.weight [1, 4]",
+        "newly initialized, of another shape there: "
+        "head.weight [3, 4], there [2, 4], head.bias [3], there [2]",
+        "ignored, only in the checkpoint: norm.weight [4], norm.bias [4], norm.running_mean [4], "
         "norm.running_var [4], norm.num_batches_tracked []",
     ]
 
@@ -146,7 +147,7 @@ def test_averages_come_before_the_last_weights(run):
 
     assert set(values(network).values()) == {7.5}
     assert (found.averaged, found.iteration) == (True, 30)
-    assert found.text.startswith("9 of 9 tensors began as the averaged weights of ")
+    assert found.text.startswith("9 of 9 tensors initialized from the averaged weights of ")
 
 
 def test_many_names_are_cut_short_in_the_text(run):
@@ -217,12 +218,12 @@ def test_a_run_without_a_whole_checkpoint(run):
 
 def test_another_schema_version(run):
     """It cannot be read, and is not taken for damaged."""
-    from trainers.checkpoints.manifest import sealed
+    from trainers.checkpoints.manifest import with_checksum
 
     path = run.checkpoints / "iteration-000000020" / "manifest.json"
     content = json.loads(path.read_bytes())
     del content["xxh3_128"]
-    path.write_bytes(sealed({**content, "schema_version": 1}))
+    path.write_bytes(with_checksum({**content, "schema_version": 1}))
 
     with pytest.raises(CheckpointError, match="has schema version 1; this version of trainers"):
         load_initial_weights(make_network(2), run.path, ALONE)
@@ -230,7 +231,7 @@ def test_another_schema_version(run):
 
 def test_a_checkpoint_of_something_else(tmp_path):
     """What holds no network is of no use."""
-    CheckpointStore(tmp_path / "checkpoints", identity="x").save(1, {"weight": torch.zeros(1)})
+    CheckpointStore(tmp_path / "checkpoints", fingerprint="x").save(1, {"weight": torch.zeros(1)})
 
     with pytest.raises(CheckpointError, match="holds no network; take a checkpoint of a run"):
         load_initial_weights(make_network(2), tmp_path, ALONE)
@@ -266,7 +267,7 @@ def test_where_weights_can_be(run):
     ("name", "what"),
     [
         ("none", "which does not exist"),
-        ("file", "which is no folder"),
+        ("file", "which is not a directory"),
         ("empty", "which holds neither"),
         ("source/checkpoints", "which holds checkpoints; give one of them, such as "),
         ("experiment", "an experiment; give one of its runs, in "),
@@ -305,7 +306,7 @@ def train(folder):
 
 
 def newest_weights(folder):
-    return CheckpointReader(folder.checkpoints, identity=None).newest().state["model"]
+    return CheckpointReader(folder.checkpoints, fingerprint=None).newest().state["model"]
 
 
 @pytest.mark.slow
@@ -313,7 +314,7 @@ def test_a_run_begins_with_the_averaged_weights_of_another(tmp_path):
     """At its start alone, and not when it goes on; the log and the events tell."""
     source = write_run(tmp_path, "source", {"trainer.ema_decay": 0.5})
     train(source)
-    averages = CheckpointReader(source.checkpoints, identity=None).newest().state["trainer"]
+    averages = CheckpointReader(source.checkpoints, fingerprint=None).newest().state["trainer"]
     changes: dict[str, Any] = {
         "init_from": str(source.path),
         "seed": 5,
@@ -327,7 +328,7 @@ def test_a_run_begins_with_the_averaged_weights_of_another(tmp_path):
     assert told["num_matched"] == told["num_tensors"] == len(newest_weights(folder))
     for name, value in newest_weights(folder).items():
         torch.testing.assert_close(value, averages["averaged_weights"][name])
-    assert "tensors began as the averaged weights of" in folder.log(0).read_text()
+    assert "tensors initialized from the averaged weights of" in folder.log(0).read_text()
 
     text = folder.config.read_text().replace("num_iterations: 1\n", "num_iterations: 2\n")
     folder.config.write_text(text)
