@@ -17,6 +17,7 @@ class DummyTrainerConfig(TrainerConfig):
     """Trains on noise; reads no volume."""
 
     mirror_augment: bool
+    """Whether samples are mirrored at random."""
 
     @property
     def trainer_type(self) -> type[DummyTrainer]:

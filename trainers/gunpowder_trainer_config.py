@@ -41,7 +41,9 @@ class GunpowderTrainerConfig(TrainerConfig):
     clip_raw: bool = True
     """Whether raw outside of the ground truth's extent reads as 0."""
     reading: ReadingConfig = field(factory=ReadingConfig)
+    """Cache and patience of reads."""
     optimizer: OptimizerConfig = field(factory=RAdamConfig)
+    """Which optimizer, and the schedule of its learning rate."""
     precision: Precision = field(default="fp32", validator=in_(get_args(Precision)))
     """Mixed precision: the type of torch's autocast. With fp16 the loss is scaled so that gradients
     do not underflow, and an iteration in which they overflow leaves the weights as they are.

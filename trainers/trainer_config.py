@@ -20,6 +20,7 @@ class TrainerConfig(ABC):
     """How a network is trained."""
 
     name: str = field(validator=min_len(1))
+    """For people to read; by default that of the experiment."""
     batch_size: int = field(validator=ge(1))
     """Samples per iteration."""
     learning_rate: float = field(validator=gt(0))

@@ -18,7 +18,9 @@ class LocalClusterConfig:
     """This machine: runs in the background, as many at once as it has room for."""
 
     kind: str = field(validator=in_(("local",)))
+    """This machine."""
     description: str = field(validator=min_len(1))
+    """What `launch clusters` shows."""
     gpus: int | None = field(default=None, validator=optional(ge(0)))
     """Number of GPUs to use; None uses all."""
     cpus: int | None = field(default=None, validator=optional(ge(1)))
@@ -32,7 +34,9 @@ class DebugClusterConfig:
     """This very process: one run, in the foreground."""
 
     kind: str = field(validator=in_(("debug",)))
+    """This process."""
     description: str = field(validator=min_len(1))
+    """What `launch clusters` shows."""
 
 
 ClusterConfig = LocalClusterConfig | DebugClusterConfig | SlurmClusterConfig

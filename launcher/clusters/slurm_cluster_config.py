@@ -123,19 +123,27 @@ class SlurmClusterConfig:
     """A Slurm cluster. A value of None is asked of Slurm, or left to Slurm's default."""
 
     kind: str = field(validator=in_(("slurm",)))
+    """A Slurm cluster."""
     description: str = field(validator=min_len(1))
+    """What `launch clusters` shows."""
 
     partition: str | None = field(default=None, validator=optional(min_len(1)))
+    """Where jobs are submitted."""
     account: str | None = field(default=None, validator=optional(min_len(1)))
+    """The Slurm account to charge."""
     qos: str | None = field(default=None, validator=optional(min_len(1)))
+    """Quality of service: limits and priority."""
     constraint: str | None = field(default=None, validator=optional(min_len(1)))
     """Node features, as for `sbatch --constraint`."""
 
     nodes: int | None = field(default=None, validator=optional(ge(1)))
     """Nodes per job; None is 1, or as many as the largest run needs."""
     gpus_per_node: int | None = field(default=None, validator=optional(ge(0)))
+    """Number of GPUs of a node that jobs may use."""
     cpus_per_node: int | None = field(default=None, validator=optional(ge(1)))
+    """Number of cores of a node that jobs may use."""
     memory_gb_per_node: float | None = field(default=None, validator=optional(gt(0)))
+    """Main memory of a node that jobs may use, in 2^30 bytes."""
 
     time: str | None = field(default=None, validator=optional(_time))
     """Time limit of a job; runs that take longer are requeued and resume."""
@@ -145,6 +153,7 @@ class SlurmClusterConfig:
     """Sent by Slurm before the time limit; None is USR2."""
 
     max_array_size: int | None = field(default=None, validator=optional(ge(1)))
+    """Jobs of one array."""
     max_submit_jobs: int | None = field(default=None, validator=optional(ge(1)))
     """Running and pending at once."""
     max_running: int | None = field(default=None, validator=optional(ge(1)))
@@ -157,5 +166,6 @@ class SlurmClusterConfig:
     setup: tuple[str, ...] = field(default=(), validator=_one_line_each)
     """Shell lines at the start of every job."""
     environment: dict[str, Any] = field(factory=dict, validator=_variables)
+    """Variables that are set in each job."""
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)
     """Further options of sbatch by their long names; true for options without a value."""

@@ -27,6 +27,7 @@ class CustomArchitectureConfig(ArchitectureConfig):
     import_path: str = field(validator=_import_path)
     """It is called with `in_channels` and the `arguments`, as keywords."""
     arguments: dict[str, Any] = field(factory=dict)
+    """Handed to the class by name, beside `in_channels`."""
     output_shape: tuple[int, ...] = field(validator=[min_len(2), max_len(3), deep_iterable(ge(1))])
     """`input_shape` by default."""
     out_channels: int | None = field(default=None, validator=optional(ge(1)))

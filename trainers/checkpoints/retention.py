@@ -18,6 +18,7 @@ class KeepBest:
     metric: str = field(validator=min_len(1))
     """Name of a metric; a checkpoint has its mean since the previous checkpoint."""
     mode: BestMode = field(default="min", validator=in_(get_args(BestMode)))
+    """Whether a lower or a higher value is better."""
 
 
 @frozen(kw_only=True)

@@ -20,8 +20,11 @@ class CheckpointConfig:
     )
     """Save at multiples of this number. Default: 1000, or none if `every_minutes` is set."""
     keep_last: int = field(default=2, validator=ge(1))
+    """The newest checkpoints that stay."""
     keep_every: int | None = field(default=None, validator=optional(ge(1)))
+    """Checkpoints at multiples of so many iterations stay as well."""
     keep_best: KeepBest | None = None
+    """The best checkpoint by a metric stays as well."""
 
     def __attrs_post_init__(self) -> None:
         if self.every_iterations is None and self.every_minutes is None:

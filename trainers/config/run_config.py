@@ -65,6 +65,7 @@ class MetricsConfig:
     """Which iterations are written to metrics.jsonl and W&B."""
 
     every_iterations: int = field(default=1, validator=ge(1))
+    """A row of metrics for each multiple of it."""
 
 
 @frozen(kw_only=True)
@@ -72,8 +73,11 @@ class WandbConfig:
     """The W&B project of the run; `disabled` by default."""
 
     project: str | None = field(default=None, validator=optional(min_len(1)))
+    """Required unless the mode is `disabled`."""
     entity: str | None = field(default=None, validator=optional(min_len(1)))
+    """The user or team that owns the project; None: the default one of the account."""
     mode: WandbMode = field(default="disabled", validator=in_(get_args(WandbMode)))
+    """`offline` writes files for `wandb sync`."""
 
     def __attrs_post_init__(self) -> None:
         if self.mode != "disabled" and self.project is None:
@@ -87,8 +91,11 @@ class ResourcesConfig:
     gpus: float = field(default=1.0, validator=[ge(0), _share_or_whole])
     """A whole number, a share of one GPU such as 0.5, or 0."""
     nodes: int = field(default=1, validator=ge(1))
+    """Each of them gets as many GPUs, cores and GB."""
     cpus: int = field(default=2, validator=ge(1))
+    """Cores, which the ranks of a node share."""
     memory_gb: float = field(default=8.0, validator=gt(0))
+    """Main memory."""
     time: str = field(default="24:00:00", validator=_time)
     """Time limit, as HH:MM:SS or days-HH:MM:SS."""
 
@@ -126,10 +133,15 @@ class RetriesConfig:
     """
 
     preempted: int | None = field(default=None, validator=_none_or_count)
+    """After preemptions."""
     time_limit: int | None = field(default=None, validator=_none_or_count)
+    """After a job reached its time limit."""
     node_failure: int | None = field(default=10, validator=_none_or_count)
+    """After losses of a node."""
     out_of_memory: int | None = field(default=1, validator=_none_or_count)
+    """After an attempt ran out of memory."""
     crashed: int | None = field(default=2, validator=_none_or_count)
+    """After any other end that was not asked for."""
     without_progress: int = field(default=10, validator=ge(1))
     """Attempts in a row, of any cause, without a newer checkpoint after which the run fails."""
 
@@ -145,20 +157,31 @@ class RunConfig:
     )
     """The experiment that the run belongs to; by default the run's own name."""
     seed: int = field(default=0, validator=[ge(0), le(2**63 - 1)])
+    """Of weights, samples and augments; the same seed gives the same run."""
     num_iterations: int = field(validator=ge(1))
+    """Optimizer steps in all; may be raised later to extend a run."""
     datasets: tuple[DatasetConfig, ...] = field(validator=[min_len(1), _distinct_names])
+    """The volumes that samples are drawn from."""
     task: TaskConfig
+    """What the network is to predict."""
     architecture: ArchitectureConfig
+    """The network."""
     trainer: TrainerConfig
+    """How the network is trained."""
     init_from: Path | None = None
     """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with."""
     deterministic: bool = True
     """Whether torch uses deterministic implementations, wherever it has them: reproducible runs."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
+    """When the run is saved, and which checkpoints stay."""
     metrics: MetricsConfig = field(factory=MetricsConfig)
+    """Which iterations are reported."""
     wandb: WandbConfig = field(factory=WandbConfig)
+    """Whether and where W&B shows the run."""
     resources: ResourcesConfig = field(factory=ResourcesConfig)
+    """What the run asks for on each of its nodes."""
     retries: RetriesConfig = field(factory=RetriesConfig)
+    """How often the run is tried again, by cause."""
     python_path: tuple[Path, ...] = ()
     """Folders with the user's own modules."""
 

@@ -90,7 +90,9 @@ class DatasetConfig:
     """A raw volume with its labels."""
 
     name: str = field(validator=min_len(1))
+    """As logs and errors call it; each dataset has another one."""
     raw: ArrayConfig
+    """The images."""
     gt: ArrayConfig | None = None
     """Ground truth: object ids or class numbers; 0 is background. Required for training."""
     mask: ArrayConfig | None = None

@@ -32,8 +32,11 @@ class NoiseAugmentConfig(RawAugmentConfig):
     """Noise of `skimage.util.random_noise`; None means its default."""
 
     mode: NoiseMode = field(default="gaussian", validator=in_(get_args(NoiseMode)))
+    """The kind of noise, as scikit-image names it."""
     mean: float | None = None
+    """Of `gaussian` and `speckle`."""
     var: float | None = field(default=None, validator=optional(ge(0)))
+    """Variance of `gaussian` and `speckle`."""
     amount: float | None = field(default=None, validator=optional(ge(0)))
     """Fraction of the voxels that become salt (1) or pepper (0)."""
     clip: bool = True

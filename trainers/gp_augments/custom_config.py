@@ -26,6 +26,7 @@ class CustomAugmentConfig(AugmentConfig):
     """A subclass of `AugmentConfig`, named by its import path."""
 
     import_path: str = field(validator=_names_an_object)
+    """Of a subclass of `trainers.AugmentConfig`, such as `my_module:MyAugmentConfig`."""
     arguments: dict[str, Any] = field(factory=dict)
     """Keyword arguments of the class."""
     in_threads: bool = False

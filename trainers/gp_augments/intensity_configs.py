@@ -19,7 +19,9 @@ class IntensityScaleShiftAugmentConfig(RawAugmentConfig):
     """`value * scale + shift` for every raw value, such as from 0..1 to -1..1. Not random."""
 
     scale: float
+    """The factor."""
     shift: float
+    """What is added, where raw is within 0..1."""
 
     def change(
         self, raw: npt.NDArray[np.float32], rng: np.random.Generator
@@ -32,7 +34,9 @@ class IntensityAugmentConfig(RawAugmentConfig):
     """A random scale of a block's deviation from its mean, and a random shift."""
 
     scale: tuple[float, float] = field(validator=is_interval)
+    """Interval of the factor."""
     shift: tuple[float, float] = field(validator=is_interval)
+    """Interval of what is added, where raw is within 0..1."""
     clip: bool = True
     """Whether to clip the result to 0..1."""
 
@@ -68,6 +72,7 @@ class GammaAugmentConfig(RawAugmentConfig):
     """A random power of raw, which must lie within 0..1, and stays there."""
 
     gamma_range: tuple[float, float] = field(validator=and_(is_interval, deep_iterable(gt(0))))
+    """Interval of the exponent."""
 
     @property
     def needs_0_to_1(self) -> bool:

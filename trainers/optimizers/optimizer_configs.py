@@ -24,6 +24,7 @@ class OptimizerConfig(ABC):
     )
     """Factor of the trainer's learning rate, by iteration."""
     weight_decay: float = field(default=0.0, validator=ge(0))
+    """L2 penalty; decoupled from the gradients where the optimizer says so."""
 
     @abstractmethod
     def build(
@@ -41,6 +42,7 @@ class AdaptiveOptimizerConfig(OptimizerConfig):
     )
     """Decay of the two running means."""
     eps: float = field(default=1e-8, validator=gt(0))
+    """Added to the denominator."""
 
 
 @frozen(kw_only=True)
@@ -66,6 +68,7 @@ class AdamWConfig(AdaptiveOptimizerConfig):
     """`torch.optim.AdamW`: Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
 
     weight_decay: float = field(default=0.01, validator=ge(0))
+    """Decoupled from the gradients."""
 
     def build(
         self, parameters: Iterable[torch.nn.Parameter], learning_rate: float
@@ -108,6 +111,7 @@ class SGDConfig(OptimizerConfig):
     """`torch.optim.SGD`."""
 
     momentum: float = field(default=0.0, validator=[ge(0), lt(1)])
+    """Decay of the running sum of gradients."""
     nesterov: bool = False
     """Use Nesterov momentum."""
 

@@ -34,7 +34,9 @@ class LinearWarmUpScheduleConfig(ScheduleConfig):
     """A linear rise from `start_factor` to 1 in the first `iterations`; torch's `LinearLR`."""
 
     iterations: int = field(validator=ge(1))
+    """Length of the warm-up."""
     start_factor: float = field(default=0.01, validator=[gt(0), le(1)])
+    """The factor in iteration 0."""
 
     def factor(self, iteration: int) -> float:
         progress = min(iteration / self.iterations, 1.0)
@@ -53,6 +55,7 @@ class CosineScheduleConfig(ScheduleConfig):
     warm_up_iterations: int = field(default=0, validator=ge(0))
     """Length of a linear warm-up, from 0.01 to 1, before the cosine."""
     final_factor: float = field(default=0.0, validator=[ge(0), le(1)])
+    """The factor at the end, and from there on."""
 
     def __attrs_post_init__(self) -> None:
         if self.warm_up_iterations >= self.iterations:
@@ -78,7 +81,9 @@ class PolynomialScheduleConfig(ScheduleConfig):
     iterations: int = field(validator=ge(1))
     """The iteration in which `final_factor` is reached."""
     power: float = field(default=1.0, validator=gt(0))
+    """Of the remaining fraction of iterations; 1 is a linear fall."""
     final_factor: float = field(default=0.0, validator=[ge(0), le(1)])
+    """The factor at the end, and from there on."""
 
     def factor(self, iteration: int) -> float:
         rest = 1.0 - min(iteration / self.iterations, 1.0)
@@ -90,7 +95,9 @@ class StepScheduleConfig(ScheduleConfig):
     """A factor of `step_factor` every `every_iterations`; torch's `StepLR`."""
 
     every_iterations: int = field(validator=ge(1))
+    """Length of a step."""
     step_factor: float = field(default=0.1, validator=[gt(0), le(1)])
+    """By which the learning rate is multiplied at each step."""
 
     def factor(self, iteration: int) -> float:
         return self.step_factor ** (iteration // self.every_iterations)

@@ -32,7 +32,7 @@ class SavingRounds:
     Args:
         contestants: Memory is copied before and after the first one, as what came before a turn
             may have taken away some of the machine's speed for that long.
-        background: Those that save while the training goes on.
+        background: Those that save while the training continues.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Kill a training that saves, at a random moment, and let the next one go on; again and again."""
+"""Kill a training that saves, at a random moment, and let the next one resume; again and again."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def kill_chain(name: str, num_kills: int, folder: Path, *, seed: str) -> Finding
 
 
 def train(folder: Path, num_bytes: int, pace: random.Random, say: Say) -> None:
-    """Go on from the newest checkpoint, and save, until killed."""
+    """Resume from the newest checkpoint, and save, until killed."""
     store = open_store(folder)
     restored = look(store, folder, say)
     state = CountingState(num_bytes)

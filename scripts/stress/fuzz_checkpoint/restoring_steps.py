@@ -1,4 +1,4 @@
-"""Faults while a run is restored: it goes on from its newest checkpoint, or does not begin."""
+"""Faults while a run is restored: it resumes from its newest checkpoint, or does not start."""
 
 from __future__ import annotations
 

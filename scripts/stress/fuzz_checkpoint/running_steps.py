@@ -68,7 +68,7 @@ def undergo(trial: Trial) -> None:
     elif code not in (exit_codes.FAILED, exit_codes.UNUSABLE):
         trial.say(f"wrong exit {code}")
     elif not trial.fault.is_lasting and _had_begun(trial) and not _had_come_to_its_end(trial):
-        trial.say(f"wrong training did not go on: exit {code}")
+        trial.say(f"wrong training did not continue: exit {code}")
 
 
 def go_on(trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""Faults while a training saves: it goes on, says so, and what was saved before stands."""
+"""Faults while a training saves: it continues, says so, and what was saved before stands."""
 
 from __future__ import annotations
 

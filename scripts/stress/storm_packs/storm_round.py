@@ -42,7 +42,7 @@ class Round:
         return self._launch(*words, *where, *self.runs.overrides)
 
     def resubmit(self) -> subprocess.CompletedProcess[str]:
-        """Have the runs carried on that wait, and that no job is going to carry on."""
+        """Submit the waiting runs again that no job is going to resume."""
         return self._launch("resubmit", str(self.experiment.path), "--state=waiting", "--json")
 
     def status(self) -> dict[str, dict[str, Any]]:

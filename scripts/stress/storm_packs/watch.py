@@ -169,7 +169,7 @@ class Watch:
         self.shown_failed: list[tuple[str, float, str]] = []
         """Run, time and reason, each time that a run was shown as failed."""
         self.stranded: dict[str, tuple[float, str]] = {}
-        """Runs that nobody is going to carry on: since when, and the last job."""
+        """Runs that nobody is going to resume: since when, and the last job."""
         self.errors: list[str] = []
         self.num_statuses = 0
         self._runs = [_RunWatch(each) for each in runs]
