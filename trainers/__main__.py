@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         owner = arguments.owner or uuid4().hex
         with Lease.take(folder.lease, owner=owner, attempt=number, on_loss=_exit_at_once) as lease:
             sweep(folder.path, lease.check)
-            return attrs.evolve(attempt, folder=folder.fenced(lease.check)).of_rank_zero()
+            fenced = attrs.evolve(folder, fence=lease.check)
+            return attrs.evolve(attempt, folder=fenced).of_rank_zero()
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO

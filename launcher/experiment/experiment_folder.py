@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-import attrs
 from attrs import field, frozen
 
 from trainers.run.atomic_write import Fence, unfenced
@@ -22,10 +20,6 @@ class PackFolder:
     path: Path = field(converter=Path)
     fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
     """Called before anything is written about a run; raises once the lease is lost."""
-
-    def fenced(self, fence: Fence) -> Self:
-        """Return the same folder with a fence, for the supervisor that holds its lease."""
-        return attrs.evolve(self, fence=fence)
 
     @property
     def name(self) -> str:

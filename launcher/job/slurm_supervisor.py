@@ -130,7 +130,7 @@ class _SlurmPack:
         machine = self._pack.machine or allocated_machine(os.environ)
         name = f"{node.job}-{node.name}"
         supervisor = NodeSupervisor(
-            folder.fenced(self._lease.check),
+            attrs.evolve(folder, fence=self._lease.check),
             self._pack,
             Slots(machine, slots_folder(name)),
             node=node,

@@ -78,13 +78,17 @@ def graph_of(imports: Iterable[Import]) -> dict[str, set[str]]:
     return graph
 
 
-def folder_graph(graph: Graph, modules: Mapping[str, Module]) -> dict[str, set[str]]:
+def folder_graph(graph: Graph) -> dict[str, set[str]]:
+    """Of the folders of each package, with all that is in them; a loose module is by itself."""
     folders: dict[str, set[str]] = {}
     for source, targets in graph.items():
-        folder = modules[source].folder
-        others = {modules[target].folder for target in targets} - {folder}
-        folders.setdefault(folder, set()).update(others)
+        others = set(map(_folder_of, targets)) - {_folder_of(source)}
+        folders.setdefault(_folder_of(source), set()).update(others)
     return folders
+
+
+def _folder_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
 
 
 def circles(graph: Graph) -> list[list[str]]:

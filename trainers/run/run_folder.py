@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-import attrs
 from attrs import field, frozen
 
 from trainers.run.atomic_write import Fence, unfenced
@@ -18,10 +16,6 @@ class RunFolder:
     path: Path = field(converter=Path)
     fence: Fence = field(default=unfenced, eq=False, repr=False, kw_only=True)
     """Asked before a file of the run is made final; the check of the run's lease for its holder."""
-
-    def fenced(self, fence: Fence) -> Self:
-        """Return the same folder for the process that holds the run's lease."""
-        return attrs.evolve(self, fence=fence)
 
     @property
     def name(self) -> str:

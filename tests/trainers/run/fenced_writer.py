@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 
+import attrs
 import torch
 
 from trainers import exit_codes
@@ -44,7 +45,7 @@ def write(folder: RunFolder, attempt: int, num_commits: int, stop_at: int) -> No
         if passed == stop_at:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    folder = folder.fenced(fence)
+    folder = attrs.evolve(folder, fence=fence)
     sweep(folder.path, fence)
     store = CheckpointStore(folder.checkpoints, fingerprint=IDENTITY, fence=fence)
     newest = store.newest()

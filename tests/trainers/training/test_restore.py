@@ -86,7 +86,8 @@ def test_a_damaged_one_is_set_aside_behind_the_fence(folder: RunFolder) -> None:
         raise LeaseLostError("somebody has taken over")
 
     with pytest.raises(LeaseLostError):
-        CheckpointPrefetch(folder.fenced(lost), CONFIG, FIRST).checkpoint(ALONE)
+        fenced = attrs.evolve(folder, fence=lost)
+        CheckpointPrefetch(fenced, CONFIG, FIRST).checkpoint(ALONE)
     assert sorted(folder.checkpoints.iterdir()) == before
 
     checkpoint = CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
