@@ -39,9 +39,8 @@ def train(
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
         row = _scalars(stats, trainer.batch_size)
-        writer.write(
-            stats.iteration, row
-        )  # first: a checkpoint must not know of a row that is lost
+        # First of all: a checkpoint must not know of a row that is lost.
+        writer.write(stats.iteration, row)
         if done or stop:
             hook.at_end(trainer.iteration, row, random_state)
         else:
