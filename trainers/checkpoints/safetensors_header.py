@@ -169,7 +169,7 @@ def _span(name: str, entry: Any, data_start: int) -> TensorSpan:
             span = TensorSpan(dtype, tuple(shape), data_start + start)
             if span.end == data_start + end:
                 return span
-    raise ValueError(f"{str(entry)[:120]} is no span for the tensor {name[:120]!r}")
+    raise ValueError(f"{str(entry)[:120]} is not a valid entry for the tensor {name[:120]!r}")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _why_not_found(config: ArrayConfig) -> str:
             "array there, or denies access; check the address, `array` and the credentials"
         )
     if not config.path.is_dir():
-        return f"{config.path}: is not a directory; expected a zarr, N5 or precomputed volume"
+        return f"{config.path}: no such directory; expected a zarr, N5 or precomputed volume"
     names = array_names(config.path)
     if not names:
         return f"{config.path}: holds no zarr, N5 or neuroglancer precomputed array"

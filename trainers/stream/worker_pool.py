@@ -10,11 +10,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self
 
 from trainers.errors import ConfigError
-from trainers.stream.stream_spec import StreamSpec
 from trainers.stream.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
+    from trainers.stream.stream_spec import StreamSpec  # imports numpy and TensorStore
 
 
 class WorkerPool:

@@ -7,6 +7,7 @@ from launcher.monitor.effective_state import effective_state
 from launcher.monitor.job_status import IN_SUBMISSION, NEVER_SUBMITTED, NO_JOB, job_status
 from launcher.slurm.jobs import QueuedJob
 from launcher.slurm.queue_cache import QueueSnapshot
+from trainers.run.run_state import Status
 
 AGAIN = "submit again to resume"
 SILENCE = "`squeue`: Unable to contact slurm controller"
@@ -110,7 +111,7 @@ def test_the_true_state(recorded, trained, supervised, cancel_requested, expecte
         expected = "submitted"
 
     found = effective_state(
-        recorded,
+        Status(recorded),
         "as recorded",
         trained=trained,
         supervised=supervised,
@@ -165,7 +166,7 @@ def test_the_true_state(recorded, trained, supervised, cancel_requested, expecte
 def test_the_reason_says_what_a_run_waits_for(recorded, reason, job, expected):
     """Why its last attempt ended, where its job is, and what to do if none comes."""
     found = effective_state(
-        recorded, reason, trained=False, supervised=False, job=job, cancel_requested=False
+        Status(recorded), reason, trained=False, supervised=False, job=job, cancel_requested=False
     )
 
     assert found.reason == expected

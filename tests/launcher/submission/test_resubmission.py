@@ -198,9 +198,10 @@ def test_the_copy_of_an_experiment_can_be_submitted(workplace):
     source = workplace.experiment.source
     before = source.read_text()
 
-    write_source(workplace.experiment, read_experiment(source))
+    copy = attrs.evolve(read_experiment(FILE), source=source)
+    write_source(workplace.experiment, copy)
     assert source.read_text() == before
 
-    write_source(workplace.experiment, read_experiment(source, ["seed=4"]))
+    write_source(workplace.experiment, attrs.evolve(copy, overrides=("seed=4",)))
     assert source.read_text().endswith(before)
     assert "# with seed=4\n" in source.read_text()

@@ -370,7 +370,7 @@ def test_missing_scale(tmp_path: Path) -> None:
 
 def test_missing_container(tmp_path: Path) -> None:
     """A folder that is not there, and one without arrays, are told apart."""
-    with pytest.raises(DataError, match="there is no such folder"):
+    with pytest.raises(DataError, match="no such directory"):
         look(tmp_path / "missing")
     with pytest.raises(DataError, match="holds no zarr, N5 or neuroglancer precomputed array"):
         look(tmp_path)

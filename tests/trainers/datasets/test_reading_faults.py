@@ -203,5 +203,5 @@ def test_a_server_that_hides_what_it_has_not_is_read_all_the_same(server: Folder
     server.fault = lambda path, number: None if path in there else 403
 
     assert np.array_equal(open_array(f"{server.url}/raw")[EVERYWHERE], VOXELS)
-    with pytest.raises(DataError, match="or does not show it"):
+    with pytest.raises(DataError, match="or denies access"):
         open_array(f"{server.url}/other")

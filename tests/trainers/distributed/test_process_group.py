@@ -54,7 +54,7 @@ def run_ranks(folder, size, local_size, *arguments):
 def test_a_single_rank_needs_no_torch(tmp_path):
     """Without torchrun's variables there is one rank, which is alone and loads nothing."""
     code = (
-        "import sys; from trainers.distributed.process_group import open_process_group\n"
+        "import sys; from trainers.distributed.open_process_group import open_process_group\n"
         "with open_process_group(None, 0, lambda: False) as group:\n"
         "    assert (group.rank, group.world_size, group.is_rank_zero) == (0, 1, True)\n"
         "    assert group.any_rank(True) and not group.any_rank(False)\n"

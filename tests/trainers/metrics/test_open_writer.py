@@ -28,9 +28,9 @@ def test_without_wandb_there_are_json_lines(folder: RunFolder, attempt: Attempt)
 def test_without_wandb_it_is_not_imported() -> None:
     """Opening and closing the writers of a run without W&B leaves wandb alone."""
     code = (
-        "import sys, tempfile, pathlib; from trainers.metrics.open_writer import *; "
-        "from trainers.metrics import *; JsonLinesWriter(pathlib.Path(tempfile.mkdtemp(), 'm'), "
-        "start_iteration=0); "
+        "import sys, tempfile; from trainers.metrics.open_writer import *; "
+        "from trainers.metrics import *; from trainers.run.run_folder import RunFolder; "
+        "JsonLinesWriter(RunFolder(tempfile.mkdtemp()), start_iteration=0); "
         "found = {'wandb', 'torch', 'numpy'} & set(sys.modules); assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

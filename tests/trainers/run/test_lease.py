@@ -166,7 +166,7 @@ def test_a_lease_goes_with_its_folder(tmp_path):
     with Lease.take(folder / "lease.json", owner="pack-0003", attempt=5) as lease:
         folder.rename(tmp_path / "elsewhere")
 
-        with pytest.raises(LeaseLostError, match=r"lease\.json has gone"):
+        with pytest.raises(LeaseLostError, match=r"lease\.json no longer exists"):
             lease.check()
 
     assert not folder.exists()

@@ -282,7 +282,7 @@ def test_an_augment_of_the_user_runs_in_threads_if_it_is_fit_for_them(
         if is_fit:
             stream.next()
         else:
-            with pytest.raises(ConfigError, match="makes a _Negate, which is no ThreadSafeNode"):
+            with pytest.raises(ConfigError, match="makes a _Negate, which is not a ThreadSafeNode"):
                 stream.next()
 
 

@@ -184,8 +184,8 @@ def test_torch_is_not_needed_until_the_state_is(folder: RunFolder) -> None:
         "from trainers.run.run_folder import RunFolder\n"
         "folder = RunFolder(sys.argv[1])\n"
         "config = read_run_config(folder.config)\n"
-        "restoration = CheckpointPrefetch(folder, config, RankInfo(), lambda: None)\n"
-        "print(restoration.checkpoint(ALONE).iteration)"
+        "prefetch = CheckpointPrefetch(folder, config, RankInfo())\n"
+        "print(prefetch.checkpoint(ALONE).iteration)"
     )
 
     found = subprocess.run(
