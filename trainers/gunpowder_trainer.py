@@ -157,7 +157,11 @@ class GunpowderTrainer(Trainer):
                 group["lr"] = learning_rate
             raw, _, target, weight, _ = batch
             result = self._step.take(
-                *(raw, target, weight, optimizer, self.iteration),
+                raw,
+                target,
+                weight,
+                optimizer,
+                self.iteration,
                 with_first_sample=self._is_snapshot_due(),
             )
             iteration = self.iteration

@@ -12,8 +12,11 @@ from trainers.checkpoints.layout import MANIFEST_NAME
 from trainers.run.run_folder import RunFolder
 
 TIMES = (
-    *("step_time_s", "data_wait_s", "samples_per_second"),
-    *("data_queue_depth", "data_hit_rate"),
+    "step_time_s",
+    "data_wait_s",
+    "samples_per_second",
+    "data_queue_depth",
+    "data_hit_rate",
 )
 """Metrics that differ between two equal runs."""
 

@@ -91,7 +91,8 @@ def pin(memory: mmap.mmap, device: torch.device) -> bool:
         _logger.warning(
             "%d bytes of memory cannot be pinned (CUDA error %d): "
             "saving stalls training for longer",
-            *(len(memory), error),
+            len(memory),
+            error,
         )
     return error == 0
 

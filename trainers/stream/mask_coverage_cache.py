@@ -173,5 +173,7 @@ def _planes(name: str, gt: Array, mask: Array) -> Iterator[Mask]:
             reported = time.monotonic()
             _logger.info(
                 "dataset %r: read %.0f %% of the mask in %.0f s; later runs find the result cached",
-                *(name, 100 * (first + len(covered)) / num_planes, reported - started),
+                name,
+                100 * (first + len(covered)) / num_planes,
+                reported - started,
             )

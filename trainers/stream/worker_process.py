@@ -47,11 +47,11 @@ class WorkerProcess:
         self._block = SharedBlock.new()
         ours, theirs = socket.socketpair()
         with theirs, _signals_blocked():
+            # -P: a module beside the working directory must not shadow an installed one
+            command = [sys.executable, "-P", "-m", "trainers.stream.worker_main"]
+            numbers = (theirs.fileno(), self._block.descriptor, os.getpid())
             self._process = subprocess.Popen(
-                [  # -P: a module beside the working directory must not shadow an installed one
-                    *(sys.executable, "-P", "-m", "trainers.stream.worker_main"),
-                    *(str(theirs.fileno()), str(self._block.descriptor), str(os.getpid())),
-                ],
+                [*command, *map(str, numbers)],
                 pass_fds=[theirs.fileno(), self._block.descriptor],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _python_path()},

@@ -117,7 +117,10 @@ class RunProgress:
         reading = f"; checkpoint read and verified in {reading_s:.2f} s meanwhile"
         logger.info(
             "iteration %d started %.2f s after the process: %s%s",
-            *(stats.iteration + 1, times.total_s, times, reading if stats.iteration else ""),
+            stats.iteration + 1,
+            times.total_s,
+            times,
+            reading if stats.iteration else "",
         )
 
     def _update_state(self, *, iteration: int, **changes: Any) -> None:
@@ -134,10 +137,8 @@ class RunProgress:
             yield
         except OSError as error:
             if not self._is_disk_failing:
-                logger.warning(
-                    "cannot write progress to %s: %s",
-                    *(self._folder.path, error.strerror),
-                )
+                path = self._folder.path
+                logger.warning("cannot write progress to %s: %s", path, error.strerror)
             self._is_disk_failing = True
         else:
             self._is_disk_failing = False

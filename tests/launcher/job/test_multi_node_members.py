@@ -56,7 +56,9 @@ class TwoNodes:
                 node=ThisNode(index=index, name=f"n{index}", job="12"),
                 stop=self.stops[index],
                 command=lambda run, attempt, owner: [
-                    *("/bin/sh", "-c", commands[run.name]),
+                    "/bin/sh",
+                    "-c",
+                    commands[run.name],
                     str(run.path),
                 ],
             )
