@@ -198,7 +198,7 @@ def test_an_attempt_tells_how_long_its_start_took(make_run):
         assert {"imports", "restoring", "first samples"} <= set(event["parts"])
         assert sum(event["parts"].values()) == pytest.approx(event["seconds"], abs=0.01)
     log = folder.log(0).read_text()
-    assert log.count("iteration 1 began ") == log.count("iteration 4 began ") == 1
+    assert log.count("iteration 1 started ") == log.count("iteration 4 started ") == 1
     assert log.count("checkpoint read and verified in ") == 1
 
 

@@ -19,7 +19,7 @@ class _AtFirstIteration(logging.Handler):
         self._file = file
 
     def emit(self, record: logging.LogRecord) -> None:
-        if " began " in record.getMessage():
+        if " started " in record.getMessage():
             self._file.write_text("\n".join(sys.modules))
 
 

@@ -188,4 +188,4 @@ def test_following_a_run_over_its_attempts(workplace):
         "==> experiments/dummies/runs/dummies/logs/attempt-000.rank-0.log <==",
         "==> experiments/dummies/runs/dummies/logs/attempt-001.rank-0.log <==",
     ]
-    assert "stopped by SIGTERM; start it again to carry on" in out
+    assert "stopped by SIGTERM; start it again to resume" in out

@@ -153,7 +153,7 @@ def test_a_run_whose_machine_died_waits(workplace):
 
     status = workplace.status()
     assert (status.state, status.attempts) == ("waiting", {})
-    assert "ended without a word" in status.reason
+    assert "exited without recording a cause" in status.reason
     assert workplace.submit("--wait") == 0
     assert workplace.state().attempts == {"node_failure": 1, "finished": 1}
 

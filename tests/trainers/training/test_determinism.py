@@ -209,7 +209,7 @@ def train(folder):
     events = json_lines(folder.events)
     told = [each["reason"] for each in events if each["event"] == "inexact"]
     for reason in told:
-        assert f"this run is not exact: {reason}" in folder.log(0).read_text()
+        assert f"this run is not reproducible bit for bit: {reason}" in folder.log(0).read_text()
     return told
 
 
