@@ -87,7 +87,9 @@ def test_circles_of_modules_and_of_folders(checkout: Path) -> None:
 
     modules = ["trainers.data.volume", "trainers.loop", "trainers.nets.unet"]
     assert found["circles_of_modules_at_once"] == [modules]
-    assert found["circles_of_folders_at_once"] == [["trainers.data", "trainers.loop", "trainers.nets"]]
+    assert found["circles_of_folders_at_once"] == [
+        ["trainers.data", "trainers.loop", "trainers.nets"]
+    ]
 
 
 def test_parameters_are_found_by_name(checkout: Path) -> None:

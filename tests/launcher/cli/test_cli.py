@@ -6,7 +6,11 @@ import subprocess
 
 import pytest
 
+from launcher.cli import arguments
+from launcher.experiment import experiment_folder
+from launcher.submission.options import SubmitOptions
 from scripts.workloads.checkout import LAUNCH
+from trainers.run.run_state import Status
 
 SWEEP = "sweep.seed=[1, 2]"
 
@@ -170,3 +174,9 @@ def test_a_reader_may_stop_reading(workplace):
 
     assert (clusters.returncode, clusters.stderr) == (0, b"")
     os.close(writing_end)
+
+
+def test_what_the_command_line_writes_out_is_as_elsewhere():
+    """The default folder of experiments, and the statuses of runs that can be resubmitted."""
+    assert arguments.ROOT == experiment_folder.ROOT == SubmitOptions().root
+    assert set(arguments.RESUBMITTABLE) <= set(Status)
