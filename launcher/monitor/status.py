@@ -30,8 +30,8 @@ class ObservedRun:
     """The status of a run, and the record that it was derived from."""
 
     status: RunStatus
-    recorded: RunState
-    """The contents of `state.json` then; those of a new run if it cannot be read."""
+    recorded: RunState | None
+    """The contents of `state.json` then; None if it cannot be read: the status has the reason."""
 
 
 @frozen(kw_only=True)
@@ -161,8 +161,10 @@ def _observe(
     statuses: Mapping[PackFolder, PackStatus],
     now: float,
 ) -> ObservedRun:
+    recorded: RunState | None = None
     try:
-        state, effective, pack = _read_state(run, over, experiment, statuses, now)
+        recorded, effective, pack = _read_state(run, over, experiment, statuses, now)
+        state = recorded
     except ConfigError as error:
         state, pack = RunState(), NO_PACK
         effective = EffectiveState(state=Status.FAILED, reason=str(error))
@@ -182,7 +184,7 @@ def _observe(
         job_state=pack.job.job_state or None,
         doubt=pack.job.description if effective.state in UNFINISHED and _is_unknown(pack) else None,
     )
-    return ObservedRun(status=status, recorded=state)
+    return ObservedRun(status=status, recorded=recorded)
 
 
 def _read_state(

@@ -69,6 +69,9 @@ def plan_runs(
     for config, run in wanted:
         seen = observed.get(config.name)
         status, state = (seen.status, seen.recorded) if seen else (None, RunState())
+        if state is None:  # overwriting it would lose the attempts and the W&B id
+            assert status is not None
+            raise ConfigError(status.reason)
         if status and state.identity != config.fingerprint:
             conflicts += _conflict(config, run)
         if config.init_from and not state.saved_iteration:

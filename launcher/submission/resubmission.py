@@ -14,7 +14,6 @@ from launcher.job.pack import read_pack
 from launcher.monitor.status import find_runs, read_statuses
 from trainers.config.config_io import read_run_config
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import read_state
 
 
 @frozen(kw_only=True)
@@ -42,9 +41,8 @@ def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> 
     """
     runs = find_runs(path)
     folder = _one_experiment(path, runs)
-    chosen = [
-        run for run, status in zip(runs, read_statuses(runs), strict=True) if status.state in states
-    ]
+    statuses = zip(runs, read_statuses(runs), strict=True)
+    chosen = {run: status.pack or "" for run, status in statuses if status.state in states}
     if not chosen:
         return None
     return Resubmission(
@@ -54,7 +52,7 @@ def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> 
             runs=tuple(read_run_config(run.config) for run in chosen),
             source=folder.source,
         ),
-        cluster=cluster or _cluster_of(folder, chosen),
+        cluster=cluster or _cluster_of(folder, set(chosen.values())),
     )
 
 
@@ -68,10 +66,9 @@ def _one_experiment(path: Path, runs: Iterable[RunFolder]) -> ExperimentFolder:
     return folders[0]
 
 
-def _cluster_of(folder: ExperimentFolder, runs: Iterable[RunFolder]) -> str:
-    """Return the cluster that the runs were submitted to."""
-    names = {read_state(run).pack for run in runs}
-    clusters = sorted({_cluster_of_pack(folder, name) for name in names})
+def _cluster_of(folder: ExperimentFolder, packs: Collection[str]) -> str:
+    """Return the cluster that the runs of some packs were submitted to."""
+    clusters = sorted({_cluster_of_pack(folder, name) for name in packs})
     if len(clusters) > 1:
         raise LauncherError(
             f"these runs were submitted to several clusters, {' and '.join(clusters)}; "

@@ -249,6 +249,16 @@ def test_a_folder_without_state_is_judged_by_its_config(workplace, written):
     assert workplace.submit("seed=9", "--dry-run") == 2
 
 
+def test_a_run_whose_state_is_damaged_is_not_submitted_anew(workplace, written):
+    """That would wipe its attempts and its W&B id; the message says what to do."""
+    written.state.write_text("not json")
+
+    assert workplace.submit() == 2
+
+    assert "is not the state of a run" in workplace.err
+    assert written.state.read_text() == "not json"
+
+
 def test_the_experiment_file_is_kept(workplace, tmp_path):
     """With where it lay, and what the command line added."""
     workplace.experiment.path.mkdir(parents=True)
