@@ -20,14 +20,14 @@ from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
     LeaseHeldError,
     LeaseLostError,
+    StopRequestedError,
+    TrainerError,
 )
 from trainers.imports import pause_gc_during_import
 from trainers.run.atomic_write import sweep
+from trainers.run.failure_class import exit_code_of
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
@@ -78,12 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
-    except ConfigError as error:
-        logger.error("%s", error)
-        return exit_codes.UNUSABLE
-    except OSError as error:
+    except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
-        return exit_codes.FAILED
+        return exit_code_of(error)
 
 
 def _exit_at_once(error: LeaseLostError) -> None:
@@ -128,25 +125,18 @@ class _Attempt:
                     from trainers.training.training_run import train_run
 
                 finished = train_run(self.folder, config, startup, stop, attempt=self.number)
+        except StopRequestedError as error:  # what was reached before is saved
+            logger.info("%s", error)
+            finished = False
         except Exception as error:
             logger.exception("the run has failed")
-            return _exit_code(error), Status.FAILED, f"{type(error).__name__}: {error}"
+            return exit_code_of(error), Status.FAILED, f"{type(error).__name__}: {error}"
         if finished:
             logger.info("finished after %d iterations", config.num_iterations)
             return exit_codes.FINISHED, Status.FINISHED, ""
         reason = f"stopped by {stop.received.name}" if stop.received else "stopped"
         logger.info("%s; start it again to resume", reason)
         return exit_codes.STOPPED, Status.WAITING, reason
-
-
-def _exit_code(error: Exception) -> int:
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (
-        torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
-    ):
-        return exit_codes.OUT_OF_MEMORY
-    unusable = isinstance(error, ConfigError | DataError | CheckpointError)
-    return exit_codes.UNUSABLE if unusable else exit_codes.FAILED
 
 
 def _set_status(folder: RunFolder, status: Status, reason: str = "") -> None:

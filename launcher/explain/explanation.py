@@ -194,6 +194,21 @@ def _remedy(info: RunInfo) -> list[str]:
         )
         named = f" ({', '.join(nodes)})" if nodes else ""
         return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
+    if cause == Cause.UNAVAILABLE:
+        return [
+            "look whether its data and its disk are there, and have room (the reason names the "
+            "path); then resume it. It waits trainer.reading.timeout_s seconds for data"
+        ]
+    if cause == Cause.NON_FINITE:
+        return [
+            "look at the sample that the reason names; then a lower learning rate, "
+            "max_gradient_norm, precision bf16 or fp32, or non_finite: skip or rewind"
+        ]
+    if cause == Cause.HANG:
+        return [
+            f"its log shows where each thread stood: {info.log}. Look at the storage and the node "
+            "first; a hang in user code returns at the same place"
+        ]
     return [f"see the end of its log: {info.log}"] if info.log else []
 
 

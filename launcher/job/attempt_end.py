@@ -10,6 +10,16 @@ from trainers import exit_codes
 from trainers.run.run_state import Cause
 from trainers.stop_flag import SIGNALS
 
+_CAUSES = {
+    exit_codes.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
+    exit_codes.UNAVAILABLE: Cause.UNAVAILABLE,
+    exit_codes.NODE_FAULT: Cause.NODE_FAILURE,
+    exit_codes.RANK_LOST: Cause.NODE_FAILURE,  # no other rank has said why
+    exit_codes.NON_FINITE: Cause.NON_FINITE,
+    exit_codes.HANG: Cause.HANG,
+}
+"""What a trainer itself found to be the cause."""
+
 
 @frozen(kw_only=True)
 class AttemptEnd:
@@ -64,8 +74,8 @@ def attempt_end(
     # Slurm may signal every process of a job, also a trainer that has no handlers yet: no crash.
     if -exit_status in SIGNALS:
         return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
-    if exit_status == exit_codes.OUT_OF_MEMORY:
-        return AttemptEnd(cause=Cause.OUT_OF_MEMORY, reason=log_tail)
+    if exit_status in _CAUSES:
+        return AttemptEnd(cause=_CAUSES[exit_status], reason=log_tail)
     if exit_status == -signal.SIGKILL:
         return _killed(cancel_requested, stop, out_of_memory)
     if exit_status < 0:

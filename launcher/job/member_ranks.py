@@ -130,6 +130,22 @@ class MemberRanks:
         return {index for index, status in enumerate(self._statuses) if status is None}
 
 
+_PRECEDENCE = (
+    exit_codes.OUT_OF_MEMORY,
+    exit_codes.UNUSABLE,
+    exit_codes.NON_FINITE,
+    exit_codes.NODE_FAULT,
+    "killed",
+    exit_codes.UNAVAILABLE,
+    "failed",
+    exit_codes.HANG,  # ranks that wait for one that has failed hang, too
+    exit_codes.RANK_LOST,
+    exit_codes.STOPPED,
+    exit_codes.FINISHED,
+)
+"""Exit statuses of ranks; the first one explains the others."""
+
+
 def joint_status(statuses: Sequence[int]) -> int:
     """Return the one exit status, of those of all ranks, that explains the end of the attempt.
 
@@ -140,12 +156,9 @@ def joint_status(statuses: Sequence[int]) -> int:
 
 
 def _precedence(status: int) -> int:
-    in_order = (exit_codes.OUT_OF_MEMORY, exit_codes.UNUSABLE)
-    if status in in_order:
-        return in_order.index(status)
     if status < 0:
-        return 2
-    return {exit_codes.STOPPED: 4, exit_codes.FINISHED: 5}.get(status, 3)
+        return _PRECEDENCE.index("killed")
+    return _PRECEDENCE.index(status if status in _PRECEDENCE else "failed")
 
 
 def _gpus_of(slot: Slot, local_rank: int, member: Member) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ _DESCRIPTIONS = {
     Cause.TIME_LIMIT: "ended by the time limit",
     Cause.NODE_FAILURE: "lost with its node",
     Cause.OUT_OF_MEMORY: "out of memory",
+    Cause.UNAVAILABLE: "without its data or its disk",
+    Cause.NON_FINITE: "stopped by a number that is not finite",
+    Cause.HANG: "hung",
     Cause.CRASHED: "crashed",
 }
 

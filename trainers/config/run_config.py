@@ -137,9 +137,15 @@ class RetriesConfig:
     time_limit: int | None = field(default=None, validator=_none_or_count)
     """After a job reached its time limit."""
     node_failure: int | None = field(default=10, validator=_none_or_count)
-    """After losses of a node."""
+    """After losses of a node, and faults of its GPUs."""
     out_of_memory: int | None = field(default=1, validator=_none_or_count)
     """After an attempt ran out of memory."""
+    unavailable: int | None = field(default=50, validator=_none_or_count)
+    """After its data or its disk stayed away for longer than it waits."""
+    hang: int | None = field(default=3, validator=_none_or_count)
+    """After the watchdog ended an attempt that made no progress."""
+    non_finite: int | None = field(default=0, validator=_none_or_count)
+    """After a NaN or an infinity ended it: an exact run meets it again."""
     crashed: int | None = field(default=2, validator=_none_or_count)
     """After any other end that was not asked for."""
     without_progress: int = field(default=10, validator=ge(1))

@@ -41,6 +41,10 @@ class Cause(StrEnum):
     TIME_LIMIT = auto()
     NODE_FAILURE = auto()
     OUT_OF_MEMORY = auto()
+    UNAVAILABLE = auto()
+    """Data or a disk stayed away for longer than the run waits."""
+    NON_FINITE = auto()
+    HANG = auto()
     CRASHED = auto()
     CANCELLED = auto()
 
@@ -108,8 +112,14 @@ class RunState:
             attempts={**self.attempts, cause.value: self.attempts.get(cause, 0) + 1},
             reason=reason,
             saved_before=self.saved_iteration,
-            stalled=0 if self.saved_iteration > self.saved_before else self.stalled + 1,
+            stalled=self._stalled_after(cause),
         )
+
+    def _stalled_after(self, cause: Cause) -> int:
+        if self.saved_iteration > self.saved_before:
+            return 0
+        # A mount that is away for hours is no sign of a run that gets nowhere.
+        return self.stalled + (cause != Cause.UNAVAILABLE)
 
     def reset_retry_budget(self) -> RunState:
         """Return the state with full retry budgets, as at a resubmission; `attempts` stay."""

@@ -136,6 +136,9 @@ def test_budgets_count_from_the_last_submission():
         Budget(cause="time_limit", used=0, allowed=None),
         Budget(cause="node_failure", used=0, allowed=10),
         Budget(cause="out_of_memory", used=0, allowed=1),
+        Budget(cause="unavailable", used=0, allowed=50),
+        Budget(cause="hang", used=0, allowed=3),
+        Budget(cause="non_finite", used=0, allowed=0),
         Budget(cause="crashed", used=2, allowed=2),
         Budget(cause="without_progress", used=4, allowed=10),
     )

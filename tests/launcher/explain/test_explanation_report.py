@@ -76,7 +76,8 @@ def test_an_explanation_as_text():
     assert lines[6].endswith("00:00:09  30 + 10     5     n2                 preempted (SIGTERM)")
     assert lines[7] == (
         "started again: preempted 0 of any, time_limit 0 of any, node_failure 0 of 10, "
-        "out_of_memory 0 of 1, crashed 0 of 2, without_progress 0 of 10"
+        "out_of_memory 0 of 1, unavailable 0 of 50, hang 0 of 3, non_finite 0 of 0, "
+        "crashed 0 of 2, without_progress 0 of 10"
     )
     assert lines[8] == (
         "saved:         iteration-000000020, iteration-000000030, iteration-000000040, and 1 "
