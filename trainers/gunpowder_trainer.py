@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -53,6 +54,7 @@ class GunpowderTrainer(Trainer):
         self._datasets: dict[str, Dataset] = {}
         self._snapshot_container: Path | None = None
         self._resources = ExitStack()
+        self._is_closing = threading.Event()
         self._step: TrainingStep | None = None
         self._stream: SampleStream | None = None
         self._snapshots: SnapshotWriter | None = None
@@ -107,6 +109,7 @@ class GunpowderTrainer(Trainer):
         )
 
     def __enter__(self) -> Self:
+        self._is_closing.clear()
         if self._config.snapshot_interval and self._snapshot_container:
             self._snapshots = self._resources.enter_context(
                 closing(SnapshotWriter(self._snapshot_container, fence=self.context.fence))
@@ -118,11 +121,13 @@ class GunpowderTrainer(Trainer):
                 self.iteration,
                 self.context.ranks.local_slice(self.batch_size),
                 self.context.workers,
+                self.context.should_stop,
             )
         )
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_closing.set()
         self._stream = self._snapshots = None
         self._resources.close()
 
@@ -147,7 +152,7 @@ class GunpowderTrainer(Trainer):
         self._step.begin(model, device)
         for _ in range(num_iterations):
             requested = time.perf_counter()
-            samples = self._next_samples()
+            samples = self.context.ranks.all_or_none(self._next_samples)
             batch = self._collate(samples)
             arrived = time.perf_counter()
             learning_rate = self.learning_rate * self._config.optimizer.schedule.factor(
@@ -200,6 +205,7 @@ class GunpowderTrainer(Trainer):
         return Reading(
             cache_bytes=config.reading.cache_bytes(self.context.memory_bytes) // num_processes,
             timeout_s=config.reading.timeout_s,
+            should_stop=lambda: self._is_closing.is_set() or self.context.should_stop(),
         )
 
     def _next_samples(self) -> list[Sample]:

@@ -77,6 +77,10 @@ class GunpowderTrainerConfig(TrainerConfig):
         return 1 if self.exact_across_ranks else self.batch_size
 
     @property
+    def data_timeout_s(self) -> float:
+        return self.reading.timeout_s
+
+    @property
     def thread_safe(self) -> bool:
         """Whether samples can be made in threads: all augments are thread-safe."""
         return are_thread_safe(self.augments)

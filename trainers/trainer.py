@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from trainers.distributed.process_group import ALONE, ProcessGroup
 from trainers.run.atomic_write import Fence, unfenced
+from trainers.run.backoff import never
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
 
@@ -38,6 +39,9 @@ class TrainingContext:
     """Memory that this rank may use; None if unknown."""
     workers: WorkerPool = field(factory=WorkerPool)
     """Processes that were started early, to make samples."""
+    should_stop: Callable[[], bool] = never
+    """Whether this rank was asked to stop: to be polled wherever a trainer waits, and followed by
+    a StopRequestedError between two iterations."""
 
     @property
     def fence(self) -> Fence:
@@ -81,6 +85,12 @@ class Trainer(ABC):
         At every yield `self.iteration`, the model and the optimizer are at the same iteration, so
         that the caller may save a checkpoint there, or end the loop. All ranks take the same steps
         and report the same loss, that of the whole batch.
+
+        Raises:
+            StopRequestedError, DataError, StreamError: The samples of the next iteration did not
+                come. All ranks raise one of these, with `self.iteration`, the model and the
+                optimizer as they were at the last yield: see `ProcessGroup.all_or_none`. The
+                caller saves that state.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from attrs.validators import ge, gt, min_len
 
+from trainers.datasets.dataset_config import ReadingConfig
 from trainers.distributed.rank_info import uneven_batch
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class TrainerConfig(ABC):
     def exact_across_ranks(self) -> bool:
         """Whether weights and metrics have the same bits on any number of ranks."""
         return False
+
+    @property
+    def data_timeout_s(self) -> float:
+        """Seconds for which a run waits for data that are away."""
+        return ReadingConfig().timeout_s
 
     @property
     @abstractmethod

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 from funlib.geometry import Coordinate, Roi
@@ -14,6 +15,7 @@ from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.formats.stored_array import SPATIAL_AXES
 from trainers.datasets.read_options import Reading
 from trainers.datasets.stored_voxels import StoredVoxels
+from trainers.run.backoff import never
 
 _NOT_PICKLED = ("_opening", "_voxels")
 
@@ -23,7 +25,7 @@ class Array:
 
     Regions (`Roi`) are in world units, axes in z, y, x order. The array is opened at the first
     read; threads may share it. A pickled copy opens it again: TensorStore's handles belong to one
-    process, and do not survive a fork.
+    process, and do not survive a fork. It heeds no stops: worker processes are killed then.
     """
 
     reading = Reading()
@@ -62,6 +64,7 @@ class Array:
         Raises:
             ValueError: The region is not inside the array, or not on its voxel grid.
             DataError: The array cannot be opened, or (while waiting) a chunk cannot be read.
+            StopRequestedError: `reading.should_stop` said so meanwhile.
         """
         if not self.roi.contains(roi):
             raise ValueError(f"{self.info.path}: {roi} is not inside {self.roi}")
@@ -82,7 +85,8 @@ class Array:
             return self._voxels
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in self.__dict__ if key not in _NOT_PICKLED}
+        state = {key: self.__dict__[key] for key in self.__dict__ if key not in _NOT_PICKLED}
+        return state | {"reading": attrs.evolve(self.reading, should_stop=never)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -14,8 +14,9 @@ from trainers.datasets.formats.n5 import is_n5_array, read_n5_array
 from trainers.datasets.formats.precomputed import is_precomputed_volume, read_precomputed_array
 from trainers.datasets.formats.stored_array import SPATIAL_AXES, Grid, StoredArray, nm_per
 from trainers.datasets.formats.zarr import is_zarr_array, read_zarr_array
-from trainers.datasets.remote_path import RemotePath, VolumePath
-from trainers.errors import DataError
+from trainers.datasets.remote_path import RemotePath, VolumePath, forget_answers
+from trainers.errors import DataError, DataUnavailableError
+from trainers.run.failure_class import may_come_back
 
 _MAX_FOLDERS = 1000
 _INTEGERS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
@@ -68,9 +69,14 @@ def read_array_info(config: ArrayConfig) -> ArrayInfo:
     """Read the metadata of an array, and none of its voxels.
 
     Raises:
-        DataError: There is no such array, or its metadata are malformed or incomplete.
+        DataUnavailableError: There is no volume, or it cannot be read at present.
+        DataError: It has no such array, or its metadata are malformed or incomplete.
     """
-    path, stored = _read_stored(config)
+    try:
+        path, stored = _read_stored(config)
+    except DataUnavailableError:
+        forget_answers()  # or another attempt would get the same ones
+        raise
     try:
         return _complete(config, path, stored)
     except DataError as error:
@@ -98,24 +104,33 @@ def _read_stored(config: ArrayConfig) -> tuple[VolumePath, StoredArray]:
             return folder, read_zarr_array(folder)
         if is_n5_array(folder):
             return folder, read_n5_array(folder)
+        raise _not_found(config)
+    except OSError as error:
+        kind = DataUnavailableError if may_come_back(error) else DataError
+        raise kind(f"{folder}: its metadata cannot be read: {error}") from error
     except _MALFORMED as error:
         problem = f"{type(error).__name__}: {error}"
         raise DataError(f"{folder}: its metadata are not understood: {problem}") from error
-    raise DataError(_why_not_found(config))
 
 
-def _why_not_found(config: ArrayConfig) -> str:
+def _not_found(config: ArrayConfig) -> DataError:
     if isinstance(config.path, RemotePath):
-        return (
+        return DataUnavailableError(
             f"{config.path / config.array}: the server has no zarr, N5 or neuroglancer precomputed "
             "array there, or denies access; check the address, `array` and the credentials"
         )
     if not config.path.is_dir():
-        return f"{config.path}: no such directory; expected a zarr, N5 or precomputed volume"
+        return DataUnavailableError(
+            f"{config.path}: no such directory; expected a zarr, N5 or precomputed volume"
+        )
     names = array_names(config.path)
-    if not names:
-        return f"{config.path}: holds no zarr, N5 or neuroglancer precomputed array"
-    return f"{config.path}: `array` is none of its arrays: {not_one_of(config.array, names)}"
+    if not names:  # as the folder of a file system that is not mounted
+        return DataUnavailableError(
+            f"{config.path}: holds no zarr, N5 or neuroglancer precomputed array"
+        )
+    return DataError(
+        f"{config.path}: `array` is none of its arrays: {not_one_of(config.array, names)}"
+    )
 
 
 def _complete(config: ArrayConfig, path: VolumePath, stored: StoredArray) -> ArrayInfo:

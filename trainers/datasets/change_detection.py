@@ -1,4 +1,4 @@
-"""Detect that a volume was replaced or written to while it is being read."""
+"""Detect that a volume was replaced, written to, or taken away while it is being read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from trainers.errors import DataError
 
 CHECK_INTERVAL_S = 10.0
 _HEAD_BYTES = 2**20
+_ANSWER_S = 5.0
+"""A server that takes longer to give a small file is away."""
 
 _METADATA = {
     "zarr": ".zarray",
@@ -42,16 +45,13 @@ class _FileState:
 class ReplacementWatch:
     """A watch on the metadata of an array and, on a file system, on one of its chunks.
 
-    It checks every few seconds. Not every chunk: that would cost a `stat` per file in every read.
-    Files that cannot be read are ignored: reading the voxels reports that. Threads may share it.
+    Not every chunk: that would cost a `stat` per file in every read. Threads may share it.
     """
 
     def __init__(self, info: ArrayInfo, reading: Reading) -> None:
         self._path = info.path
         self._reading = reading
         self._names = [_METADATA[info.driver]]
-        if isinstance(info.path, Path) and (chunk := _some_chunk(info.path)):
-            self._names.append(chunk)
         self._seen: dict[str, _FileState] = {}
         self._lock = threading.Lock()
         self._next_check = 0.0
@@ -59,23 +59,41 @@ class ReplacementWatch:
     def check(self) -> None:
         """Check the files if the interval has passed and no other thread is checking.
 
+        Files that cannot be read are ignored: reading the voxels reports that.
+
         Raises:
             DataError: The array is not the one that was opened.
         """
         if time.monotonic() < self._next_check or not self._lock.acquire(blocking=False):
             return
         try:
-            for name in self._names:
-                with suppress(OSError, ValueError, TimeoutError):
-                    self._compare(name)
+            with suppress(OSError, ValueError, TimeoutError):
+                for name, now in self._states():
+                    self._compare(name, now)
             self._next_check = time.monotonic() + CHECK_INTERVAL_S
         finally:
             self._lock.release()
 
-    def _compare(self, name: str) -> None:
-        before = self._seen.get(name)
-        now = _read_state(self._path, name, before, self._reading)
-        if before is not None and now.digest != before.digest:
+    def make_due(self) -> None:
+        """Let the next check be made whatever the interval: the volume was away."""
+        self._next_check = 0.0
+
+    def is_readable(self) -> bool:
+        """Return whether the files are there right now."""
+        try:
+            return all(True for _ in self._states())
+        except (OSError, ValueError, TimeoutError):
+            return False
+
+    def _states(self) -> Iterator[tuple[str, _FileState]]:
+        if len(self._names) == 1 and isinstance(self._path, Path):
+            self._names += _some_chunk(self._path)
+        for name in self._names:
+            yield name, _read_state(self._path, name, self._seen.get(name), self._reading)
+
+    def _compare(self, name: str, now: _FileState) -> None:
+        before = self._seen.setdefault(name, now)
+        if now.digest != before.digest:
             raise DataError(
                 f"{self._path}: {name} is not what it was when the training began: the volume was "
                 "replaced or written to. Samples would be of another volume from here on; put the "
@@ -90,12 +108,12 @@ def _read_state(
     """Return the state of a file now; read it only if it may have changed."""
     if isinstance(folder, RemotePath):
         return _read_remote_state(folder, name, before, reading)
-    path = folder / name
-    status = path.stat()
-    version = (status.st_ino, status.st_size, status.st_mtime_ns)
-    if before is not None and before.version == version:
-        return before
-    with path.open("rb") as file:
+    # Opened, not only looked up: NFS clients answer the latter from memory.
+    with (folder / name).open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if before is not None and before.version == version:
+            return before
         head = file.read(_HEAD_BYTES)
     return _FileState(version, hashlib.sha256(head + str(status.st_size).encode()).digest())
 
@@ -105,19 +123,21 @@ def _read_remote_state(
 ) -> _FileState:
     store = ts.KvStore.open(folder.kvstore, context=reading.context).result()
     known = before.version if before is not None else None
-    found = store.read(name, if_not_equal=known).result(timeout=reading.timeout_s)
+    found = store.read(name, if_not_equal=known).result(timeout=_ANSWER_S)
+    if found.state == "missing":
+        raise FileNotFoundError(f"{folder / name}: not found")
     if before is not None and found.state == "unspecified":  # `if_not_equal` held: unchanged
         return before
     return _FileState(found.stamp.generation, hashlib.sha256(found.value).digest())
 
 
-def _some_chunk(folder: Path) -> str | None:
-    """Return the relative path of one chunk of the array; None if there is none."""
+def _some_chunk(folder: Path) -> list[str]:
+    """Return the relative path of one chunk of the array; [] if there is none."""
     with os.scandir(folder) as entries:  # not a listing: there may be millions
         for entry in entries:
             if entry.is_dir():
-                if (inside := _some_chunk(folder / entry.name)) is not None:
-                    return f"{entry.name}/{inside}"
+                if inside := _some_chunk(folder / entry.name):
+                    return [f"{entry.name}/{inside[0]}"]
             elif not entry.name.startswith(".") and entry.name not in _METADATA.values():
-                return entry.name
-    return None
+                return [entry.name]
+    return []

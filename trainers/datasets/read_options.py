@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 
 import tensorstore as ts
 from attrs import frozen
+
+from trainers.run.backoff import never
 
 _RETRIES = {"max_retries": 4, "initial_delay": "500ms", "max_delay": "8s"}
 """Exponential backoff of requests to servers: 0.5, 1, 2, 4 s, so that a few retries fit into the
@@ -19,10 +22,13 @@ _STALL_S = 30
 
 @frozen(kw_only=True)
 class Reading:
-    """Limits of reading: bytes of the cache of decoded chunks, and timeout of one read."""
+    """Limits of reading: bytes of the cache of decoded chunks, and how long a read may take."""
 
     cache_bytes: int = 0
     timeout_s: float = 120.0
+    """Of a read with all its retries: how long a volume that is away is waited for."""
+    should_stop: Callable[[], bool] = never
+    """Polled while a read waits; a read that it ends raises a StopRequestedError."""
 
     @property
     def context(self) -> ts.Context:

@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from trainers.errors import DataError
+from trainers.datasets.outages import is_of_this_moment
+from trainers.errors import DataError, DataUnavailableError
 
 _URL = re.compile(r"(file|https?|s3|gs)://(.*)", re.DOTALL)
 
@@ -105,6 +106,11 @@ def kvstore(path: VolumePath) -> dict[str, Any]:
     return {"driver": "file", "path": f"{path.absolute()}/"}
 
 
+def forget_answers() -> None:
+    """Ask servers again for the small files that they have given, refused or not had."""
+    _read.cache_clear()
+
+
 @cache
 def _read(url: str) -> bytes | None:
     """Return the content of a small file; None if it does not exist or is forbidden.
@@ -124,5 +130,6 @@ def _read(url: str) -> bytes | None:
     except (ValueError, TimeoutError) as error:
         if str(error).startswith("PERMISSION_DENIED"):
             return None
-        raise DataError(f"{url}: cannot be read: {error or 'no answer'}") from error
+        kind = DataUnavailableError if is_of_this_moment(error) else DataError
+        raise kind(f"{url}: cannot be read: {error or 'no answer'}") from error
     return bytes(found.value) if found.state == "value" else None

@@ -7,21 +7,24 @@ import math
 from pathlib import Path
 
 from trainers.datasets.formats.stored_array import SPATIAL_AXES
-from trainers.errors import DataError
+from trainers.errors import DataError, DataUnavailableError
+from trainers.run.failure_class import may_come_back
 
 
 def read_sample_points(path: Path, ndim: int) -> list[tuple[float, ...]]:
     """Read positions in nm from a CSV file with the header z,y,x (2-D: y,x).
 
     Raises:
-        DataError: The file is malformed, or holds no point.
+        DataUnavailableError: The file cannot be read at present.
+        DataError: It is malformed, or holds no point.
     """
     axes = list(SPATIAL_AXES[-ndim:])
     try:
         with path.open(newline="") as file:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+        kind = DataUnavailableError if may_come_back(error) else DataError
+        raise kind(f"{path}: cannot be read as CSV: {error}") from error
     if not rows or rows[0] != axes:
         found = ",".join(rows[0]) if rows else "an empty file"
         raise DataError(f"{path}: found {found}; the first line must be {','.join(axes)}")

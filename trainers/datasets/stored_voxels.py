@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import tensorstore as ts
 
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.change_detection import ReplacementWatch
+from trainers.datasets.outages import is_of_this_moment, wait_out
 from trainers.datasets.read_options import Reading
 from trainers.datasets.remote_path import kvstore
-from trainers.errors import DataError
+from trainers.errors import DataError, StopRequestedError
 
-_BACKOFF_S = (0.0, 0.5, 2.0)
-"""Delay before each attempt of a read. TensorStore itself retries requests to servers only (see
-`read_options`), and not what a file system refuses for a moment."""
-_FINAL = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
-"""Statuses that are not retried: the storage has answered."""
+ABSENT_S = 10.0
+"""How long a chunk may be missing or refused while the rest of its volume can be read. A client of
+NFS may see a file that late."""
+UNDECODABLE_S = 1.0
+"""How long a chunk may be malformed: another process may be about to have written it."""
+_SENTINEL_S = 5.0
+"""A volume that takes longer to give the voxel that it gave before is away."""
+_POLL_S = 0.2
+"""How often a read that waits asks for a stop."""
 
-Attempt = Callable[[float], Any]
-"""Returns a result within a timeout in seconds, or raises TimeoutError."""
+_ABSENT = "NOT_FOUND: chunk"
+_REFUSED = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
+
+T = TypeVar("T")
+Index = tuple[slice, ...]
+Voxels = npt.NDArray[Any]
+PendingVoxels = Callable[[float], Voxels]
+"""Waits for a read that was started, for a number of seconds, or raises TimeoutError."""
 
 
 class StoredVoxels:
@@ -35,61 +48,129 @@ class StoredVoxels:
         axes: Names, in the order of the result; all other axes must have length 1.
 
     Raises:
+        DataUnavailableError: The volume stayed away for `reading.timeout_s`.
         DataError: It cannot be opened, or its middle cannot be read.
+        StopRequestedError: `reading.should_stop` said so meanwhile.
     """
 
     def __init__(self, info: ArrayInfo, axes: Sequence[str], reading: Reading) -> None:
         self._info = info
         self._axes = axes
         self._reading = reading
-        self._store: ts.TensorStore = self._first_result(
-            [lambda seconds: self._open(reading.context).result(timeout=seconds)] * 2,
-            "its metadata",
+        self._watch = ReplacementWatch(info, reading)
+        self._sentinel: Index | None = None
+        self._store: ts.TensorStore = self._wait_out(
+            lambda seconds: self._result(self._open(reading.context), seconds), "its metadata"
         )
         self._arranged = self._arrange(self._store)
-        self._watch = ReplacementWatch(info, reading)
-        self.begin_read(tuple(slice(length // 2, length // 2 + 1) for length in self._shape))()
+        middle = tuple(slice(length // 2, length // 2 + 1) for length in self._info.shape)
+        self.begin_read(middle)()
+        self._sentinel = middle
         if info.absent_chunks == "fill":
             self._refuse_if_empty()
 
-    def begin_read(self, index: tuple[slice, ...]) -> Callable[[], npt.NDArray[Any]]:
+    def begin_read(self, index: Index) -> Callable[[], Voxels]:
         """Start to read a region; return a function that waits for the voxels.
 
         Raises:
             DataError: The volume was replaced; or, while waiting, a chunk cannot be read.
         """
         self._watch.check()
-        reading = self._arranged[(Ellipsis, *index)].read()  # type: ignore[index]
+        shared: list[PendingVoxels] = [self._begin(self._arranged, index)]
 
-        def read_again(seconds: float) -> Any:
-            # With an empty cache of its own: the shared one may remember the failed read.
-            store = self._open(Reading().context).result(timeout=seconds)
-            part = self._arrange(store)[(Ellipsis, *index)]  # type: ignore[index]
-            return part.read().result(timeout=seconds)
+        def read(seconds: float) -> Voxels:
+            if shared:
+                try:
+                    return shared.pop()(seconds)
+                except ValueError:
+                    # At once again, without the shared cache: it remembers that a chunk was absent
+                    # for as long as it lasts.
+                    pass
+            voxels = self._begin(self._uncached(seconds), index)(seconds)
+            self._watch.check()  # what has come back may be another volume
+            return voxels
 
-        attempts = [lambda seconds: reading.result(timeout=seconds), read_again, read_again]
-        return lambda: self._first_result(attempts, _voxels(index))
+        return lambda: self._wait_out(read, _voxels(index))
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self._info.shape
+    def _begin(self, store: ts.TensorStore, index: Index) -> PendingVoxels:
+        region = store[(Ellipsis, *index)]  # type: ignore[index]
+        reading = region.read()
 
-    def _open(self, context: ts.Context) -> ts.Future[ts.TensorStore]:
+        def wait(seconds: float) -> Voxels:
+            try:
+                voxels: Voxels = self._result(reading, seconds)
+            except ValueError as error:
+                if self._info.absent_chunks == "fill" and str(error).startswith(_ABSENT):
+                    return self._fill(region, seconds)
+                raise
+            return voxels
+
+        return wait
+
+    def _fill(self, region: ts.TensorStore, seconds: float) -> Voxels:
+        """Read a region chunk by chunk; those that were never written have the fill value.
+
+        A chunk is missing too while its volume is away. So it counts as absent only if a second
+        look does not find it either, and the volume is there both before and after that look.
+        """
+        fill_value = 0 if region.fill_value is None else region.fill_value
+        voxels = np.full(region.shape, fill_value, region.dtype.numpy_dtype)
+        origin = region.domain.inclusive_min
+        missing: list[Index] = []
+        failure: ValueError | None = None
+        for part, reading in [(part, region[part].read()) for part in _parts_by_chunk(region)]:
+            within = tuple(
+                slice(each.start - zero, each.stop - zero)
+                for each, zero in zip(part, origin, strict=True)
+            )
+            try:
+                voxels[within] = self._result(reading, seconds)
+            except ValueError as error:
+                if not str(error).startswith(_ABSENT):
+                    raise
+                failure = error
+                missing.append(part)
+        if failure is not None and not self._are_absent(missing, seconds):
+            raise failure
+        return voxels
+
+    def _are_absent(self, chunks: Sequence[Index], seconds: float) -> bool:
+        if not self._watch.is_readable():
+            return False
+        store = self._uncached(seconds)
+        for reading in [store[chunk].read() for chunk in chunks]:
+            try:
+                self._result(reading, seconds)
+            except ValueError as error:
+                if not str(error).startswith(_ABSENT):
+                    raise
+            else:
+                return False
+        return self._watch.is_readable()
+
+    def _open(
+        self, context: ts.Context, *, recheck_chunks: bool = False
+    ) -> ts.Future[ts.TensorStore]:
         info = self._info
         # Volumes do not change during training (`ReplacementWatch` checks that), so cached chunks
         # are not revalidated: that would cost a request or a `stat` per chunk and read.
-        # Chunks without a file would read as zeros by default; a volume that was copied in part, or
-        # a mount that is gone, looks the same.
         spec: dict[str, Any] = {
             "driver": info.driver,
             "kvstore": kvstore(info.path),
-            "recheck_cached_metadata": False,
-            "recheck_cached_data": False,
-            "fill_missing_data_reads": info.absent_chunks == "fill",
+            "recheck_cached_metadata": "open",
+            "recheck_cached_data": recheck_chunks,
+            # Or chunks without a file would read as zeros; a volume that was copied in part, or a
+            # mount that is gone, looks the same.
+            "fill_missing_data_reads": False,
         }
         if info.scale_index is not None:
             spec["scale_index"] = info.scale_index
         return ts.open(spec, open=True, read=True, context=context)
+
+    def _uncached(self, seconds: float) -> ts.TensorStore:
+        """Open the array once more, so that every read of it looks at the storage."""
+        opening = self._open(Reading().context, recheck_chunks=True)
+        return self._arrange(self._result(opening, seconds))
 
     def _arrange(self, store: ts.TensorStore) -> ts.TensorStore:
         kept = [axis for axis in self._info.stored_axes if axis in self._axes]
@@ -99,51 +180,101 @@ class StoredVoxels:
         )
 
     def _refuse_if_empty(self) -> None:
-        found = self._first_result(
-            [
-                lambda seconds: self._store.storage_statistics(query_not_stored=True).result(
-                    timeout=seconds
-                )
-            ],
-            "which chunks exist",
-        )
-        if found.not_stored:
+        if self._info.driver == "neuroglancer_precomputed":
+            return  # TensorStore 0.1.86 asks for a wrong key, and fails
+
+        def statistics(seconds: float) -> Any:
+            try:
+                asked = self._store.storage_statistics(query_not_stored=True)
+                return self._result(asked, seconds)
+            except NotImplementedError:  # a web server, which has no listings
+                return None
+
+        found = self._wait_out(statistics, "which chunks exist")
+        if found is not None and found.not_stored:
             raise DataError(
                 f"{self._info.path}: none of its chunks exists; check the path, and that the "
                 "volume is complete"
             )
 
-    def _first_result(self, attempts: Sequence[Attempt], part: str) -> Any:
-        deadline = time.monotonic() + self._reading.timeout_s
-        for delay, attempt in zip(_BACKOFF_S, attempts, strict=False):
-            if delay:
-                time.sleep(min(delay, max(deadline - time.monotonic(), 0.0)))
+    def _wait_out(self, attempt: Callable[[float], T], part: str) -> T:
+        return wait_out(
+            attempt,
+            volume=self._info.path,
+            part=part,
+            reading=self._reading,
+            grace_s=self._grace_s,
+            advice=_advice,
+        )
+
+    def _grace_s(self, error: Exception) -> float | None:
+        """See `wait_out`."""
+        if not isinstance(error, ValueError | TimeoutError):
+            return 0.0
+        if is_of_this_moment(error) or not self._is_there():
+            self._watch.make_due()
+            return None
+        self._watch.check()
+        return ABSENT_S if str(error).startswith(_REFUSED) else UNDECODABLE_S
+
+    def _is_there(self) -> bool:
+        """Return whether the volume gives right now what it gave before."""
+        if not self._watch.is_readable():
+            return False
+        if self._sentinel is None:
+            return True
+        try:
+            self._begin(self._uncached(_SENTINEL_S), self._sentinel)(_SENTINEL_S)
+        except TimeoutError:
+            return False
+        except ValueError as error:
+            return not (is_of_this_moment(error) or str(error).startswith(_REFUSED))
+        return True
+
+    def _result(self, future: ts.Future[T], seconds: float) -> T:
+        deadline = time.monotonic() + seconds
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
             try:
-                return attempt(max(deadline - time.monotonic(), 0.0))
+                return future.result(timeout=min(left, _POLL_S))
             except TimeoutError:
-                raise DataError(
-                    f"{self._info.path}: no answer within {self._reading.timeout_s:g} s when "
-                    f"reading {part}; look at the file system or server, or raise "
-                    "`reading.timeout_s`"
-                ) from None
-            except (ValueError, IndexError, NotImplementedError) as error:
-                failure = error
-                if str(error).startswith(_FINAL):
-                    break
-        raise DataError(
-            f"{self._info.path}: cannot read {part}: {failure}{_advice(failure)}"
-        ) from failure
+                if self._reading.should_stop():
+                    raise StopRequestedError(f"stopped while reading {self._info.path}") from None
+                if left <= _POLL_S:
+                    raise
 
 
-def _voxels(index: tuple[slice, ...]) -> str:
+def _parts_by_chunk(region: ts.TensorStore) -> Iterator[Index]:
+    """Yield a region in parts of one chunk each."""
+    layout: Any = region.chunk_layout  # without the Nones that it has in arrays without chunks
+    axes = []
+    for begin, end, length, origin in zip(
+        region.domain.inclusive_min,
+        region.domain.exclusive_max,
+        layout.read_chunk.shape,
+        layout.grid_origin,
+        strict=True,
+    ):
+        first = begin - (begin - origin) % length
+        starts = range(first, end, length)
+        axes.append([slice(max(start, begin), min(start + length, end)) for start in starts])
+    yield from product(*axes)
+
+
+def _voxels(index: Index) -> str:
     begin, end = zip(*((each.start, each.stop) for each in index), strict=True)
     return f"voxels {begin} to {end}"
 
 
 def _advice(error: Exception) -> str:
-    if "NOT_FOUND: chunk" in str(error):
+    if str(error).startswith(_ABSENT):
         return (
             ". If chunks of this volume were never written because they are empty, set "
             "`absent_chunks: fill`; otherwise it is lost, and has to be restored"
+        )
+    if str(error).startswith(_REFUSED):
+        return (
+            ". Check the credentials. A bucket without the right to list it also refuses what it "
+            "does not have: for chunks that were never written, grant the right to list"
         )
     return ""

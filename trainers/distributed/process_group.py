@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.distributed.rank_info import RankInfo, uneven_batch
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, DataError, StopRequestedError, StreamError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
     from trainers.architectures.model import Model
+
+T = TypeVar("T")
+
+INTERRUPTIONS = (StopRequestedError, DataError, StreamError)
+"""What ends the wait of one rank, and with it that of the others: see `all_or_none`."""
 
 
 class ProcessGroup:
@@ -47,6 +53,24 @@ class ProcessGroup:
     def any_rank(self, stop: bool) -> bool:
         """Return whether any rank passes true; the same on all ranks."""
         return stop
+
+    def all_or_none(self, prepare: Callable[[], T]) -> T:
+        """Return what `prepare` returns, if no rank is interrupted while it prepares.
+
+        Otherwise all ranks raise, so that none goes on alone, and all can leave in good order.
+
+        Raises:
+            StopRequestedError: A stop was requested, or another rank was interrupted.
+            DataError, StreamError: What interrupted this rank.
+        """
+        interruption: Exception | None = None
+        try:
+            prepared = prepare()
+        except INTERRUPTIONS as error:
+            interruption = error
+        if self.any_rank(interruption is not None):
+            raise interruption or StopRequestedError("another rank was interrupted, and says why")
+        return prepared
 
     def all_reduce_sum(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the elementwise sum over all ranks; the same bits on all of them."""

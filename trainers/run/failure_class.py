@@ -71,6 +71,15 @@ def is_of_this_moment(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _OF_THIS_MOMENT
 
 
+def may_come_back(error: BaseException) -> bool:
+    """Return whether a file that was there before may be there again later.
+
+    It may be missing or forbidden only for now: its folder is not mounted, or a ticket has expired.
+    """
+    gone = (FileNotFoundError, NotADirectoryError, PermissionError)
+    return is_of_this_moment(error) or isinstance(error, gone)
+
+
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code of a trainer that ends with this exception."""
     for kind, code in _EXIT_CODES:

@@ -32,7 +32,8 @@ class DatasetMixture:
     """All datasets of a stream. Threads may share it: the first one opens them, the others wait.
 
     Raises:
-        DataError: On the first use: a dataset has no ground truth, or no location for a sample.
+        DataError: On the first use: a dataset has no ground truth, or no location for a sample, or
+            cannot be read.
     """
 
     def __init__(self, spec: StreamSpec) -> None:
@@ -47,7 +48,10 @@ class DatasetMixture:
         with self._lock:
             if self._opened is None:
                 with ThreadPoolExecutor(_NUM_THREADS) as pool:
-                    self._opened = list(pool.map(self._open, self._spec.datasets))
+                    try:
+                        self._opened = list(pool.map(self._open, self._spec.datasets))
+                    finally:  # after a failure: each of the others might wait for as long
+                        pool.shutdown(cancel_futures=True)
 
     def draw(self, rng: np.random.Generator) -> SampledDataset:
         """Draw a dataset, with probabilities in proportion to the weights."""

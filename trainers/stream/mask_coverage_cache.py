@@ -18,7 +18,9 @@ from funlib.geometry import Coordinate, Roi
 from trainers.datasets.array import Array
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.dataset import Dataset
+from trainers.datasets.outages import wait_out
 from trainers.run.atomic_write import atomic_write
+from trainers.run.failure_class import may_come_back
 from trainers.stream.mask_coverage import CoveredBlocks, Mask, find_covered_blocks
 
 _PLANES_AT_ONCE = 64
@@ -42,6 +44,7 @@ def covered_blocks(
 
     Raises:
         DataError: The mask cannot be read.
+        StopRequestedError: A stop was requested while it was waited for.
     """
     gt, mask = dataset.ground_truth, dataset.mask
     whole = _three(gt.info.shape)
@@ -70,7 +73,7 @@ class _CachedBlocks:
 
     def read(self) -> CoveredBlocks | None:
         """Return the cached blocks; None if there are none, or they cannot be read."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return None
         try:
             with self._path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -80,6 +83,8 @@ class _CachedBlocks:
                     runs=file["runs"],
                     max_count=int(file["max_count"]),
                 )
+        except FileNotFoundError:
+            return None
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             _logger.warning("%s cannot be used, and is written again: %s", self._path, error)
             return None
@@ -110,7 +115,13 @@ def _folder() -> Path:
 
 
 def _cache_key(gt: Array, mask: Array, window: tuple[int, int, int], min_count: int) -> str | None:
-    content = _files_hash(mask.info)
+    content = wait_out(
+        lambda _: _files_hash(mask.info),
+        volume=mask.info.path,
+        part="the names of its files",
+        reading=mask.reading,
+        grace_s=lambda error: None if may_come_back(error) else 0.0,
+    )
     if content is None:
         return None
     offset = tuple((mask.roi.begin - gt.roi.begin) / gt.voxel_size)
@@ -122,17 +133,28 @@ def _files_hash(info: ArrayInfo) -> str | None:
     """Return a hash of the names, sizes and times of all files, which changes with each write.
 
     None for arrays on a server, whose files cannot be listed cheaply, or at all.
+
+    Raises:
+        OSError: They cannot be listed now.
     """
     if not isinstance(info.path, Path):
         return None
     digest = hashlib.sha256(repr(info).encode())
-    for folder, subfolders, names in os.walk(info.path):
+    is_empty = True
+    for folder, subfolders, names in os.walk(info.path, onerror=_raise):
+        is_empty = is_empty and not names
         subfolders.sort()
         for name in sorted(names):
             path = Path(folder) / name
             status = path.stat()
             digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    if is_empty:  # no array is: its file system is not mounted
+        raise FileNotFoundError(f"{info.path} holds no file")
     return digest.hexdigest()
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _three(shape: Sequence[int]) -> tuple[int, int, int]:

@@ -14,6 +14,8 @@ from typing import Protocol, Self
 
 from attrs import define
 
+from trainers.errors import StopRequestedError
+from trainers.run.backoff import never
 from trainers.stream.sample import Sample
 
 _PREFETCH_PER_WORKER = 2
@@ -21,6 +23,8 @@ _PREFETCH_PER_WORKER = 2
 _JOIN_TIMEOUT_S = 5.0
 """A thread that still waits for a disk or a server then is left behind: it is a daemon, and ends
 after its read."""
+_POLL_S = 0.2
+"""How often a request that waits for its sample asks for a stop."""
 _SWITCH_INTERVAL_S = 0.0005
 """With Python's default, 5 ms, a thread that returns from a kernel may wait ten times as long for
 the GIL: as long as all the Python code of a sample takes."""
@@ -73,6 +77,7 @@ class SampleQueue:
         workers: Each is entered and used by a thread of its own. An error on entering is raised by
             the samples that the worker would have made.
         indices: The samples of each batch that are to be made.
+        should_stop: Polled while a sample is waited for.
     """
 
     def __init__(
@@ -81,7 +86,9 @@ class SampleQueue:
         *,
         start_iteration: int,
         indices: range,
+        should_stop: Callable[[], bool] = never,
     ) -> None:
+        self._should_stop = should_stop
         self._max_prefetched = len(indices) + _PREFETCH_PER_WORKER * len(workers)
         self._jobs = (
             (iteration, index)
@@ -120,13 +127,16 @@ class SampleQueue:
         """Return the next sample. Request all of them, in order.
 
         Raises:
+            StopRequestedError: A stop was requested while it was waited for.
             Exception: What its worker raised.
         """
         job = (iteration, index)
         requested = time.perf_counter()
         with self._changed:
             was_ready, num_ready = job in self._answers, self.num_ready
-            self._changed.wait_for(lambda: job in self._answers)
+            while not self._changed.wait_for(lambda: job in self._answers, _POLL_S):
+                if self._should_stop():
+                    raise StopRequestedError("stopped while waiting for a sample")
             answer = self._answers.pop(job)
             self._num_prefetched -= 1
             self._changed.notify_all()

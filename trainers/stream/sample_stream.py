@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Self
 
 from trainers.imports import pause_gc_during_import
+from trainers.run.backoff import never
 from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.sample import Sample
 from trainers.stream.sample_queue import QueueStats, SampleQueue, Worker
@@ -26,6 +27,8 @@ class SampleStream:
         start_iteration: Iteration of the first batch; all the state that a resumed run needs.
         indices: The samples of each batch to make; by default all. A rank makes its own slice.
         worker_pool: Worker processes that were started early; by default new ones are started.
+        should_stop: Polled while samples of prefetching workers are waited for. Reads have one of
+            their own: see `Reading`.
 
     Raises:
         ConfigError: On entering: a part of the spec cannot be used.
@@ -38,12 +41,14 @@ class SampleStream:
         start_iteration: int,
         indices: range | None = None,
         worker_pool: WorkerPool | None = None,
+        should_stop: Callable[[], bool] = never,
     ) -> None:
         self._spec = spec
         self._num_workers = num_workers
         self._indices = range(spec.batch_size) if indices is None else indices
         self._iteration = start_iteration
         self._reserve = worker_pool or WorkerPool()
+        self._should_stop = should_stop
         self._resources = ExitStack()
         self._worker: Worker
 
@@ -66,6 +71,7 @@ class SampleStream:
             DataError: A volume cannot be read, or holds unusable values.
             ConfigError: An augment cannot be applied.
             StreamError: Anything else went wrong; with the traceback of the worker.
+            StopRequestedError: A stop was requested meanwhile.
         """
         samples = [self._worker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
@@ -97,7 +103,12 @@ class SampleStream:
                         worker.kill()
 
     def _queue(self, workers: list[AbstractContextManager[Worker]]) -> SampleQueue:
-        return SampleQueue(workers, start_iteration=self._iteration, indices=self._indices)
+        return SampleQueue(
+            workers,
+            start_iteration=self._iteration,
+            indices=self._indices,
+            should_stop=self._should_stop,
+        )
 
 
 @contextmanager

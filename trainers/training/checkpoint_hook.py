@@ -63,6 +63,14 @@ class CheckpointHook(ABC):
             CheckpointError: The checkpoint cannot be written.
         """
 
+    @abstractmethod
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
+        """Do the same between two iterations, after `after_iteration` was called for the last one.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be written.
+        """
+
 
 class NullCheckpointHook(CheckpointHook):
     """Does nothing: rank 0 saves."""
@@ -73,6 +81,9 @@ class NullCheckpointHook(CheckpointHook):
         pass
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+        pass
+
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
         pass
 
 
@@ -122,6 +133,9 @@ class RunCheckpointHook(CheckpointHook):
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)
+        self.at_interruption(iteration, random_state)
+
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
         self._checkpointer.save(iteration, self._state_of(random_state), self._take_means())
 
     def _add(self, row: Mapping[str, float]) -> None:

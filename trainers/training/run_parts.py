@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,8 +11,11 @@ from attrs import frozen
 
 from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.datasets.open_dataset import open_dataset
+from trainers.datasets.read_options import Reading
 from trainers.distributed.process_group import ProcessGroup
 from trainers.errors import ConfigError
+from trainers.run.backoff import never
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
 from trainers.trainer import Trainer, TrainingContext
@@ -55,7 +58,8 @@ class RunParts:
         context = self.trainer.context
         if checkpoint is not None:
             self.trainer.load_state_dict(checkpoint.state["trainer"])
-        with self.trainer:
+        with ExitStack() as stack:
+            context.ranks.all_or_none(lambda: stack.enter_context(self.trainer))
             if checkpoint is not None and (random_state := self._restore(checkpoint)):
                 yield random_state
             else:
@@ -82,19 +86,26 @@ def build_parts(
     workers: WorkerPool,
     *,
     is_restored: bool,
+    should_stop: Callable[[], bool] = never,
 ) -> RunParts:
     """Build trainer, network and optimizer of a run; the same on all ranks.
 
     Args:
         is_restored: A checkpoint will be restored, so weights need not be initialized.
+        should_stop: Polled while data are waited for.
 
     Raises:
         ConfigError, DataError: Config and data do not fit each other.
+        DataUnavailableError: A volume stayed away, on this rank.
+        StopRequestedError: A stop was requested meanwhile, or another rank was interrupted.
     """
     can_share, reason = config.trainer.verify_ranks(ranks.world_size)
     if not can_share:
         raise ConfigError(reason)
-    datasets = [dataset.build() for dataset in config.datasets]
+    reading = Reading(timeout_s=config.trainer.data_timeout_s, should_stop=should_stop)
+    datasets = ranks.all_or_none(
+        lambda: [open_dataset(dataset, reading) for dataset in config.datasets]
+    )
     trainer = config.trainer.build()
     trainer.context = TrainingContext(
         seed=config.seed,
@@ -102,6 +113,7 @@ def build_parts(
         folder=folder,
         memory_bytes=int(config.resources.memory_gb * 1e9 / ranks.local_size),
         workers=workers,
+        should_stop=should_stop,
     )
     if not trainer.can_train(datasets):
         raise ConfigError(

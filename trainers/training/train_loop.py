@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 
+from trainers.distributed.process_group import INTERRUPTIONS
+from trainers.errors import StopRequestedError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.training.checkpoint_hook import CheckpointHook
 from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
 from trainers.training_iteration_stats import TrainingIterationStats
+
+_logger = logging.getLogger(__name__)
 
 
 def train(
@@ -23,18 +28,29 @@ def train(
 ) -> bool:
     """Train until `num_iterations` are done or a stop is requested; return whether they are done.
 
-    The parts come in restored, and the trainer entered. On return their last state is saved.
+    The parts come in restored, and the trainer entered. On return their last state is saved, and
+    also when the samples of an iteration do not come.
 
     Args:
         random_state: The state that the next iteration starts from.
         hook: Saves the parts and the random state that it is given.
         should_stop: Asked after every iteration; gives the same answer on all ranks.
         report: Called last in every iteration, after everything that must not be lost.
+
+    Raises:
+        DataError, StreamError: The samples of an iteration did not come.
     """
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
-    remaining = num_iterations - trainer.iteration
-    for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
+    first, remaining = trainer.iteration, num_iterations - trainer.iteration
+
+    def save() -> None:
+        if trainer.iteration > first:
+            hook.at_interruption(trainer.iteration, random_state)
+        context.ranks.barrier()  # an exit code 75 of the others promises a committed checkpoint
+
+    iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
+    for stats in _until_interrupted(iterations, save):
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
@@ -51,6 +67,23 @@ def train(
         if stop:
             break
     return trainer.iteration == num_iterations
+
+
+def _until_interrupted(
+    iterations: Iterator[TrainingIterationStats], save: Callable[[], None]
+) -> Iterator[TrainingIterationStats]:
+    """Yield what `iterations` yields; save when the samples of the next one do not come.
+
+    A stop then ends the iterations; anything else is raised.
+    """
+    try:
+        yield from iterations
+    except INTERRUPTIONS as error:
+        _logger.warning("interrupted between two iterations; saving the state of the last one")
+        save()
+        if not isinstance(error, StopRequestedError):
+            raise
+        _logger.info("%s", error)
 
 
 def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:

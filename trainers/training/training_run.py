@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
-from trainers.distributed.open_process_group import open_process_group
+from trainers.distributed.open_process_group import TIMEOUT, open_process_group
 from trainers.distributed.process_group import ProcessGroup
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
@@ -53,7 +54,9 @@ def train_run(
         TrainerError: Config, data or checkpoints are not usable, or a rank was lost.
     """
     startup.times.end("imports")
-    with open_process_group(folder, attempt, should_stop) as ranks:
+    # While one rank waits for data, the others wait for that rank.
+    timeout = TIMEOUT + timedelta(seconds=config.trainer.data_timeout_s)
+    with open_process_group(folder, attempt, should_stop, timeout=timeout) as ranks:
         if ranks is None:
             return False
         return _Attempt(folder, config, startup, ranks, should_stop).run()
@@ -125,6 +128,7 @@ class _Attempt:
             ranks,
             self.startup.workers,
             is_restored=checkpoint is not None,
+            should_stop=self.should_stop,
         )
         times.end("building")
         with (

@@ -22,7 +22,8 @@ from tests.trainers.datasets.volumes import (
 from trainers.datasets.array import Array
 from trainers.datasets.array_info import read_array_info
 from trainers.datasets.dataset_config import AbsentChunks, ArrayConfig
-from trainers.errors import DataError
+from trainers.datasets.read_options import Reading
+from trainers.errors import DataError, DataUnavailableError
 
 VOXELS = counting((5, 6, 7), "uint16")
 EVERYWHERE = Roi((0, 0, 0), (5, 6, 7))
@@ -171,12 +172,15 @@ def test_an_array_without_any_chunk_is_refused_in_any_case(tmp_path: Path) -> No
 
 
 def test_array_that_vanished(tmp_path: Path) -> None:
-    """An array that is gone when it is opened is named."""
+    """An array that is gone when it is opened, and stays so, is named."""
     write_zarr2(tmp_path / "raw", VOXELS)
     array = open_array(tmp_path / "raw")
+    array.reading = Reading(timeout_s=0.5)
     (tmp_path / "raw").rename(tmp_path / "elsewhere")
 
-    with pytest.raises(DataError, match=f"{tmp_path}/raw: cannot read its metadata: NOT_FOUND"):
+    with pytest.raises(
+        DataUnavailableError, match=f"{tmp_path}/raw: cannot read its metadata, tried for .* NOT_F"
+    ):
         array.begin_read(EVERYWHERE)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from trainers.datasets.remote_path import VolumePath
-from trainers.errors import DataError
+from trainers.errors import DataError, DataUnavailableError
+from trainers.run.failure_class import may_come_back
 
 SPATIAL_AXES = ("z", "y", "x")
 
@@ -92,12 +93,14 @@ def read_json(path: VolumePath) -> dict[str, Any]:
     """Read the object in a JSON file.
 
     Raises:
-        DataError: The file cannot be read, or holds something else.
+        DataUnavailableError: The file cannot be read at present.
+        DataError: It cannot be read at all, or holds something else.
     """
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+        kind = DataUnavailableError if may_come_back(error) else DataError
+        raise kind(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(data, dict):
         raise DataError(f"{path}: holds {type(data).__name__}; expected a JSON object")
     return data

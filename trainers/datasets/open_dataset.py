@@ -1,0 +1,61 @@
+"""Open a dataset where a run starts: what is away is waited for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from trainers.datasets.outages import wait_out
+from trainers.errors import DataUnavailableError, StopRequestedError
+
+if TYPE_CHECKING:
+    from trainers.datasets.dataset import Dataset
+    from trainers.datasets.dataset_config import DatasetConfig
+    from trainers.datasets.read_options import Reading
+
+T = TypeVar("T")
+
+_POLL_S = 0.2
+
+
+def open_dataset(config: DatasetConfig, reading: Reading) -> Dataset:
+    """Read the metadata of a dataset; wait for volumes that are not there, or not readable.
+
+    They were there when the run was submitted.
+
+    Raises:
+        DataUnavailableError: One of them stayed away for `reading.timeout_s`.
+        DataError: The dataset cannot be used.
+        StopRequestedError: `reading.should_stop` said so meanwhile.
+    """
+    return wait_out(
+        lambda _: _heeding(reading.should_stop, config.build),
+        volume=f"dataset {config.name!r}",
+        part="its metadata",
+        reading=reading,
+        grace_s=lambda error: None if isinstance(error, DataUnavailableError) else 0.0,
+    )
+
+
+def _heeding(should_stop: Callable[[], bool], call: Callable[[], T]) -> T:
+    """Return what `call` returns; leave it behind when a stop is requested.
+
+    It may hang: a server does not answer, or a file system is gone that was mounted `hard`.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name="metadata", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        if should_stop():
+            raise StopRequestedError("stopped while reading metadata")
+    return future.result()
