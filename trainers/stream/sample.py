@@ -29,3 +29,7 @@ class Sample:
     """[K, *out], 1 where the target is known."""
     dataset: str
     """Name of the dataset that it was cut from."""
+    begin: tuple[int, ...]
+    """First voxel of its output block, before augments, in the voxel grid of the dataset's raw."""
+    begin_nm: tuple[float, ...]
+    """Lower corner of that voxel in nm, in the frame of the arrays."""

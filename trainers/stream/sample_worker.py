@@ -107,7 +107,17 @@ class SampleWorker:
             mask=np.ascontiguousarray(mask[inner]),
             target_mask=spec.predictor.create_mask(mask, gt, voxel_size_nm),
             dataset=dataset.name,
+            begin=tuple(output.begin / voxel_size),
+            begin_nm=_in_nm(dataset, output.begin),
         )
+
+
+def _in_nm(dataset: Dataset, position: gp.Coordinate) -> tuple[float, ...]:
+    """Convert world units, which begin at the first voxel of raw, to nm in the arrays' frame."""
+    return tuple(
+        offset + length / dataset.units_per_nm
+        for offset, length in zip(dataset.raw.info.offset_nm, position, strict=True)
+    )
 
 
 def _half_difference(outer: Sequence[int], inner: Sequence[int]) -> tuple[int, ...]:

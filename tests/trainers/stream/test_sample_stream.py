@@ -75,13 +75,14 @@ def with_augment(spec: StreamSpec, name: str) -> StreamSpec:
     return attrs.evolve(spec, augments=(augment,))
 
 
-def contents(samples: list[Sample]) -> list[tuple[str, str, tuple[int, ...], bytes]]:
-    """Every bit of every array, with its name, type and shape."""
+def contents(samples: list[Sample]) -> list[Any]:
+    """Every bit of every array, with its name, type and shape, and where each sample is from."""
     return [
-        (name, array.dtype.str, array.shape, array.tobytes())
+        (name, value.dtype.str, value.shape, value.tobytes())
+        if isinstance(value, np.ndarray)
+        else (name, value)
         for sample in samples
-        for name, array in attrs.asdict(sample, recurse=False).items()
-        if name != "dataset"
+        for name, value in attrs.asdict(sample, recurse=False).items()
     ]
 
 
