@@ -36,6 +36,8 @@ class TrainingContext:
     """Of the run; None outside of a run."""
     memory_bytes: int | None = None
     """Memory that this rank may use; None if unknown."""
+    left_out: frozenset[int] = frozenset()
+    """Iterations whose optimizer step is not taken, since it was found to spoil the weights."""
     workers: WorkerPool = field(factory=WorkerPool)
     """Processes that were started early, to make samples."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -63,6 +64,14 @@ class CheckpointHook(ABC):
             CheckpointError: The checkpoint cannot be written.
         """
 
+    @abstractmethod
+    def at_failure(self, iteration: int, random_state: RandomState) -> None:
+        """Save the state before an iteration that failed, and return once it is committed.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be written.
+        """
+
 
 class NullCheckpointHook(CheckpointHook):
     """Does nothing: rank 0 saves."""
@@ -73,6 +82,9 @@ class NullCheckpointHook(CheckpointHook):
         pass
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
+        pass
+
+    def at_failure(self, iteration: int, random_state: RandomState) -> None:
         pass
 
 
@@ -103,8 +115,8 @@ class RunCheckpointHook(CheckpointHook):
             now_s=clock(),
         )
         self._is_prepared = False
-        self._sums: dict[str, float] = {}
-        self._num_rows = 0
+        self._sums: dict[str, tuple[float, int]] = {}
+        """Sum and number of the finite values of each scalar since the last save."""
 
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
@@ -122,6 +134,9 @@ class RunCheckpointHook(CheckpointHook):
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)
+        self.at_failure(iteration, random_state)
+
+    def at_failure(self, iteration: int, random_state: RandomState) -> None:
         self._checkpointer.save(iteration, self._state_of(random_state), self._take_means())
 
     def _add(self, row: Mapping[str, float]) -> None:
@@ -131,11 +146,12 @@ class RunCheckpointHook(CheckpointHook):
                 f"this run has: {', '.join(sorted(row))}"
             )
         for name, value in row.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._num_rows += 1
+            total, number = self._sums.get(name, (0.0, 0))
+            if math.isfinite(value):  # a step that was left out has no loss
+                self._sums[name] = total + value, number + 1
 
     def _take_means(self) -> dict[str, float]:
         """Return the mean of each scalar since the last call: what `keep_best` compares."""
-        means = {name: total / self._num_rows for name, total in self._sums.items()}
-        self._sums, self._num_rows = {}, 0
+        means = {name: total / number for name, (total, number) in self._sums.items()}
+        self._sums = {}
         return means

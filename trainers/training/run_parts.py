@@ -82,10 +82,12 @@ def build_parts(
     workers: WorkerPool,
     *,
     is_restored: bool,
+    left_out: frozenset[int] = frozenset(),
 ) -> RunParts:
     """Build trainer, network and optimizer of a run; the same on all ranks.
 
     Args:
+        left_out: See `TrainingContext`.
         is_restored: A checkpoint will be restored, so weights need not be initialized.
 
     Raises:
@@ -101,6 +103,7 @@ def build_parts(
         ranks=ranks,
         folder=folder,
         memory_bytes=int(config.resources.memory_gb * 1e9 / ranks.local_size),
+        left_out=left_out,
         workers=workers,
     )
     if not trainer.can_train(datasets):

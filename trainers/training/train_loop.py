@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 
+from trainers.errors import CheckpointError, NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.training.checkpoint_hook import CheckpointHook
+from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
 from trainers.training_iteration_stats import TrainingIterationStats
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -30,27 +36,50 @@ def train(
         hook: Saves the parts and the random state that it is given.
         should_stop: Asked after every iteration; gives the same answer on all ranks.
         report: Called last in every iteration, after everything that must not be lost.
+
+    Raises:
+        NonFiniteError: An iteration has made NaN or infinity of loss, gradients or weights. What
+            was reached before it is saved, unless the run goes back from there.
     """
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
     remaining = num_iterations - trainer.iteration
-    for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
-        done, stop = trainer.iteration == num_iterations, should_stop()
-        # Computed, not captured: what the next iteration draws must not depend on draws so far.
-        random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
-        row = _scalars(stats, trainer.batch_size)
-        # First of all: a checkpoint must not know of a row that is lost.
-        writer.write(stats.iteration, row)
-        if done or stop:
-            hook.at_end(trainer.iteration, row, random_state)
-        else:
-            hook.after_iteration(trainer.iteration, row, random_state)
-        # Last of all, since writers and hooks are free to draw.
-        random_state.apply()
-        report(stats)
-        if stop:
-            break
+    try:
+        for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
+            if not (math.isfinite(stats.loss) or stats.non_finite):
+                raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
+            done, stop = trainer.iteration == num_iterations, should_stop()
+            # Computed, not captured: what the next iteration draws must not depend on draws so far.
+            random_state = RandomState.of_iteration(
+                context.seed, trainer.iteration, context.ranks.rank
+            )
+            row = _scalars(stats, trainer.batch_size)
+            # First of all: a checkpoint must not know of a row that is lost.
+            writer.write(stats.iteration, row)
+            if done or stop:
+                hook.at_end(trainer.iteration, row, random_state)
+            else:
+                hook.after_iteration(trainer.iteration, row, random_state)
+            # Last of all, since writers and hooks are free to draw.
+            random_state.apply()
+            report(stats)
+            if stop:
+                break
+    except NonFiniteStepError as error:
+        if error.is_state_finite and not error.goes_back:
+            _save_before(trainer.iteration, random_state, hook)
+            context.ranks.barrier()  # or the end of other ranks would end the one that saves
+        raise
     return trainer.iteration == num_iterations
+
+
+def _save_before(iteration: int, random_state: RandomState, hook: CheckpointHook) -> None:
+    """Save the state before an iteration that failed, if one was completed before."""
+    if iteration:
+        try:
+            hook.at_failure(iteration, random_state)
+        except CheckpointError as error:
+            logger.error("the state before the failure is not saved: %s", error)
 
 
 def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:
@@ -65,4 +94,5 @@ def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]
         "data_wait_s": stats.data_wait,
         "samples_per_second": batch_size / (stats.time + stats.data_wait),
         **{name: value for name, value in queue.items() if value is not None},
+        **({"skipped_steps": stats.skipped_steps} if stats.skipped_steps else {}),
     }

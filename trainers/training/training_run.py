@@ -12,6 +12,7 @@ from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.distributed.open_process_group import open_process_group
 from trainers.distributed.process_group import ProcessGroup
+from trainers.errors import NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -23,6 +24,7 @@ from trainers.training.determinism import (
     watch_nondeterminism,
 )
 from trainers.training.disable_dynamo import disable_dynamo
+from trainers.training.non_finite import NonFiniteStepError, read_left_out, record_left_out
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.startup import Startup
@@ -77,26 +79,57 @@ class _Attempt:
     should_stop: Callable[[], bool]
 
     def run(self) -> bool:
-        """Restore, train, close the writer; return whether the run is finished."""
+        """Train, and go back where the config says so; return whether the run is finished."""
         config, startup, ranks = self.config, self.startup, self.ranks
         set_determinism(config.deterministic, num_threads(config, ranks))
         disable_dynamo()
         startup.times.end("ranks")
         checkpoint = startup.prefetch.checkpoint(ranks)
         startup.times.end("waiting for the checkpoint")
-        iteration = checkpoint.iteration if checkpoint else 0
+        left_out = read_left_out(self.folder, ranks)
         progress = RunProgress(self.folder, config.num_iterations, startup)
+        while True:
+            try:
+                return self._run_from(checkpoint, left_out, progress)
+            except NonFiniteStepError as error:
+                if ranks.is_rank_zero:
+                    progress.non_finite(error)
+                if not error.goes_back:
+                    raise NonFiniteError(f"{error}. {self._last_good()}") from error
+                blamed = error.iteration
+            left_out |= {blamed}
+            if ranks.is_rank_zero:
+                # Before anything else: an attempt that is killed now must leave it out as well.
+                record_left_out(self.folder, left_out)
+            checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
+            progress = RunProgress(self.folder, config.num_iterations, None)
+
+    def _last_good(self) -> str:
+        """Say on rank 0 which checkpoint an attempt that failed has left."""
+        store = self.startup.prefetch.store
+        good = store.newest_finite() if store else None
+        return f"The last good checkpoint is of iteration {good}" if good else "Nothing is saved"
+
+    def _run_from(
+        self, checkpoint: Checkpoint | None, left_out: frozenset[int], progress: RunProgress
+    ) -> bool:
+        """Restore, train, close the writer; return whether the run is finished."""
+        config, ranks = self.config, self.ranks
+        iteration = checkpoint.iteration if checkpoint else 0
         writer = self._open_writer(checkpoint, progress)
-        startup.times.end("reporting")
-        finished, stopped = iteration >= config.num_iterations, False
+        self.startup.times.end("reporting")
+        finished, goes_on = iteration >= config.num_iterations, False
         try:
             if not finished and not ranks.any_rank(self.should_stop()):
                 warn = progress.not_reproducible if ranks.is_rank_zero else _ignore
                 with watch_nondeterminism(warn):
-                    finished = self._train(checkpoint, writer, progress)
-            stopped = not finished
+                    finished = self._train(checkpoint, left_out, writer, progress)
+            goes_on = not finished
+        except NonFiniteStepError as error:
+            goes_on = error.goes_back
+            raise
         finally:
-            preempted = not finished and (stopped or self.should_stop())
+            preempted = not finished and (goes_on or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished
 
@@ -116,7 +149,11 @@ class _Attempt:
         return open_metric_writer(self.config, self.folder, start_iteration=iteration)
 
     def _train(
-        self, checkpoint: Checkpoint | None, writer: MetricWriter, progress: RunProgress
+        self,
+        checkpoint: Checkpoint | None,
+        left_out: frozenset[int],
+        writer: MetricWriter,
+        progress: RunProgress,
     ) -> bool:
         times, ranks = self.startup.times, self.ranks
         parts = build_parts(
@@ -125,6 +162,7 @@ class _Attempt:
             ranks,
             self.startup.workers,
             is_restored=checkpoint is not None,
+            left_out=left_out,
         )
         times.end("building")
         with (

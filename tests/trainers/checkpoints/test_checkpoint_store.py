@@ -62,7 +62,11 @@ def test_the_layout_on_disk(two_saved: Path) -> None:
     assert manifest["schema_version"] == 2
     assert manifest["iteration"] == 10
     assert manifest["identity"] == "0123456789abcdef"
-    assert (manifest["what_counts"], manifest["environment"], manifest["metrics"]) == ({}, {}, {})
+    assert (manifest["what_counts"], manifest["environment"], manifest["metrics"]) == (
+        {},
+        {"finite": "true"},
+        {},
+    )
     assert manifest["files"][0]["name"] == "rank-00000.safetensors"
     assert manifest["files"][0]["num_bytes"] == 4236
     assert manifest["state"] == {"dict": [["weight", {"tensor": "weight"}], ["rate", 0.1]]}

@@ -70,6 +70,9 @@ class LoggingHook(CheckpointHook):
     def at_end(self, iteration, row, random_state):
         self._log.append(("end", iteration, dict(row), random_state))
 
+    def at_failure(self, iteration, random_state):
+        self._log.append(("save before", iteration, random_state))
+
 
 def run(log, *, start=0, num_iterations=5, stop_at=None):
     trainer = CountingTrainer(log)
