@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ from trainers.training.non_finite import (
     num_left_out_before,
     suspicious_samples,
 )
+from trainers.training.step_verification import StepVerification
 from trainers.training.training_step import StepResult, TrainingStep
 from trainers.training_iteration_stats import TrainingIterationStats
 
@@ -61,6 +63,7 @@ class GunpowderTrainer(Trainer):
         self.learning_rate = trainer_config.learning_rate
         self._config = trainer_config
         self._left_out: set[int] = set()
+        self._verification: StepVerification | None = None
         self._datasets: dict[str, Dataset] = {}
         self._snapshot_container: Path | None = None
         self._resources = ExitStack()
@@ -157,6 +160,13 @@ class GunpowderTrainer(Trainer):
         assert self._step is not None, "build_batch_provider comes first"
         model.to(device).train()
         self._step.begin(model, device)
+        if self._config.verify_every is not None:
+            # Without an earlier verification, what the attempt starts from is trusted.
+            trusted = self.iteration if self.verified_iteration is None else self.verified_iteration
+            self.verified_iteration = trusted
+            self._verification = StepVerification(
+                self._config.verify_every, trusted, self.context.ranks
+            )
         for _ in range(num_iterations):
             requested = time.perf_counter()
             samples = self._next_samples()
@@ -167,7 +177,7 @@ class GunpowderTrainer(Trainer):
             )
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            result = self._take_step(batch, samples, optimizer)
+            result = self._take_step(batch, samples, model, optimizer)
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
@@ -192,18 +202,24 @@ class GunpowderTrainer(Trainer):
         return sum(each < self.iteration for each in self._left_out)
 
     def _take_step(
-        self, batch: Batch, samples: Sequence[Sample], optimizer: torch.optim.Optimizer
+        self,
+        batch: Batch,
+        samples: Sequence[Sample],
+        model: Model,
+        optimizer: torch.optim.Optimizer,
     ) -> StepResult:
         """Take the step of this iteration, or leave it out.
 
         Raises:
             NonFiniteStepError: It cannot be taken, nor left out here and now.
+            VerificationError: It cannot be trusted.
         """
         assert self._step is not None
         if self.iteration in self._left_out:
             return StepResult(math.nan, non_finite=LEFT_OUT)
         raw, _, target, weight, _ = batch
-        result = self._step.take(
+        take = partial(
+            self._step.take,
             raw,
             target,
             weight,
@@ -212,6 +228,11 @@ class GunpowderTrainer(Trainer):
             with_first_sample=self._is_snapshot_due(),
             num_left_out=self._num_left_out,
         )
+        if self._verification is None:
+            result = take()
+        else:
+            result = self._verification.take(self.iteration, model, optimizer, self._step, take)
+            self.verified_iteration = self._verification.verified_iteration
         if result.non_finite is None:
             return result
         return StepResult(result.loss, non_finite=self._leave_out(result.non_finite, samples))
@@ -243,12 +264,17 @@ class GunpowderTrainer(Trainer):
 
     def state_dict(self) -> dict[str, Any]:
         step = self._step.state_dict() if self._step else {}
-        left_out = {"left_out": sorted(self._left_out)} if self._left_out else {}
-        return super().state_dict() | step | left_out
+        state = super().state_dict() | step
+        if self._left_out:
+            state["left_out"] = sorted(self._left_out)
+        if self.verified_iteration is not None:
+            state["verified_iteration"] = self.verified_iteration
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._left_out |= set(state.get("left_out", ()))
+        self.verified_iteration = state.get("verified_iteration")
         if self._step:
             self._step.load_state_dict(state)
 

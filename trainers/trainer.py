@@ -63,6 +63,9 @@ class Trainer(ABC):
     learning_rate: float
     """The peak learning rate; the optimizer's schedule scales it down."""
 
+    verified_iteration: int | None = None
+    """Completed iterations up to which steps were verified; None if the trainer does not do so."""
+
     context: TrainingContext = TrainingContext()
     """To be set before `build_batch_provider`."""
 

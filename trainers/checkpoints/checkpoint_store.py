@@ -99,6 +99,17 @@ class CheckpointStore(CheckpointReader):
         finite = [each.iteration for each in self._saved() if each.is_finite]
         return finite[-1] if finite else None
 
+    def distrust(self, newer_than: int, reason: str) -> int:
+        """Set aside the checkpoints after an iteration, as damaged ones are.
+
+        Return the iteration of the newest one that is left, 0 if there is none.
+        """
+        for iteration in reversed(self.iterations()):
+            if iteration > newer_than:
+                self._skip_damaged(iteration, DamagedCheckpointError(reason))
+        sync_folder(self._folder)
+        return max(self.iterations(), default=0)
+
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> Path:
         """Commit a checkpoint; on return it survives SIGKILL and a power failure.
 

@@ -10,7 +10,7 @@ import torch
 from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import aligned_memory, touch, whole_pages
-from trainers.checkpoints.device_copy import DeviceCopy, pin, unpin
+from trainers.checkpoints.device_copy import DeviceCopy, WeightWatch, pin, unpin
 from trainers.checkpoints.host_copy import MemoryCopier
 from trainers.checkpoints.safetensors_header import build_header
 from trainers.checkpoints.safetensors_torch import DTYPE_NAMES, as_bytes, tensor_at
@@ -68,6 +68,7 @@ class Staging:
     def __init__(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         self._encoder = StateEncoder()
         self._optimizer = optimizer
+        self._watch = WeightWatch(optimizer) if optimizer is not None else None
         self._device_copy: DeviceCopy | None = None
         self._memory_copier: MemoryCopier | None = None
         self._layout: Layout | None = None
@@ -158,7 +159,7 @@ class Staging:
     def _copy(self, tensors: list[torch.Tensor], device: torch.device | None) -> Callable[[], None]:
         if device is not None:
             if self._device_copy is None:
-                self._device_copy = DeviceCopy(self._optimizer)
+                self._device_copy = DeviceCopy(self._optimizer, self._watch)
             return self._device_copy.start(self._views, tensors)
         assert self._memory_copier is not None
         self._memory_copier.copy(self._views, tensors)

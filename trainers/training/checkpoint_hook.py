@@ -93,6 +93,7 @@ class RunCheckpointHook(CheckpointHook):
 
     Args:
         state_of: Returns the state dict of the run, including the given random state.
+        verified: Returns the completed iterations up to which steps were verified.
     """
 
     def __init__(
@@ -102,12 +103,14 @@ class RunCheckpointHook(CheckpointHook):
         *,
         state_of: Callable[[RandomState], dict[str, Any]],
         progress: RunProgress,
+        verified: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checkpointer = checkpointer
         self._keep_best = config.keep_best
         self._state_of = state_of
         self._progress = progress
+        self._verified = verified
         self._clock = clock
         self._schedule = CheckpointSchedule(
             every_iterations=config.every_iterations,
@@ -127,7 +130,7 @@ class RunCheckpointHook(CheckpointHook):
             self._is_prepared = True
         if self._schedule.is_due(iteration, now_s=self._clock()):
             is_started = self._checkpointer.start(
-                iteration, self._state_of(random_state), self._take_means()
+                iteration, self._state_of(random_state), self._take_means(), self._verified()
             )
             if not is_started:
                 self._progress.skipped(iteration)
@@ -137,7 +140,9 @@ class RunCheckpointHook(CheckpointHook):
         self.at_failure(iteration, random_state)
 
     def at_failure(self, iteration: int, random_state: RandomState) -> None:
-        self._checkpointer.save(iteration, self._state_of(random_state), self._take_means())
+        self._checkpointer.save(
+            iteration, self._state_of(random_state), self._take_means(), self._verified()
+        )
 
     def _add(self, row: Mapping[str, float]) -> None:
         if self._keep_best is not None and self._keep_best.metric not in row:

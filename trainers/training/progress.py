@@ -58,6 +58,11 @@ class RunProgress:
         )
         self._update_state(iteration=commit.iteration, saved_iteration=commit.iteration)
 
+    def went_back(self, iteration: int) -> None:
+        """Record that newer checkpoints than that of an iteration are no longer trusted."""
+        self._iteration = iteration
+        self._update_state(iteration=iteration, saved_iteration=iteration)
+
     def skipped(self, iteration: int) -> None:
         """Record a checkpoint that was skipped: an earlier one is still being written."""
         self._unsaved["skipped"] += 1

@@ -69,8 +69,8 @@ class RunParts:
         self.model.load_state_dict(state["model"])
         # load_state_dict keeps tensors of the right type and device without copying them, and the
         # checkpoint's memory is released below.
-        self.optimizer.load_state_dict(_copied(state["optimizer"]))
-        random_state = RandomState.from_state_dict(_copied(state["random"]))
+        self.optimizer.load_state_dict(copied(state["optimizer"]))
+        random_state = RandomState.from_state_dict(copied(state["random"]))
         checkpoint.release()
         return random_state if self.trainer.context.ranks.is_rank_zero else None
 
@@ -134,15 +134,15 @@ def _device() -> torch.device:
     return torch.device("cpu")
 
 
-def _copied(state: Any) -> Any:
+def copied(state: Any) -> Any:
     """Return the state with all tensors copied."""
     match state:
         case torch.Tensor():
             return state.clone()
         case dict():
-            return {key: _copied(value) for key, value in state.items()}
+            return {key: copied(value) for key, value in state.items()}
         case list() | tuple():
-            return type(state)(map(_copied, state))
+            return type(state)(map(copied, state))
     return state
 
 

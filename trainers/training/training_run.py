@@ -28,6 +28,7 @@ from trainers.training.non_finite import NonFiniteStepError, read_left_out, reco
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.startup import Startup
+from trainers.training.step_verification import VerificationError
 from trainers.training.train_loop import train
 from trainers.weights.init_from import load_initial_weights
 
@@ -97,6 +98,10 @@ class _Attempt:
                 if not error.goes_back:
                     raise NonFiniteError(f"{error}. {self._last_good()}") from error
                 blamed = error.iteration
+            except VerificationError as error:
+                if store := startup.prefetch.store:
+                    progress.went_back(store.distrust(error.verified_iteration, str(error)))
+                raise
             left_out |= {blamed}
             if ranks.is_rank_zero:
                 # Before anything else: an attempt that is killed now must leave it out as well.
@@ -143,7 +148,7 @@ class _Attempt:
             deterministic=self.config.deterministic,
             exact_across_ranks=self.config.trainer.exact_across_ranks,
             before=checkpoint.manifest.environment if checkpoint else None,
-            now=current_environment(self.ranks.world_size),
+            now=current_environment(self.ranks.world_size, self.ranks.local_size),
         ):
             progress.not_reproducible(warning)
         return open_metric_writer(self.config, self.folder, start_iteration=iteration)
@@ -170,7 +175,9 @@ class _Attempt:
             self._checkpoint_hook(parts, writer, progress) as hook,
         ):
             if checkpoint is None and self.config.init_from:
-                weights = load_initial_weights(parts.model, self.config.init_from, ranks)
+                weights = load_initial_weights(
+                    parts.model, self.config.init_from, ranks, self.folder
+                )
                 if ranks.is_rank_zero:
                     progress.initialized(weights)
             times.end("restoring")
@@ -198,7 +205,7 @@ class _Attempt:
             return
         checkpointer = AsyncCheckpointer(
             store,
-            environment=current_environment(self.ranks.world_size),
+            environment=current_environment(self.ranks.world_size, self.ranks.local_size),
             optimizer=parts.optimizer,
             before_commit=writer.sync,  # a checkpoint must not be newer than the rows on disk
             on_commit=progress.saved,
@@ -210,6 +217,7 @@ class _Attempt:
                 self.config.checkpoint,
                 state_of=parts.state_dict,
                 progress=progress,
+                verified=lambda: parts.trainer.verified_iteration,
             )
 
 

@@ -93,6 +93,27 @@ def test_a_checkpoint_may_know_less():
     assert found(before={}) == []
 
 
+def test_what_samples_are_made_with_counts_too():
+    """Another version of a package, or another model of the CPU with the same instruction set."""
+    before = {**ENVIRONMENT, "cpu": "A", "gunpowder": "1.4.0"}
+
+    reasons = found(before=before, cpu="B", gunpowder="1.5.0")
+
+    assert [each.partition(",")[0] for each in reasons] == [
+        "gunpowder is 1.5.0",
+        "the CPU is B",
+    ]
+
+
+def test_what_cannot_matter_is_not_told():
+    """The CPU of a GPU run; how NCCL adds up, where ranks do so themselves."""
+    before = {**ENVIRONMENT, "gpu": "G", "cpu": "A", "nccl": "2.26", "topology": "4 on each node"}
+    now = {"gpu": "G", "cpu": "B", "nccl": "2.27", "topology": "2 on each node"}
+
+    assert found(before=before, exact_across_ranks=True, **now) == []
+    assert len(found(before=before, **now)) == 2
+
+
 def test_a_run_that_was_not_to_be_exact_is_not():
     """From its start on."""
     (reason,) = found(deterministic=False, before=None)
@@ -104,7 +125,7 @@ def test_this_environment():
     """All is known of it, and it is the same when it is asked for again."""
     now = current_environment(num_ranks=4)
 
-    assert now.keys() == ENVIRONMENT.keys()
+    assert now.keys() >= {*ENVIRONMENT, "numpy", "numba", "gunpowder", "tensorstore", "cpu"}
     assert now["torch"] == torch.__version__
     assert now["threads"] == str(torch.get_num_threads())
     assert now["ranks"] == "4"
