@@ -65,8 +65,8 @@ class CheckpointHook(ABC):
         """
 
     @abstractmethod
-    def at_failure(self, iteration: int, random_state: RandomState) -> None:
-        """Save the state before an iteration that failed, and return once it is committed.
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
+        """Do the same between two iterations, after `after_iteration` was called for the last one.
 
         Raises:
             CheckpointError: The checkpoint cannot be written.
@@ -84,7 +84,7 @@ class NullCheckpointHook(CheckpointHook):
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         pass
 
-    def at_failure(self, iteration: int, random_state: RandomState) -> None:
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
         pass
 
 
@@ -137,9 +137,9 @@ class RunCheckpointHook(CheckpointHook):
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)
-        self.at_failure(iteration, random_state)
+        self.at_interruption(iteration, random_state)
 
-    def at_failure(self, iteration: int, random_state: RandomState) -> None:
+    def at_interruption(self, iteration: int, random_state: RandomState) -> None:
         self._checkpointer.save(
             iteration, self._state_of(random_state), self._take_means(), self._verified()
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from trainers.errors import CheckpointError, NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter
@@ -14,7 +14,7 @@ from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
 from trainers.training_iteration_stats import TrainingIterationStats
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def train(
@@ -43,43 +43,48 @@ def train(
     """
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
-    remaining = num_iterations - trainer.iteration
-    try:
-        for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
-            if not (math.isfinite(stats.loss) or stats.non_finite):
-                raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
-            done, stop = trainer.iteration == num_iterations, should_stop()
-            # Computed, not captured: what the next iteration draws must not depend on draws so far.
-            random_state = RandomState.of_iteration(
-                context.seed, trainer.iteration, context.ranks.rank
-            )
-            row = _scalars(stats, trainer.batch_size)
-            # First of all: a checkpoint must not know of a row that is lost.
-            writer.write(stats.iteration, row)
-            if done or stop:
-                hook.at_end(trainer.iteration, row, random_state)
-            else:
-                hook.after_iteration(trainer.iteration, row, random_state)
-            # Last of all, since writers and hooks are free to draw.
-            random_state.apply()
-            report(stats)
-            if stop:
-                break
-    except NonFiniteStepError as error:
-        if error.is_state_finite and not error.goes_back:
-            _save_before(trainer.iteration, random_state, hook)
-            context.ranks.barrier()  # or the end of other ranks would end the one that saves
-        raise
+    first, remaining = trainer.iteration, num_iterations - trainer.iteration
+
+    def save() -> None:
+        if trainer.iteration > first:
+            hook.at_interruption(trainer.iteration, random_state)
+        context.ranks.barrier()  # or the end of the others would end the rank that saves
+
+    iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
+    for stats in _until_interrupted(iterations, save):
+        if not (math.isfinite(stats.loss) or stats.non_finite):
+            raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
+        done, stop = trainer.iteration == num_iterations, should_stop()
+        # Computed, not captured: what the next iteration draws must not depend on draws so far.
+        random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
+        row = _scalars(stats, trainer.batch_size)
+        # First of all: a checkpoint must not know of a row that is lost.
+        writer.write(stats.iteration, row)
+        if done or stop:
+            hook.at_end(trainer.iteration, row, random_state)
+        else:
+            hook.after_iteration(trainer.iteration, row, random_state)
+        # Last of all, since writers and hooks are free to draw.
+        random_state.apply()
+        report(stats)
+        if stop:
+            break
     return trainer.iteration == num_iterations
 
 
-def _save_before(iteration: int, random_state: RandomState, hook: CheckpointHook) -> None:
-    """Save the state before an iteration that failed, if one was completed before."""
-    if iteration:
-        try:
-            hook.at_failure(iteration, random_state)
-        except CheckpointError as error:
-            logger.error("the state before the failure is not saved: %s", error)
+def _until_interrupted(
+    iterations: Iterator[TrainingIterationStats], save: Callable[[], None]
+) -> Iterator[TrainingIterationStats]:
+    """Yield what `iterations` yields; save when the next one cannot be completed."""
+    try:
+        yield from iterations
+    except NonFiniteStepError as error:
+        if error.is_state_finite and not error.goes_back:
+            try:
+                save()
+            except CheckpointError as failure:
+                _logger.error("the state before the failure is not saved: %s", failure)
+        raise
 
 
 def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:
