@@ -17,6 +17,8 @@ from typing import TextIO
 import torch
 
 NO_GPU = "none"
+VOLUME_PREFIX = "volume "
+"""Of the keys under which an environment has the identities of volumes."""
 
 _DETERMINISM_WARNING = r"(?is).*\bdeterminis"
 """Matches torch's warnings about operations without a deterministic implementation."""
@@ -118,6 +120,20 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]
         for key in _NAMES
         if key in before and key in now and before[key] != now[key]
     }
+
+
+def replaced_volumes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return a reason for each volume that is not the one that a checkpoint was written with.
+
+    Identities that are empty or missing are not known.
+    """
+    return [
+        f"volume {key.removeprefix(VOLUME_PREFIX)} was replaced or written to since its "
+        "checkpoint was written"
+        for key in now
+        if key.startswith(VOLUME_PREFIX)
+        if before.get(key) and now[key] and before[key] != now[key]
+    ]
 
 
 def set_determinism(deterministic: bool, num_threads: int) -> None:

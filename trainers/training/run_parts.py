@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,13 @@ from attrs import frozen
 
 from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.datasets.change_detection import volume_identity
 from trainers.distributed.process_group import ProcessGroup
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
 from trainers.trainer import Trainer, TrainingContext
+from trainers.training.determinism import VOLUME_PREFIX
 from trainers.training.random_state import RandomState
 
 if TYPE_CHECKING:
@@ -31,6 +33,21 @@ class RunParts:
     model: Model
     optimizer: torch.optim.Optimizer
     device: torch.device
+    datasets: Sequence[Dataset] = ()
+
+    def volumes(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the identities of all volumes on file systems; see `volume_identity`.
+
+        Args:
+            known: Earlier identities.
+        """
+        return {
+            key: volume_identity(array.info, known.get(key, ""))
+            for dataset in self.datasets
+            for role, array in (("raw", dataset.raw), ("gt", dataset.gt), ("mask", dataset.mask))
+            if array is not None
+            for key in [f"{VOLUME_PREFIX}{dataset.name}/{role}"]
+        }
 
     def state_dict(self, random_state: RandomState) -> dict[str, Any]:
         """Return the state dict that a checkpoint holds; its tensors are not copied."""
@@ -124,7 +141,7 @@ def build_parts(
     model.to(device)
     snapshots = folder.snapshots if ranks.is_rank_zero else None
     trainer.build_batch_provider(datasets, model, task, snapshots)
-    return RunParts(trainer, model, trainer.create_optimizer(model), device)
+    return RunParts(trainer, model, trainer.create_optimizer(model), device, datasets)
 
 
 def _device() -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook
 from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
+    replaced_volumes,
     set_determinism,
     watch_nondeterminism,
 )
@@ -170,9 +171,11 @@ class _Attempt:
             left_out=left_out,
         )
         times.end("building")
+        environment = self._environment(parts, checkpoint, progress) if ranks.is_rank_zero else {}
+        times.end("identifying volumes")
         with (
             parts.entered(checkpoint) as random_state,
-            self._checkpoint_hook(parts, writer, progress) as hook,
+            self._checkpoint_hook(parts, writer, progress, environment) as hook,
         ):
             if checkpoint is None and self.config.init_from:
                 weights = load_initial_weights(
@@ -194,9 +197,26 @@ class _Attempt:
         ranks.barrier()
         return finished
 
+    def _environment(
+        self, parts: RunParts, checkpoint: Checkpoint | None, progress: RunProgress
+    ) -> dict[str, str]:
+        """Return what is recorded in checkpoints; warn of volumes that were replaced."""
+        before = checkpoint.manifest.environment if checkpoint else {}
+        volumes = parts.volumes(before)
+        for reason in replaced_volumes(before, volumes):
+            progress.not_reproducible(reason)
+        return {
+            **current_environment(self.ranks.world_size, self.ranks.local_size),
+            **volumes,
+        }
+
     @contextmanager
     def _checkpoint_hook(
-        self, parts: RunParts, writer: MetricWriter, progress: RunProgress
+        self,
+        parts: RunParts,
+        writer: MetricWriter,
+        progress: RunProgress,
+        environment: Mapping[str, str],
     ) -> Iterator[CheckpointHook]:
         """Yield what saves the run, on rank 0; a save in flight ends before the block does."""
         store = self.startup.prefetch.store
@@ -205,7 +225,7 @@ class _Attempt:
             return
         checkpointer = AsyncCheckpointer(
             store,
-            environment=current_environment(self.ranks.world_size, self.ranks.local_size),
+            environment=environment,
             optimizer=parts.optimizer,
             before_commit=writer.sync,  # a checkpoint must not be newer than the rows on disk
             on_commit=progress.saved,

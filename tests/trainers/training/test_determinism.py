@@ -15,6 +15,7 @@ from trainers.config.config_io import read_run_config, write_run_config
 from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
+    replaced_volumes,
     set_determinism,
     watch_nondeterminism,
 )
@@ -103,6 +104,22 @@ def test_what_samples_are_made_with_counts_too():
         "gunpowder is 1.5.0",
         "the CPU is B",
     ]
+
+
+def test_a_volume_that_was_replaced_is_told():
+    """By its name; one that is not known, now or before, is not."""
+    before = {"volume a/raw": "1 0/0", "volume a/gt": "2 0/0", "volume b/raw": "", "torch": "2"}
+    now = {
+        "volume a/raw": "1 0/0",
+        "volume a/gt": "3 0/0",
+        "volume b/raw": "4 ",
+        "volume c/raw": "5 ",
+    }
+
+    (reason,) = replaced_volumes(before, now)
+
+    assert reason.startswith("volume a/gt was replaced or written to")
+    assert replaced_volumes(before, {"volume a/gt": ""}) == []
 
 
 def test_what_cannot_matter_is_not_told():
