@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainers.stream.worker_pool import WorkerPool
 
 Precision = Literal["fp32", "bf16", "fp16"]
+NonFinitePolicy = Literal["stop", "skip", "rewind"]
 
 
 @frozen(kw_only=True)
@@ -56,6 +57,15 @@ class GunpowderTrainerConfig(TrainerConfig):
     ema_decay: float | None = field(default=None, validator=optional([gt(0), lt(1)]))
     """Decay of an exponential moving average of weights and buffers; None for no average.
     `load_model(…, averaged=True)` returns the averaged network."""
+    non_finite: NonFinitePolicy = field(default="stop", validator=in_(get_args(NonFinitePolicy)))
+    """What to do if loss, gradients or weights become NaN or infinite. `stop` ends the run before
+    the optimizer step; `skip` leaves that step out; `rewind` goes back to the last good checkpoint
+    and leaves the step out then. After ten such steps in a row the run ends anyway. May be changed
+    for a run that has stopped: it continues from there."""
+    verify_every: int | None = field(default=None, validator=optional(ge(1)))
+    """Compute each multiple of it twice and compare the bits. If they differ, the node computes
+    wrongly: the run goes back to the newest checkpoint up to the last iteration that was verified,
+    on another node. None: never."""
     exact_across_ranks: bool = False
     """Whether weights and metrics have the same bits on any power of two of ranks that divides the
     number of micro-batches; a run may resume on another such number. Batch normalization sees one

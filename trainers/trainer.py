@@ -37,6 +37,8 @@ class TrainingContext:
     """Of the run; None outside of a run."""
     memory_bytes: int | None = None
     """Memory that this rank may use; None if unknown."""
+    left_out: frozenset[int] = frozenset()
+    """Iterations whose optimizer step is not taken, since it was found to spoil the weights."""
     workers: WorkerPool = field(factory=WorkerPool)
     """Processes that were started early, to make samples."""
     should_stop: Callable[[], bool] = never
@@ -64,6 +66,9 @@ class Trainer(ABC):
 
     learning_rate: float
     """The peak learning rate; the optimizer's schedule scales it down."""
+
+    verified_iteration: int | None = None
+    """Completed iterations up to which steps were verified; None if the trainer does not do so."""
 
     context: TrainingContext = TrainingContext()
     """To be set before `build_batch_provider`."""

@@ -28,3 +28,9 @@ class TrainingIterationStats:
 
     learning_rate: float
     """Of this iteration."""
+
+    skipped_steps: int = 0
+    """Iterations of the run so far whose optimizer step was left out, this one included."""
+
+    non_finite: str = ""
+    """Why the optimizer step of this iteration was left out; empty if it was taken."""

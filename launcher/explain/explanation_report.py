@@ -10,7 +10,12 @@ import attrs
 
 from launcher.explain.attempt_history import Attempt
 from launcher.explain.explanation import Budget, Explanation
-from launcher.monitor.run_warnings import NondeterminismWarning, RunWarnings, Unsaved
+from launcher.monitor.run_warnings import (
+    NondeterminismWarning,
+    NonFiniteWarning,
+    RunWarnings,
+    Unsaved,
+)
 from launcher.tables import short, show_seconds, table
 
 _NUM_EVENTS = 10
@@ -141,6 +146,8 @@ def _warning_lines(warnings: RunWarnings) -> Iterator[str]:
         yield from _labelled(
             "reproducible", "no: " + "\n".join(map(_nondeterminism, warnings.nondeterminism))
         )
+    if warnings.non_finite:
+        yield from _labelled("not finite", _non_finite(warnings.non_finite))
     yield from _unsaved_lines("not saved", warnings.failed_saves)
     yield from _unsaved_lines("skipped", warnings.skipped_saves)
 
@@ -150,6 +157,10 @@ def _unsaved_lines(label: str, saves: Unsaved) -> Iterator[str]:
         newest = "the newest at" if saves.count > 1 else "at"
         text = f"{_times(saves.count)}, {newest} iteration {saves.iteration}"
         yield from _labelled(label, f"{text}: {saves.reason}")
+
+
+def _non_finite(warning: NonFiniteWarning) -> str:
+    return f"steps not taken: {len(warning.iterations)}; the newest: {warning.reason}"
 
 
 def _nondeterminism(warning: NondeterminismWarning) -> str:

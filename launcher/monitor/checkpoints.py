@@ -32,6 +32,8 @@ class CheckpointState(StrEnum):
 
     VALID = "valid"
     NOT_VALID = "not valid"
+    NOT_FINITE = "not finite"
+    """Whole, but with weights that are NaN or infinite: no run resumes from it."""
     SET_ASIDE = "set aside"
     """It was damaged, and a restore has renamed it."""
     BEING_WRITTEN = "being written"
@@ -158,7 +160,8 @@ class _Inspection:
                 error.__cause__ or error
             )  # its message without the path, which the table shows
             return CheckpointState.NOT_VALID, reason, {}
-        return CheckpointState.VALID, "", manifest.metrics
+        state = CheckpointState.VALID if manifest.is_finite else CheckpointState.NOT_FINITE
+        return state, "", manifest.metrics
 
     def _temporary(self, name: str) -> tuple[CheckpointState, str]:
         path = self._folder / name

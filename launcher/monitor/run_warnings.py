@@ -1,4 +1,6 @@
-"""Warnings about a run, from its events: damaged checkpoints, failed saves, nondeterminism."""
+"""Warnings about a run, from its events: damaged checkpoints, failed saves, non-finite steps,
+nondeterminism.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,15 @@ class NondeterminismWarning:
 
 
 @frozen(kw_only=True)
+class NonFiniteWarning:
+    """Iterations with a NaN or an infinity, whose optimizer step was not taken."""
+
+    iterations: tuple[int, ...]
+    reason: str
+    """What was not finite in the newest one, and in which samples."""
+
+
+@frozen(kw_only=True)
 class RunWarnings:
     """The warnings about a run, and the report of its initial weights."""
 
@@ -44,6 +55,7 @@ class RunWarnings:
     """Why checkpoints were set aside, by the names that they have now."""
     failed_saves: Unsaved = field(factory=Unsaved)
     skipped_saves: Unsaved = field(factory=Unsaved)
+    non_finite: NonFiniteWarning | None = None
     nondeterminism: tuple[NondeterminismWarning, ...] = ()
     initial_weights: WeightsReport | None = None
 
@@ -56,6 +68,7 @@ def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
     """
     damaged: dict[str, str] = {}
     failed, skipped = Unsaved(), Unsaved()
+    non_finite: dict[int, str] = {}  # a resumed run meets some of them again
     nondeterminism: dict[str, NondeterminismWarning] = {}
     initial_weights: WeightsReport | None = None
     for event in events:
@@ -71,12 +84,19 @@ def run_warnings(events: Iterable[Mapping[str, Any]]) -> RunWarnings:
             nondeterminism[reason] = NondeterminismWarning(
                 reason=reason, time=event.get("time", 0.0), count=count
             )
+        elif kind == EventKind.NON_FINITE:
+            non_finite.setdefault(int(event.get("iteration", 0)), reason)
         elif kind == EventKind.INITIALIZED:
             initial_weights = WeightsReport.from_event(event)
     return RunWarnings(
         damaged=damaged,
         failed_saves=failed,
         skipped_saves=skipped,
+        non_finite=(
+            NonFiniteWarning(iterations=(*non_finite,), reason=[*non_finite.values()][-1])
+            if non_finite
+            else None
+        ),
         nondeterminism=tuple(nondeterminism.values()),
         initial_weights=initial_weights,
     )

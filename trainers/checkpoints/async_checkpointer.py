@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
+from trainers.checkpoints.manifest import VERIFIED_KEY
 from trainers.checkpoints.staging import StagedState, Staging
 from trainers.errors import CheckpointError
 
@@ -40,6 +41,7 @@ class _Save:
 
     iteration: int
     metrics: Mapping[str, float]
+    verified: int | None
     is_last: bool
     began: float = field(factory=time.perf_counter)
 
@@ -96,7 +98,13 @@ class AsyncCheckpointer:
         layout = self._staging.layout_of(state)
         self._preparing = self._thread.submit(self._staging.make_room, layout)
 
-    def start(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> bool:
+    def start(
+        self,
+        iteration: int,
+        state: Any,
+        metrics: Mapping[str, float] = {},
+        verified: int | None = None,
+    ) -> bool:
         """Save in the background; on return the state may change.
 
         Return False, and skip the save, if the previous one is still in flight. A save that fails
@@ -104,6 +112,7 @@ class AsyncCheckpointer:
 
         Args:
             metrics: See `CheckpointStore.save`.
+            verified: See `Manifest.verified_iteration`.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -113,16 +122,23 @@ class AsyncCheckpointer:
             return False
         self._wait_quietly()
         with suppress(CheckpointError):
-            self._begin(_Save(iteration, metrics, is_last=False), state)
+            self._begin(_Save(iteration, metrics, verified, is_last=False), state)
         return True
 
-    def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> None:
+    def save(
+        self,
+        iteration: int,
+        state: Any,
+        metrics: Mapping[str, float] = {},
+        verified: int | None = None,
+    ) -> None:
         """Wait for the save in flight, then save this state and wait for it too.
 
         Does nothing more if the save in flight was of the same iteration.
 
         Args:
             metrics: See `CheckpointStore.save`.
+            verified: See `Manifest.verified_iteration`.
 
         Raises:
             TypeError: The state holds something that cannot be saved.
@@ -130,7 +146,7 @@ class AsyncCheckpointer:
         """
         self._wait_quietly()
         if iteration != self._committed:
-            self._begin(_Save(iteration, metrics, is_last=True), state)
+            self._begin(_Save(iteration, metrics, verified, is_last=True), state)
             self.wait()
 
     def wait(self) -> None:
@@ -173,12 +189,13 @@ class AsyncCheckpointer:
                 preparing.result()
 
     def _write(self, save: _Save, staged: StagedState, stall_s: float) -> None:
+        verified = {} if save.verified is None else {VERIFIED_KEY: str(save.verified)}
         try:
             self._store.commit(
                 save.iteration,
                 staged,
                 metrics=save.metrics,
-                environment=self._environment,
+                environment={**self._environment, **verified},
                 before_commit=self._before_commit,
             )
         except CheckpointError as error:

@@ -56,21 +56,32 @@ class CheckpointReader:
             )
         return self._read(iteration)
 
-    def newest(self) -> Checkpoint | None:
-        """Read the newest checkpoint that is not damaged; return None if there is none.
+    def newest(self, up_to: int | None = None) -> Checkpoint | None:
+        """Read the newest checkpoint that is not damaged and whose weights are finite.
 
-        Damaged ones are skipped with a warning.
+        Others are skipped with a warning. Return None if there is none.
+
+        Args:
+            up_to: Newer ones do not count; by default all do.
 
         Raises:
             CheckpointError: The newest one is of another run or schema version.
         """
         for iteration in reversed(self.iterations()):
+            if up_to is not None and iteration > up_to:
+                continue
             try:
-                return self._read(iteration)
+                checkpoint = self._read(iteration)
             except DamagedCheckpointError as error:
                 if not self._path(iteration).exists():
-                    return self.newest()  # retention deleted it: there is a newer one by now
+                    return self.newest(up_to)  # retention deleted it: there is a newer one by now
                 self._skip_damaged(iteration, error)
+                continue
+            if checkpoint.manifest.is_finite:
+                return checkpoint
+            _logger.warning(
+                "%s holds weights that are NaN or infinite; skipped", self._path(iteration)
+            )
         return None
 
     def _path(self, iteration: int) -> Path:

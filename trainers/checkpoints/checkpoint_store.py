@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.checkpoint_writer import write_checkpoint
 from trainers.checkpoints.layout import DAMAGED_PREFIX
+from trainers.checkpoints.manifest import Manifest
 from trainers.checkpoints.retention import (
     KEEP_TWO,
     Retention,
@@ -77,18 +80,35 @@ class CheckpointStore(CheckpointReader):
         self._fence = fence
         self._on_damaged = on_damaged
         self._validated: set[int] = set()
-        self._metrics: dict[int, Mapping[str, float]] = {}
+        self._manifests: dict[int, Manifest | None] = {}
+        """None for those that cannot be read."""
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         sweep(folder, fence)
 
-    def newest(self) -> Checkpoint | None:
-        newest = super().newest()
+    def newest(self, up_to: int | None = None) -> Checkpoint | None:
+        newest = super().newest(up_to)
         if newest is None and not self._folder.exists():
             raise CheckpointError(
                 f"{self._folder} has vanished; if its file system is gone, mount it again"
             )
         return newest
+
+    def newest_finite(self) -> int | None:
+        """Return the iteration of the newest checkpoint whose weights are finite; reads no data."""
+        finite = [each.iteration for each in self._saved() if each.is_finite]
+        return finite[-1] if finite else None
+
+    def distrust(self, newer_than: int, reason: str) -> int:
+        """Set aside the checkpoints after an iteration, as damaged ones are.
+
+        Return the iteration of the newest one that is left, 0 if there is none.
+        """
+        for iteration in reversed(self.iterations()):
+            if iteration > newer_than:
+                self._skip_damaged(iteration, DamagedCheckpointError(reason))
+        sync_folder(self._folder)
+        return max(self.iterations(), default=0)
 
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> Path:
         """Commit a checkpoint; on return it survives SIGKILL and a power failure.
@@ -142,10 +162,15 @@ class CheckpointStore(CheckpointReader):
             fence=self._fence,
         )
         self._validated.add(iteration)
+        self._manifests.pop(iteration, None)
         return path
 
     def _is_saved(self, iteration: int) -> bool:
         if iteration not in self.iterations():
+            return False
+        manifest = self._manifest(iteration)
+        if manifest is not None and not manifest.is_finite:
+            self._delete(self._path(iteration))  # of an attempt that went another way from here
             return False
         if iteration not in self._validated and not self._is_whole(iteration):
             return False
@@ -207,32 +232,35 @@ class CheckpointStore(CheckpointReader):
             best = best_of(saved.values(), self._retention.keep_best)
             if best is None or saved[best].is_validated or self._is_whole(best):
                 return
-            self._metrics[best] = {}
+            self._manifests[best] = None
 
     def _saved(self) -> list[SavedCheckpoint]:
+        keep_best = self._retention.keep_best
         return [
             SavedCheckpoint(
                 iteration=iteration,
                 is_validated=iteration in self._validated,
-                metric=self._metric(iteration),
+                metric=manifest.metrics.get(keep_best.metric) if manifest and keep_best else None,
+                is_finite=manifest is None or manifest.is_finite,
+                verified_iteration=manifest.verified_iteration if manifest else None,
             )
             for iteration in self.iterations()
+            for manifest in [self._manifest(iteration)]
         ]
 
-    def _metric(self, iteration: int) -> float | None:
-        keep_best = self._retention.keep_best
-        if keep_best is None:
-            return None
-        if iteration not in self._metrics:
+    def _manifest(self, iteration: int) -> Manifest | None:
+        if iteration not in self._manifests:
             try:
-                self._metrics[iteration] = inspect(
+                manifest = inspect(
                     self._path(iteration),
                     fingerprint=self._fingerprint,
                     fingerprint_fields=self._fingerprint_fields,
-                ).metrics
+                )
+                # The tree structure of a state is long, and there may be many checkpoints.
+                self._manifests[iteration] = attrs.evolve(manifest, state=None)
             except CheckpointError:
-                self._metrics[iteration] = {}
-        return self._metrics[iteration].get(keep_best.metric)
+                self._manifests[iteration] = None
+        return self._manifests[iteration]
 
     def _move_away(self, path: Path) -> Path:
         """Move a checkpoint into a temporary folder; return its path there.

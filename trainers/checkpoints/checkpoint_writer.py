@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.checkpoints.data_file import write_data
 from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
-from trainers.checkpoints.manifest import Manifest
+from trainers.checkpoints.manifest import FINITE_KEY, Manifest
 from trainers.errors import CheckpointError
 from trainers.run.atomic_write import Fence, make_final, sync_folder, temporary_beside
 
@@ -69,7 +69,7 @@ def write_checkpoint(
             iteration=iteration,
             identity=fingerprint,
             what_counts=dict(fingerprint_fields),
-            environment=dict(environment),
+            environment={**environment, FINITE_KEY: str(staged.is_finite()).lower()},
             metrics=dict(metrics),
             files=(record,),
             state=staged.tree_structure,

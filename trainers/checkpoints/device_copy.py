@@ -17,16 +17,58 @@ _logger = logging.getLogger(__name__)
 _PORTABLE = 1  # cudaHostRegisterPortable: pinned for the contexts of all GPUs
 
 
+class WeightWatch:
+    """Learns whether only the optimizer's steps change weights.
+
+    Some networks do so in their forward pass: forced weight normalization (Karras et al. 2024,
+    "Analyzing and improving the training dynamics of diffusion models"), weight standardization in
+    place. A copy on a side stream would mix weights from before and after it.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._after_step: list[int] | None = None
+        self._has_seen_a_pass = False
+        self._has_seen_a_change = False
+        optimizer.register_step_pre_hook(self._before_a_step)
+        optimizer.register_step_post_hook(self._after_a_step)
+
+    @property
+    def only_steps_change_weights(self) -> bool:
+        """Whether that is known: false until the passes between two steps have been seen."""
+        return self._has_seen_a_pass and not self._has_seen_a_change
+
+    def _versions(self) -> list[int]:
+        # Autograd counts changes in place; a comparison of values would cost a pass over them.
+        return [each._version for each in _weights_of(self._optimizer)]
+
+    def _before_a_step(self, *_: Any) -> None:
+        if self._after_step is not None:
+            self._has_seen_a_pass = True
+            self._has_seen_a_change |= self._versions() != self._after_step
+
+    def _after_a_step(self, *_: Any) -> None:
+        self._after_step = self._versions()
+
+
+def _weights_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [each for group in optimizer.param_groups for each in group["params"]]
+
+
 class DeviceCopy:
     """Copies for which neither the CPU nor the next forward and backward pass waits.
 
     Tensors that only optimizer steps change are copied on a side stream, and a pre-hook of the
     optimizer makes its next step wait for them on the GPU. All others are copied on the training's
     stream, so in order with whatever changes them.
+
+    Args:
+        watch: Of the optimizer, from before the first forward pass.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer | None) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer | None, watch: WeightWatch | None) -> None:
         self._optimizer = optimizer
+        self._watch = watch
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._copied: torch.cuda.Event | None = None
         if optimizer is not None:
@@ -49,9 +91,10 @@ class DeviceCopy:
         return partial(_wait, (copied, training.record_event()), sources)
 
     def _changed_by_steps(self) -> set[int]:
-        if self._optimizer is None:
+        if self._optimizer is None or self._watch is None:
             return set()
-        weights = [each for group in self._optimizer.param_groups for each in group["params"]]
+        only_steps = self._watch.only_steps_change_weights
+        weights = _weights_of(self._optimizer) if only_steps else []
         states = [each for state in self._optimizer.state.values() for each in state.values()]
         return {each.data_ptr() for each in (*weights, *states) if isinstance(each, torch.Tensor)}
 

@@ -17,6 +17,8 @@ from trainers.errors import CheckpointError, DamagedCheckpointError
 SCHEMA_VERSION = 2
 MAX_BYTES = 64 * 2**20
 """Parsing JSON can take forty times its length in memory."""
+FINITE_KEY = "finite"
+VERIFIED_KEY = "verified"
 _CHECKSUM_KEY = "xxh3_128"
 
 
@@ -34,7 +36,8 @@ class Manifest:
     what_counts: dict[str, Any] = field(validator=instance_of(dict))
     """Fingerprint fields: what determines the run's result, as plain data."""
     environment: dict[str, str] = field(validator=deep_mapping(instance_of(str), instance_of(str)))
-    """Versions and hardware that decide the last bits; see `trainers.training.determinism`."""
+    """Versions and hardware that decide the last bits; see `trainers.training.determinism`. Also
+    what `finite` and `verified` read: earlier versions of this package accept no further keys."""
     metrics: dict[str, float] = field(validator=deep_mapping(instance_of(str), instance_of(float)))
     """Finite means over the iterations since the previous checkpoint."""
     files: tuple[FileRecord, ...]
@@ -45,6 +48,17 @@ class Manifest:
         names = [each.name for each in self.files]
         if len(set(names)) != len(names):
             raise ValueError(f"a file is named twice: {', '.join(names)}"[:200])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no trained weight and nothing of the optimizer's state is NaN or infinite."""
+        return self.environment.get(FINITE_KEY) != "false"
+
+    @property
+    def verified_iteration(self) -> int | None:
+        """Completed iterations up to which the run was verified; None without `verify_every`."""
+        verified = self.environment.get(VERIFIED_KEY, "")
+        return int(verified) if verified.isdecimal() else None
 
     def to_bytes(self) -> bytes:
         """Return the content of the file.

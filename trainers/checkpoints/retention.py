@@ -46,6 +46,10 @@ class SavedCheckpoint:
     """Known to be valid, because this process has written or verified it."""
     metric: float | None = None
     """The metric of `keep_best`; None if it is unknown or not finite."""
+    is_finite: bool = True
+    """Whether its weights are."""
+    verified_iteration: int | None = None
+    """See `Manifest.verified_iteration`."""
 
 
 def best_of(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> int | None:
@@ -53,7 +57,11 @@ def best_of(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> int
     if keep_best is None:
         return None
     sign = 1 if keep_best.mode == "max" else -1
-    known = [(sign * each.metric, each.iteration) for each in saved if each.metric is not None]
+    known = [
+        (sign * each.metric, each.iteration)
+        for each in saved
+        if each.metric is not None and each.is_finite
+    ]
     return max(known)[1] if known else None
 
 
@@ -62,17 +70,31 @@ def iterations_to_delete(saved: Iterable[SavedCheckpoint], retention: Retention)
 
     Only those older than the `keep_last` newest *validated* ones are deleted, so that a good
     checkpoint never gives way to a damaged one; with fewer validated ones, nothing is deleted.
+    Those with weights that are not finite count as nothing, and only the newest of them stays.
+    With `verify_every`, the newest one from before the last verified iteration stays too: the run
+    goes back to it if the next verification fails.
     """
-    saved = list(saved)
-    validated = [each for each in saved if each.is_validated]
-    newest = sorted(each.iteration for each in validated)[-retention.keep_last :]
+    saved = sorted(saved, key=lambda each: each.iteration)
+    finite = [each for each in saved if each.is_finite]
+    spoiled = [each.iteration for each in saved if not each.is_finite][:-1]
+    validated = [each for each in finite if each.is_validated]
+    newest = [each.iteration for each in validated][-retention.keep_last :]
     if len(newest) < retention.keep_last:
-        return []
-    every, best = retention.keep_every, best_of(validated, retention.keep_best)
-    return sorted(
+        return spoiled
+    every = retention.keep_every
+    kept = {best_of(validated, retention.keep_best), _newest_verified(validated)}
+    old = [
         each.iteration
-        for each in saved
+        for each in finite
         if each.iteration < newest[0]
-        and each.iteration != best
+        and each.iteration not in kept
         and not (every and each.iteration % every == 0)
-    )
+    ]
+    return sorted(old + spoiled)
+
+
+def _newest_verified(saved: Iterable[SavedCheckpoint]) -> int | None:
+    """Return the newest checkpoint up to the last verified iteration; None without one."""
+    saved = list(saved)
+    verified = max((each.verified_iteration or 0 for each in saved), default=0)
+    return max((each.iteration for each in saved if each.iteration <= verified), default=None)

@@ -10,7 +10,7 @@ import torch
 from attrs import frozen
 
 from trainers.checkpoints.aligned_memory import aligned_memory, touch, whole_pages
-from trainers.checkpoints.device_copy import DeviceCopy, pin, unpin
+from trainers.checkpoints.device_copy import DeviceCopy, WeightWatch, pin, unpin
 from trainers.checkpoints.host_copy import MemoryCopier
 from trainers.checkpoints.safetensors_header import build_header
 from trainers.checkpoints.safetensors_torch import DTYPE_NAMES, as_bytes, tensor_at
@@ -29,6 +29,8 @@ class StagedState:
     """Length of the data file."""
     wait: Callable[[], None]
     """Blocks until the content is complete: a GPU may still be copying."""
+    is_finite: Callable[[], bool] = lambda: True
+    """Returns whether what the optimizer's steps change is finite; to be called after `wait`."""
 
 
 @frozen
@@ -66,6 +68,7 @@ class Staging:
     def __init__(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         self._encoder = StateEncoder()
         self._optimizer = optimizer
+        self._watch = WeightWatch(optimizer) if optimizer is not None else None
         self._device_copy: DeviceCopy | None = None
         self._memory_copier: MemoryCopier | None = None
         self._layout: Layout | None = None
@@ -105,11 +108,18 @@ class Staging:
         if layout != self._layout:
             self._lay_out(layout)
         assert self._memory is not None
+        trained = _changed_by(self._optimizer)
+        views = [
+            view
+            for view, tensor in zip(self._views, tensors.values(), strict=True)
+            if tensor.data_ptr() in trained
+        ]
         return StagedState(
             tree_structure=tree_structure,
             content=memoryview(self._memory)[: whole_pages(self._num_bytes)],
             num_bytes=self._num_bytes,
             wait=self._copy([*tensors.values()], layout.device),
+            is_finite=lambda: all(map(_is_finite, views)),
         )
 
     def release(self) -> None:
@@ -149,8 +159,30 @@ class Staging:
     def _copy(self, tensors: list[torch.Tensor], device: torch.device | None) -> Callable[[], None]:
         if device is not None:
             if self._device_copy is None:
-                self._device_copy = DeviceCopy(self._optimizer)
+                self._device_copy = DeviceCopy(self._optimizer, self._watch)
             return self._device_copy.start(self._views, tensors)
         assert self._memory_copier is not None
         self._memory_copier.copy(self._views, tensors)
         return lambda: None  # complete already
+
+
+def _changed_by(optimizer: torch.optim.Optimizer | None) -> set[int]:
+    """Return the addresses of trained weights and of the optimizer's state.
+
+    Not those of buffers and frozen parameters, such as a mask with infinities.
+    """
+    if optimizer is None:
+        return set()
+    weights = [
+        each for group in optimizer.param_groups for each in group["params"] if each.requires_grad
+    ]
+    states = [each for state in optimizer.state.values() for each in state.values()]
+    return {each.data_ptr() for each in (*weights, *states) if isinstance(each, torch.Tensor)}
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor in host memory is finite, reading it once and allocating nothing."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    # A sum with NaN or infinity is not finite either. That of large numbers may overflow as well.
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())

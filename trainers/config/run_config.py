@@ -23,8 +23,17 @@ WandbMode = Literal["online", "offline", "disabled"]
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
-_NO_PART_OF_RESULT = ("name", "num_data_fetchers", "reading", "snapshot_interval")
-"""Keys of a trainer that do not influence the weights."""
+_NO_PART_OF_RESULT = (
+    "name",
+    "num_data_fetchers",
+    "reading",
+    "snapshot_interval",
+    "verify_every",
+    # Influences weights only after a NaN or an infinity, like a change of the run's length: what
+    # was trained before is the same, and the run is to continue from there with another policy.
+    "non_finite",
+)
+"""Keys of a trainer that do not influence the weights that it has trained so far."""
 
 
 def _folder_name(_: object, __: Attribute[str], name: str) -> None:

@@ -141,3 +141,24 @@ def _some_chunk(folder: Path) -> list[str]:
             elif not entry.name.startswith(".") and entry.name not in _METADATA.values():
                 return [entry.name]
     return []
+
+
+def volume_identity(info: ArrayInfo, known: str = "") -> str:
+    """Return a digest of an array's metadata and of one of its chunks, and the chunk's name.
+
+    Empty if the array is not on a file system, or cannot be read: reading the voxels reports that.
+
+    Args:
+        known: An earlier identity, whose chunk is looked at again; by default any chunk.
+    """
+    if not isinstance(info.path, Path):
+        return ""
+    digest = hashlib.sha256()
+    with suppress(OSError):
+        before = known.partition(" ")[2]
+        chunks = [before] if before else _some_chunk(info.path)
+        for name in (_METADATA[info.driver], *chunks):
+            with (info.path / name).open("rb") as file:
+                digest.update(file.read(_HEAD_BYTES))
+        return f"{digest.hexdigest()[:16]} {''.join(chunks)}"
+    return ""

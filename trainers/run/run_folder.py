@@ -47,6 +47,16 @@ class RunFolder:
         return self.path / "lease.json"
 
     @property
+    def left_out(self) -> Path:
+        """The iterations that a rewind has left out: one JSON object."""
+        return self.path / "left_out.json"
+
+    @property
+    def initial_weights(self) -> Path:
+        """The checkpoint that `init_from` stands for: one JSON object, written once."""
+        return self.path / "initial_weights.json"
+
+    @property
     def cancel_request(self) -> Path:
         """Exists once the run was asked to end."""
         return self.path / "cancel"

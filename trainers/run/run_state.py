@@ -69,6 +69,8 @@ class EventKind(StrEnum):
     CHECKPOINT_FAILED = "checkpoint_failed"
     CHECKPOINT_DAMAGED = "checkpoint_damaged"
     NOT_REPRODUCIBLE = "inexact"
+    NON_FINITE = "non_finite"
+    """Loss, gradients or weights were NaN or infinite: the optimizer step was not taken."""
     ENDED = "ended"
     """The attempt ended and was counted under its cause."""
 

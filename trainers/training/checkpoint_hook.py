@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -92,6 +93,7 @@ class RunCheckpointHook(CheckpointHook):
 
     Args:
         state_of: Returns the state dict of the run, including the given random state.
+        verified: Returns the completed iterations up to which steps were verified.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class RunCheckpointHook(CheckpointHook):
         *,
         state_of: Callable[[RandomState], dict[str, Any]],
         progress: RunProgress,
+        verified: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checkpointer = checkpointer
         self._keep_best = config.keep_best
         self._state_of = state_of
         self._progress = progress
+        self._verified = verified
         self._clock = clock
         self._schedule = CheckpointSchedule(
             every_iterations=config.every_iterations,
@@ -114,8 +118,8 @@ class RunCheckpointHook(CheckpointHook):
             now_s=clock(),
         )
         self._is_prepared = False
-        self._sums: dict[str, float] = {}
-        self._num_rows = 0
+        self._sums: dict[str, tuple[float, int]] = {}
+        """Sum and number of the finite values of each scalar since the last save."""
 
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
@@ -126,7 +130,7 @@ class RunCheckpointHook(CheckpointHook):
             self._is_prepared = True
         if self._schedule.is_due(iteration, now_s=self._clock()):
             is_started = self._checkpointer.start(
-                iteration, self._state_of(random_state), self._take_means()
+                iteration, self._state_of(random_state), self._take_means(), self._verified()
             )
             if not is_started:
                 self._progress.skipped(iteration)
@@ -136,7 +140,9 @@ class RunCheckpointHook(CheckpointHook):
         self.at_interruption(iteration, random_state)
 
     def at_interruption(self, iteration: int, random_state: RandomState) -> None:
-        self._checkpointer.save(iteration, self._state_of(random_state), self._take_means())
+        self._checkpointer.save(
+            iteration, self._state_of(random_state), self._take_means(), self._verified()
+        )
 
     def _add(self, row: Mapping[str, float]) -> None:
         if self._keep_best is not None and self._keep_best.metric not in row:
@@ -145,11 +151,12 @@ class RunCheckpointHook(CheckpointHook):
                 f"this run has: {', '.join(sorted(row))}"
             )
         for name, value in row.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._num_rows += 1
+            total, number = self._sums.get(name, (0.0, 0))
+            if math.isfinite(value):  # a step that was left out has no loss
+                self._sums[name] = total + value, number + 1
 
     def _take_means(self) -> dict[str, float]:
         """Return the mean of each scalar since the last call: what `keep_best` compares."""
-        means = {name: total / self._num_rows for name, total in self._sums.items()}
-        self._sums, self._num_rows = {}, 0
+        means = {name: total / number for name, (total, number) in self._sums.items()}
+        self._sums = {}
         return means

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
+from attrs import frozen
 
 from trainers.distributed.process_group import ProcessGroup
 
@@ -21,6 +22,17 @@ Backward = Callable[[torch.nn.Module, int, float], torch.Tensor]
 Called with the network, the position and a factor; multiplies the loss by the factor before the
 backward pass, and returns the product.
 """
+
+
+@frozen
+class BatchResult:
+    """What the forward and backward passes of a batch have come to."""
+
+    loss: float
+    """Of the whole batch; the same on all ranks."""
+    gradient_norm: float
+    """L2 norm of the gradients of all weights together; not finite if any of them is not. They may
+    be scaled."""
 
 
 class GradientAccumulation(ABC):
@@ -38,10 +50,11 @@ class GradientAccumulation(ABC):
     """
 
     @abstractmethod
-    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> float:
+    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> BatchResult:
         """Leave the gradients of the whole batch's loss in the parameters; return that loss.
 
-        Called on all ranks; gradients and loss are the same on all of them. A loss is a weighted
+        Called on all ranks; gradients and result are the same on all of them. Loss and norm come
+        from the device in one transfer, since each would wait for it. A loss is a weighted
         mean over voxels, so each micro-batch counts by its share of the weights of the batch.
 
         Args:
@@ -61,7 +74,7 @@ class SequentialAccumulation(GradientAccumulation):
         self._group = group
         self._replica = group.wrap_ddp(model)
 
-    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> float:
+    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> BatchResult:
         mean = self._group.all_reduce_mean(sum(weights))
         losses = []
         for position, weight in enumerate(weights):
@@ -69,4 +82,7 @@ class SequentialAccumulation(GradientAccumulation):
             # One all-reduce per batch, in the last backward pass, instead of one per micro-batch.
             with nullcontext() if is_last else self._group.no_sync(self._replica):
                 losses.append(backward(self._replica, position, weight / mean if mean else 1.0))
-        return self._group.all_reduce_mean(sum(torch.stack(losses).tolist()))
+        gradients = [each.grad for each in self._replica.parameters() if each.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        *local, gradient_norm = torch.stack([*losses, norm.to(losses[0])]).tolist()
+        return BatchResult(self._group.all_reduce_mean(sum(local)), gradient_norm)

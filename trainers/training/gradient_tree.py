@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.distributed.process_group import ProcessGroup
-from trainers.training.gradient_accumulation import Backward, GradientAccumulation
+from trainers.training.gradient_accumulation import Backward, BatchResult, GradientAccumulation
 from trainers.training.random_state import RandomState
 
 T = TypeVar("T")
@@ -49,30 +49,57 @@ def tree_sum(values: Sequence[float]) -> float:
 
 
 class FlatTensors:
-    """One vector for tensors of given shapes, in the narrowest type from float32 up that fits all.
+    """Vectors for tensors of given shapes: one for real numbers, one for integers if there are any.
 
-    One vector makes one all-reduce of gradients and buffers together.
+    Few vectors make few all-reduces of gradients and buffers together. Real numbers are in the
+    narrowest type from float32 up that fits them all, complex ones as pairs of them. Integers and
+    booleans are int64, since floats are not exact beyond 2**24 or 2**53.
 
     Args:
         like: At least one tensor.
     """
 
     def __init__(self, like: Sequence[torch.Tensor]) -> None:
-        dtype = reduce(torch.promote_types, (each.dtype for each in like), torch.float32)
-        sizes = [each.numel() for each in like]
-        self.vector = torch.empty(sum(sizes), dtype=dtype, device=like[0].device)
-        self.parts = [
-            part.view(each.shape)
-            for part, each in zip(torch.split(self.vector, sizes), like, strict=True)
-        ]
+        real = [each for each in like if not is_integer(each)]
+        integers = [each for each in like if is_integer(each)]
+        dtype = reduce(torch.promote_types, (real_view(each).dtype for each in real), torch.float32)
+        self.vector, real_parts = _vector(real, dtype, like[0].device)
+        self.integers, integer_parts = _vector(integers, torch.int64, like[0].device)
+        parts = {True: iter(integer_parts), False: iter(real_parts)}
+        self.parts = [next(parts[is_integer(each)]) for each in like]
 
     def set(self, tensors: Sequence[torch.Tensor | None]) -> None:
-        """Copy tensors into the vector; zeros for None."""
+        """Copy tensors into the vectors; zeros for None."""
         for part, tensor in zip(self.parts, tensors, strict=True):
             if tensor is None:
                 part.zero_()
             else:
-                part.copy_(tensor)
+                part.copy_(real_view(tensor))
+
+    def add_(self, other: FlatTensors) -> None:
+        self.vector += other.vector
+        self.integers += other.integers
+
+
+def is_integer(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor holds integers or booleans."""
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def real_view(tensor: torch.Tensor) -> torch.Tensor:
+    """Return complex numbers as pairs of real ones, and other tensors as they are."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _vector(
+    like: Sequence[torch.Tensor], dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return a vector, and its parts in the shapes of the tensors."""
+    shapes = [real_view(each).shape for each in like]
+    sizes = [shape.numel() for shape in shapes]
+    vector = torch.empty(sum(sizes), dtype=dtype, device=device)
+    parts = torch.split(vector, sizes) if sizes else ()
+    return vector, [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class BufferChanges:
@@ -96,18 +123,36 @@ class BufferChanges:
             buffer.copy_(start)
 
     def changes(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """Return each buffer minus the saved one."""
+        """Return each buffer minus the saved one: real numbers in `dtype`, integers in int64.
+
+        Booleans count as 0 and 1. A difference of integers that is beyond int64 wraps around.
+        """
         changes = []
         for buffer, start in zip(self._model.buffers(), self._start, strict=True):
-            change = buffer.to(dtype) - start.to(dtype)
-            changes.append(change.masked_fill(buffer == start, 0))  # inf - inf is NaN
+            wide = torch.int64 if is_integer(start) else dtype
+            now, before = real_view(buffer).to(wide), real_view(start).to(wide)
+            changes.append((now - before).masked_fill(now == before, 0))  # inf - inf is NaN
         return changes
 
-    def apply(self, changes: Sequence[torch.Tensor]) -> None:
-        """Set the buffers to the saved ones plus changes, rounded where buffers are integers."""
-        for buffer, start, change in zip(self._model.buffers(), self._start, changes, strict=True):
-            rounded = change if start.is_floating_point() else change.round()
-            buffer.copy_(start + rounded.to(start.dtype))
+    def apply_mean(self, totals: Sequence[torch.Tensor], number: int) -> None:
+        """Set the buffers to the saved ones plus the mean of changes, given their sums.
+
+        Means are rounded where buffers are integers, halves to even; a boolean becomes what most of
+        the changes make of it.
+        """
+        for buffer, start, total in zip(self._model.buffers(), self._start, totals, strict=True):
+            if is_integer(start):
+                buffer.copy_(start.to(torch.int64) + _rounded_quotient(total, number))
+            else:
+                now = real_view(start) + (total / number).to(real_view(start).dtype)
+                buffer.copy_(torch.view_as_complex(now) if start.is_complex() else now)
+
+
+def _rounded_quotient(total: torch.Tensor, number: int) -> torch.Tensor:
+    """Divide integers exactly, halves to even: a float would lose the last digits of large ones."""
+    quotient = torch.div(total, number, rounding_mode="floor")
+    twice = 2 * (total - quotient * number)
+    return quotient + ((twice > number) | ((twice == number) & (quotient % 2 == 1)))
 
 
 class TreeAccumulation(GradientAccumulation):
@@ -130,10 +175,11 @@ class TreeAccumulation(GradientAccumulation):
         self._seed = seed
         self._local = group.local_slice(num_micro_batches)
         self._parameters = [each for each in model.parameters() if each.requires_grad]
+        self._num_gradients = sum(real_view(each).numel() for each in self._parameters)
         self._buffers = BufferChanges(model)
         self._spare: list[FlatTensors] = []
 
-    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> float:
+    def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> BatchResult:
         shares = self._shares(weights)
         losses: list[torch.Tensor] = []
         used = np.zeros(len(self._parameters))
@@ -149,11 +195,13 @@ class TreeAccumulation(GradientAccumulation):
             self._buffers.save()
         total = tree_reduce(self._local, micro_batch, self._add)
         self._group.tree_all_reduce_(total.vector)
-        totals = self._group.all_reduce_sum(
-            np.concatenate([self._zero_padded(torch.stack(losses).tolist()), used])
-        )
+        if len(total.integers):
+            self._group.tree_all_reduce_(total.integers)
+        norm = torch.linalg.vector_norm(total.vector[: self._num_gradients])
+        *local, gradient_norm = torch.stack([*losses, norm.to(losses[0])]).tolist()
+        totals = self._group.all_reduce_sum(np.concatenate([self._zero_padded(local), used]))
         self._apply(total, totals[self._num_micro_batches :] > 0)
-        return tree_sum(totals[: self._num_micro_batches].tolist())
+        return BatchResult(tree_sum(totals[: self._num_micro_batches].tolist()), gradient_norm)
 
     def _shares(self, weights: Sequence[float]) -> list[float]:
         """Return the share of the batch's weights of each micro-batch."""
@@ -190,7 +238,7 @@ class TreeAccumulation(GradientAccumulation):
         return FlatTensors([*self._parameters, *self._model.buffers()])
 
     def _add(self, one: FlatTensors, other: FlatTensors) -> FlatTensors:
-        one.vector += other.vector
+        one.add_(other)
         self._spare.append(other)
         return one
 
@@ -201,9 +249,13 @@ class TreeAccumulation(GradientAccumulation):
             self._parameters, total.parts[:num_parameters], used, strict=True
         ):
             # None as in plain training: an optimizer skips parameters that no sample has used.
-            parameter.grad = gradient.to(parameter.dtype) if is_used else None
-        self._buffers.apply(
-            [change / self._num_micro_batches for change in total.parts[num_parameters:]]
-        )
+            parameter.grad = _as_gradient(gradient, parameter) if is_used else None
+        self._buffers.apply_mean(total.parts[num_parameters:], self._num_micro_batches)
         # The gradients are views of this vector; `run` drops them before the vector is reused.
         self._spare.append(total)
+
+
+def _as_gradient(total: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    if parameter.is_complex():
+        return torch.complex(total[..., 0], total[..., 1]).to(parameter.dtype)
+    return total.to(parameter.dtype)

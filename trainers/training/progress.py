@@ -15,6 +15,7 @@ from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, append_event, read_state, write_state
+from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.startup import Startup
 from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.weights_report import WeightsReport
@@ -31,7 +32,7 @@ class RunProgress:
     A disk that cannot be written costs progress reports, never the training.
     """
 
-    def __init__(self, folder: RunFolder, num_iterations: int, startup: Startup) -> None:
+    def __init__(self, folder: RunFolder, num_iterations: int, startup: Startup | None) -> None:
         self._folder = folder
         self._num_iterations = num_iterations
         self._lock = threading.Lock()
@@ -40,7 +41,7 @@ class RunProgress:
         self._unsaved = {"skipped": 0, "failed": 0}
         self._is_disk_failing = False
         self._startup: Startup | None = startup
-        """None once the first iteration is reported."""
+        """None once the first iteration is reported, and after a rewind."""
 
     def begin(self, iteration: int, *, restored: bool) -> None:
         """Record that the attempt resumes from the checkpoint of an iteration, or starts at 0."""
@@ -56,6 +57,11 @@ class RunProgress:
             durable_s=round(commit.durable_s, 4),
         )
         self._update_state(iteration=commit.iteration, saved_iteration=commit.iteration)
+
+    def went_back(self, iteration: int) -> None:
+        """Record that newer checkpoints than that of an iteration are no longer trusted."""
+        self._iteration = iteration
+        self._update_state(iteration=iteration, saved_iteration=iteration)
 
     def skipped(self, iteration: int) -> None:
         """Record a checkpoint that was skipped: an earlier one is still being written."""
@@ -77,6 +83,14 @@ class RunProgress:
         logger.warning("this run is not reproducible bit for bit: %s", reason)
         self.event(EventKind.NOT_REPRODUCIBLE, reason=reason)
 
+    def non_finite(self, error: NonFiniteStepError) -> None:
+        """Record an iteration that ends the attempt, or from which it goes back."""
+        action = "rewind" if error.goes_back else "stop"
+        logger.warning("%s", error)
+        self.event(
+            EventKind.NON_FINITE, iteration=error.iteration, action=action, reason=str(error)
+        )
+
     def event(self, kind: EventKind, **details: Any) -> None:
         """Add a line to events.jsonl."""
         with self._tolerating_disk_errors():
@@ -87,6 +101,13 @@ class RunProgress:
         if self._startup:
             self._report_start(stats, self._startup)
             self._startup = None
+        if stats.non_finite:
+            self.event(
+                EventKind.NON_FINITE,
+                iteration=stats.iteration,
+                action="skip",
+                reason=stats.non_finite,
+            )
         done = stats.iteration + 1
         now = time.monotonic()
         if now < self._reported_at + STATE_INTERVAL_S and done != self._num_iterations:

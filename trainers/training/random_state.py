@@ -35,6 +35,20 @@ class RandomState:
         return cls._of_digest(_digest(seed, iteration, *([rank] if rank else [])))
 
     @classmethod
+    def current(cls) -> RandomState:
+        """Return the states that the generators have now, at the start of an iteration.
+
+        The second halves of pairs of normal draws, which generators keep, are not among them.
+        """
+        twister = np.random.get_state(legacy=False)["state"]
+        return cls(
+            torch_cpu=torch.get_rng_state(),
+            torch_cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            numpy=torch.tensor([*twister["key"].tolist(), twister["pos"]]),
+            python=torch.tensor(random.getstate()[1]),
+        )
+
+    @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> RandomState:
         """Return the states of a `state_dict`, copied."""
         # Tensors of a checkpoint are views into a file's memory: torch crashes on unaligned states.

@@ -62,9 +62,23 @@ class CheckpointPrefetch:
         """
         self.wait()
         newest, self._newest = self._newest, None
+        if self._error and self._is_rank_zero:
+            raise self._error
+        return self._chosen(group, newest)
+
+    def earlier(self, group: ProcessGroup, up_to: int) -> Checkpoint | None:
+        """Return the newest good checkpoint up to an iteration; None if there is none.
+
+        All ranks call this together, after `checkpoint`.
+
+        Raises:
+            CheckpointError: It cannot be read.
+        """
+        return self._chosen(group, self.store.newest(up_to) if self.store else None)
+
+    def _chosen(self, group: ProcessGroup, newest: Checkpoint | None) -> Checkpoint | None:
+        """Return the checkpoint that rank 0 has read, on all ranks."""
         if self._is_rank_zero:
-            if self._error:
-                raise self._error
             group.broadcast_from_rank0(newest.iteration if newest else _NO_CHECKPOINT)
             return newest
         iteration = group.broadcast_from_rank0(_NO_CHECKPOINT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from attrs import frozen
 
 from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.datasets.change_detection import volume_identity
 from trainers.datasets.open_dataset import open_dataset
 from trainers.datasets.read_options import Reading
 from trainers.distributed.process_group import ProcessGroup
@@ -19,6 +20,7 @@ from trainers.run.backoff import never
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
 from trainers.trainer import Trainer, TrainingContext
+from trainers.training.determinism import VOLUME_PREFIX
 from trainers.training.random_state import RandomState
 
 if TYPE_CHECKING:
@@ -34,6 +36,21 @@ class RunParts:
     model: Model
     optimizer: torch.optim.Optimizer
     device: torch.device
+    datasets: Sequence[Dataset] = ()
+
+    def volumes(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the identities of all volumes on file systems; see `volume_identity`.
+
+        Args:
+            known: Earlier identities.
+        """
+        return {
+            key: volume_identity(array.info, known.get(key, ""))
+            for dataset in self.datasets
+            for role, array in (("raw", dataset.raw), ("gt", dataset.gt), ("mask", dataset.mask))
+            if array is not None
+            for key in [f"{VOLUME_PREFIX}{dataset.name}/{role}"]
+        }
 
     def state_dict(self, random_state: RandomState) -> dict[str, Any]:
         """Return the state dict that a checkpoint holds; its tensors are not copied."""
@@ -73,8 +90,8 @@ class RunParts:
         self.model.load_state_dict(state["model"])
         # load_state_dict keeps tensors of the right type and device without copying them, and the
         # checkpoint's memory is released below.
-        self.optimizer.load_state_dict(_copied(state["optimizer"]))
-        random_state = RandomState.from_state_dict(_copied(state["random"]))
+        self.optimizer.load_state_dict(copied(state["optimizer"]))
+        random_state = RandomState.from_state_dict(copied(state["random"]))
         checkpoint.release()
         return random_state if self.trainer.context.ranks.is_rank_zero else None
 
@@ -86,11 +103,13 @@ def build_parts(
     workers: WorkerPool,
     *,
     is_restored: bool,
+    left_out: frozenset[int] = frozenset(),
     should_stop: Callable[[], bool] = never,
 ) -> RunParts:
     """Build trainer, network and optimizer of a run; the same on all ranks.
 
     Args:
+        left_out: See `TrainingContext`.
         is_restored: A checkpoint will be restored, so weights need not be initialized.
         should_stop: Polled while data are waited for.
 
@@ -112,6 +131,7 @@ def build_parts(
         ranks=ranks,
         folder=folder,
         memory_bytes=int(config.resources.memory_gb * 1e9 / ranks.local_size),
+        left_out=left_out,
         workers=workers,
         should_stop=should_stop,
     )
@@ -133,7 +153,7 @@ def build_parts(
     model.to(device)
     snapshots = folder.snapshots if ranks.is_rank_zero else None
     trainer.build_batch_provider(datasets, model, task, snapshots)
-    return RunParts(trainer, model, trainer.create_optimizer(model), device)
+    return RunParts(trainer, model, trainer.create_optimizer(model), device, datasets)
 
 
 def _device() -> torch.device:
@@ -143,15 +163,15 @@ def _device() -> torch.device:
     return torch.device("cpu")
 
 
-def _copied(state: Any) -> Any:
+def copied(state: Any) -> Any:
     """Return the state with all tensors copied."""
     match state:
         case torch.Tensor():
             return state.clone()
         case dict():
-            return {key: _copied(value) for key, value in state.items()}
+            return {key: copied(value) for key, value in state.items()}
         case list() | tuple():
-            return type(state)(map(_copied, state))
+            return type(state)(map(copied, state))
     return state
 
 

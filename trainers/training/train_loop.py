@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 
 from trainers.distributed.process_group import INTERRUPTIONS
-from trainers.errors import StopRequestedError
+from trainers.errors import CheckpointError, NonFiniteError, StopRequestedError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.training.checkpoint_hook import CheckpointHook
+from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -39,6 +41,8 @@ def train(
 
     Raises:
         DataError, StreamError: The samples of an iteration did not come.
+        NonFiniteError: An iteration has made NaN or infinity of loss, gradients or weights. What
+            was reached before it is saved, unless the run goes back from there.
     """
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
@@ -51,6 +55,8 @@ def train(
 
     iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
     for stats in _until_interrupted(iterations, save):
+        if not (math.isfinite(stats.loss) or stats.non_finite):
+            raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
@@ -72,18 +78,25 @@ def train(
 def _until_interrupted(
     iterations: Iterator[TrainingIterationStats], save: Callable[[], None]
 ) -> Iterator[TrainingIterationStats]:
-    """Yield what `iterations` yields; save when the samples of the next one do not come.
+    """Yield what `iterations` yields; save when the next one does not begin, or fails.
 
     A stop then ends the iterations; anything else is raised.
     """
     try:
         yield from iterations
-    except INTERRUPTIONS as error:
-        _logger.warning("interrupted between two iterations; saving the state of the last one")
+    except StopRequestedError as error:
+        _logger.info("%s; saving the state of the last iteration", error)
         save()
-        if not isinstance(error, StopRequestedError):
-            raise
-        _logger.info("%s", error)
+    except (*INTERRUPTIONS, NonFiniteStepError) as error:
+        if not isinstance(error, NonFiniteStepError) or (
+            error.is_state_finite and not error.goes_back
+        ):
+            _logger.warning("interrupted between two iterations; saving the state of the last one")
+            try:
+                save()
+            except CheckpointError as failure:
+                _logger.error("the state before the failure is not saved: %s", failure)
+        raise
 
 
 def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:
@@ -98,4 +111,5 @@ def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]
         "data_wait_s": stats.data_wait,
         "samples_per_second": batch_size / (stats.time + stats.data_wait),
         **{name: value for name, value in queue.items() if value is not None},
+        **({"skipped_steps": stats.skipped_steps} if stats.skipped_steps else {}),
     }

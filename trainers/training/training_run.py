@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.distributed.open_process_group import TIMEOUT, open_process_group
 from trainers.distributed.process_group import ProcessGroup
+from trainers.errors import NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -20,13 +21,16 @@ from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook
 from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
+    replaced_volumes,
     set_determinism,
     watch_nondeterminism,
 )
 from trainers.training.disable_dynamo import disable_dynamo
+from trainers.training.non_finite import NonFiniteStepError, read_left_out, record_left_out
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.startup import Startup
+from trainers.training.step_verification import VerificationError
 from trainers.training.train_loop import train
 from trainers.weights.init_from import load_initial_weights
 
@@ -80,26 +84,61 @@ class _Attempt:
     should_stop: Callable[[], bool]
 
     def run(self) -> bool:
-        """Restore, train, close the writer; return whether the run is finished."""
+        """Train, and go back where the config says so; return whether the run is finished."""
         config, startup, ranks = self.config, self.startup, self.ranks
         set_determinism(config.deterministic, num_threads(config, ranks))
         disable_dynamo()
         startup.times.end("ranks")
         checkpoint = startup.prefetch.checkpoint(ranks)
         startup.times.end("waiting for the checkpoint")
-        iteration = checkpoint.iteration if checkpoint else 0
+        left_out = read_left_out(self.folder, ranks)
         progress = RunProgress(self.folder, config.num_iterations, startup)
+        while True:
+            try:
+                return self._run_from(checkpoint, left_out, progress)
+            except NonFiniteStepError as error:
+                if ranks.is_rank_zero:
+                    progress.non_finite(error)
+                if not error.goes_back:
+                    raise NonFiniteError(f"{error}. {self._last_good()}") from error
+                blamed = error.iteration
+            except VerificationError as error:
+                if store := startup.prefetch.store:
+                    progress.went_back(store.distrust(error.verified_iteration, str(error)))
+                raise
+            left_out |= {blamed}
+            if ranks.is_rank_zero:
+                # Before anything else: an attempt that is killed now must leave it out as well.
+                record_left_out(self.folder, left_out)
+            checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
+            progress = RunProgress(self.folder, config.num_iterations, None)
+
+    def _last_good(self) -> str:
+        """Say on rank 0 which checkpoint an attempt that failed has left."""
+        store = self.startup.prefetch.store
+        good = store.newest_finite() if store else None
+        return f"The last good checkpoint is of iteration {good}" if good else "Nothing is saved"
+
+    def _run_from(
+        self, checkpoint: Checkpoint | None, left_out: frozenset[int], progress: RunProgress
+    ) -> bool:
+        """Restore, train, close the writer; return whether the run is finished."""
+        config, ranks = self.config, self.ranks
+        iteration = checkpoint.iteration if checkpoint else 0
         writer = self._open_writer(checkpoint, progress)
-        startup.times.end("reporting")
-        finished, stopped = iteration >= config.num_iterations, False
+        self.startup.times.end("reporting")
+        finished, goes_on = iteration >= config.num_iterations, False
         try:
             if not finished and not ranks.any_rank(self.should_stop()):
                 warn = progress.not_reproducible if ranks.is_rank_zero else _ignore
                 with watch_nondeterminism(warn):
-                    finished = self._train(checkpoint, writer, progress)
-            stopped = not finished
+                    finished = self._train(checkpoint, left_out, writer, progress)
+            goes_on = not finished
+        except NonFiniteStepError as error:
+            goes_on = error.goes_back
+            raise
         finally:
-            preempted = not finished and (stopped or self.should_stop())
+            preempted = not finished and (goes_on or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished
 
@@ -113,13 +152,17 @@ class _Attempt:
             deterministic=self.config.deterministic,
             exact_across_ranks=self.config.trainer.exact_across_ranks,
             before=checkpoint.manifest.environment if checkpoint else None,
-            now=current_environment(self.ranks.world_size),
+            now=current_environment(self.ranks.world_size, self.ranks.local_size),
         ):
             progress.not_reproducible(warning)
         return open_metric_writer(self.config, self.folder, start_iteration=iteration)
 
     def _train(
-        self, checkpoint: Checkpoint | None, writer: MetricWriter, progress: RunProgress
+        self,
+        checkpoint: Checkpoint | None,
+        left_out: frozenset[int],
+        writer: MetricWriter,
+        progress: RunProgress,
     ) -> bool:
         times, ranks = self.startup.times, self.ranks
         parts = build_parts(
@@ -128,15 +171,20 @@ class _Attempt:
             ranks,
             self.startup.workers,
             is_restored=checkpoint is not None,
+            left_out=left_out,
             should_stop=self.should_stop,
         )
         times.end("building")
+        environment = self._environment(parts, checkpoint, progress) if ranks.is_rank_zero else {}
+        times.end("identifying volumes")
         with (
             parts.entered(checkpoint) as random_state,
-            self._checkpoint_hook(parts, writer, progress) as hook,
+            self._checkpoint_hook(parts, writer, progress, environment) as hook,
         ):
             if checkpoint is None and self.config.init_from:
-                weights = load_initial_weights(parts.model, self.config.init_from, ranks)
+                weights = load_initial_weights(
+                    parts.model, self.config.init_from, ranks, self.folder
+                )
                 if ranks.is_rank_zero:
                     progress.initialized(weights)
             times.end("restoring")
@@ -153,9 +201,26 @@ class _Attempt:
         ranks.barrier()
         return finished
 
+    def _environment(
+        self, parts: RunParts, checkpoint: Checkpoint | None, progress: RunProgress
+    ) -> dict[str, str]:
+        """Return what is recorded in checkpoints; warn of volumes that were replaced."""
+        before = checkpoint.manifest.environment if checkpoint else {}
+        volumes = parts.volumes(before)
+        for reason in replaced_volumes(before, volumes):
+            progress.not_reproducible(reason)
+        return {
+            **current_environment(self.ranks.world_size, self.ranks.local_size),
+            **volumes,
+        }
+
     @contextmanager
     def _checkpoint_hook(
-        self, parts: RunParts, writer: MetricWriter, progress: RunProgress
+        self,
+        parts: RunParts,
+        writer: MetricWriter,
+        progress: RunProgress,
+        environment: Mapping[str, str],
     ) -> Iterator[CheckpointHook]:
         """Yield what saves the run, on rank 0; a save in flight ends before the block does."""
         store = self.startup.prefetch.store
@@ -164,7 +229,7 @@ class _Attempt:
             return
         checkpointer = AsyncCheckpointer(
             store,
-            environment=current_environment(self.ranks.world_size),
+            environment=environment,
             optimizer=parts.optimizer,
             before_commit=writer.sync,  # a checkpoint must not be newer than the rows on disk
             on_commit=progress.saved,
@@ -176,6 +241,7 @@ class _Attempt:
                 self.config.checkpoint,
                 state_of=parts.state_dict,
                 progress=progress,
+                verified=lambda: parts.trainer.verified_iteration,
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import torch
 from attrs import frozen
 
 from trainers.training.gradient_accumulation import SequentialAccumulation
-from trainers.training.gradient_tree import TreeAccumulation
+from trainers.training.gradient_tree import BufferChanges, TreeAccumulation
+from trainers.training.non_finite import NonFinite, find_non_finite
 from trainers.training.weight_average import AveragedWeights
 
 if TYPE_CHECKING:
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
     from trainers.tasks.losses import Loss
-    from trainers.training.gradient_accumulation import GradientAccumulation
+    from trainers.training.gradient_accumulation import BatchResult, GradientAccumulation
 
 
 _LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_MIN_LOSS_SCALE = 1e-4
+"""Gradients that overflow in fp16 although the loss is scaled by less are to blame themselves."""
 
 
 class DeviceTransfer:
@@ -83,6 +87,9 @@ class StepResult:
     first_sample: FirstSample | None = None
     """If requested."""
 
+    non_finite: NonFinite | None = None
+    """Why the step was not taken: network, optimizer and averages are as before. None if it was."""
+
 
 class TrainingStep:
     """Takes optimizer steps with gradient accumulation, mixed precision and data parallelism.
@@ -111,12 +118,14 @@ class TrainingStep:
         self._transfer = DeviceTransfer(self._device)
         self._scaler = self._new_scaler()
         self._averaged = AveragedWeights(model, config.ema_decay)
+        self._buffers: BufferChanges
         self._model: Model
         self._accumulation: GradientAccumulation
 
     def begin(self, model: Model, device: torch.device) -> None:
         """Prepare for steps of the network on its device; all ranks call this."""
         self._model = model
+        self._buffers = BufferChanges(model)
         self._device = device
         self._transfer = DeviceTransfer(device)
         scale = self._scaler.state_dict()
@@ -143,17 +152,20 @@ class TrainingStep:
         iteration: int,
         *,
         with_first_sample: bool,
+        num_left_out: int = 0,
     ) -> StepResult:
-        """Take one step with this rank's part of the batch.
+        """Take one step with this rank's part of the batch, unless something in it is not finite.
 
         Args:
             raw: `[B, C, *input_shape]`, unsigned integers or floats in 0..1, as in `Sample`.
             target, weight: `[B, K, *output_shape]`.
             with_first_sample: Keep logits and gradient of the first sample.
+            num_left_out: Earlier iterations in which no step was taken.
         """
         optimizer.zero_grad()
         micro_batches = self._split(raw, target, weight)
         kept_logits: list[torch.Tensor] = []
+        losses: list[torch.Tensor] = []
 
         def backward(network: torch.nn.Module, position: int, factor: float) -> torch.Tensor:
             micro_batch = micro_batches[position]
@@ -167,15 +179,19 @@ class TrainingStep:
                 self._transfer.to_device(micro_batch.weight),
             )
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
+            losses.append(loss.detach())
+            return losses[-1]
 
         weights = [float(each.weight.sum(dtype=np.float64)) for each in micro_batches]
-        result = StepResult(
-            self._accumulation.run(iteration, weights, backward),
-            *map(self._first_sample, kept_logits),
-        )
-        self._update(optimizer, iteration)
-        return result
+        with torch.no_grad():
+            self._buffers.save()
+        result = self._accumulation.run(iteration, weights, backward)
+        if found := self._non_finite(result, losses):
+            self._undo(optimizer)
+            return StepResult(result.loss, non_finite=found)
+        first_sample = self._first_sample(kept_logits[0]) if kept_logits else None
+        self._update(optimizer, is_first=iteration == num_left_out)
+        return StepResult(result.loss, first_sample)
 
     def state_dict(self) -> dict[str, Any]:
         """Return loss scale and averaged weights, if the run has them; tensors are not copied."""
@@ -211,13 +227,31 @@ class TrainingStep:
         scale = self._scaler.get_scale() * self._accumulation.gradient_divisor
         return FirstSample(logits[0].detach(), logits.grad[0] / scale)
 
-    def _update(self, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+    def _non_finite(self, result: BatchResult, losses: list[torch.Tensor]) -> NonFinite | None:
+        """Return what is not finite; the same on all ranks, as loss and gradients are.
+
+        Gradients that overflow in fp16 are no failure: the optimizer's step is left out, and the
+        scale of the loss halved.
+        """
+        if math.isfinite(result.loss) and math.isfinite(result.gradient_norm):
+            return None
+        found = find_non_finite(self._model, result.loss, torch.stack(losses).tolist())
+        is_search = self._scaler.is_enabled() and self._scaler.get_scale() >= _MIN_LOSS_SCALE
+        return None if found and found.part == "gradients" and is_search else found
+
+    @torch.no_grad()
+    def _undo(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget gradients, and what forward passes have made of running statistics."""
+        self._buffers.restore()
+        optimizer.zero_grad()
+
+    def _update(self, optimizer: torch.optim.Optimizer, *, is_first: bool) -> None:
         self._scaler.unscale_(optimizer)
         if self._config.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_gradient_norm)
         self._scaler.step(optimizer)
         self._scaler.update()
-        self._averaged.update(self._model, is_first=iteration == 0)
+        self._averaged.update(self._model, is_first=is_first)
 
 
 def _in_unit_range(raw: torch.Tensor) -> torch.Tensor:

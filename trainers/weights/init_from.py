@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
+from attrs import frozen
 
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.layout import folder_name
 from trainers.errors import CheckpointError, ConfigError
+from trainers.run.atomic_write import atomic_write
+from trainers.run.run_folder import RunFolder
 from trainers.weights.weights_report import WeightsReport, listed
 from trainers.weights.weights_source import WeightsSource, find_weights
 
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, torch.Tensor]
 
 
-def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup) -> WeightsReport:
+def load_initial_weights(
+    model: torch.nn.Module, path: Path, group: ProcessGroup, folder: RunFolder | None = None
+) -> WeightsReport:
     """Load the weights of a checkpoint whose names and shapes are those of the network.
 
     If the other run averages its weights, the averages are loaded. All ranks call this and load the
@@ -29,13 +36,16 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
 
     Args:
         path: See `find_weights`.
+        folder: Of the run that starts. Its first attempt records there which checkpoint it took,
+            and later ones take the same, although the other run may have saved newer ones since.
 
     Raises:
         ConfigError: It is neither a run nor a checkpoint, or nothing in it fits the network.
-        CheckpointError: There is no whole checkpoint, or it has another schema version.
+        CheckpointError: There is no whole checkpoint, it has another schema version, or the one
+            that was taken before is gone.
     """
     source = find_weights(path)
-    checkpoint = _read_checkpoint(source, group)
+    checkpoint = _read_checkpoint(source, group, folder)
     origin = source.checkpoints / folder_name(checkpoint.iteration)
     weights, averaged = _weights(checkpoint.state, origin)
     tensors = _tensors(model.state_dict())
@@ -65,12 +75,17 @@ def load_initial_weights(model: torch.nn.Module, path: Path, group: ProcessGroup
     )
 
 
-def _read_checkpoint(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
+def _read_checkpoint(
+    source: WeightsSource, group: ProcessGroup, folder: RunFolder | None
+) -> Checkpoint:
     reader = CheckpointReader(source.checkpoints, fingerprint=None)
     if not group.is_rank_zero:
         return reader.load(group.broadcast_from_rank0(0))
-    if source.iteration is not None:
-        checkpoint: Checkpoint | None = reader.load(source.iteration)
+    taken = _taken_before(folder) if folder else None
+    if taken is not None:
+        checkpoint: Checkpoint | None = _load_again(reader, source, taken)
+    elif source.iteration is not None:
+        checkpoint = reader.load(source.iteration)
     else:
         checkpoint = reader.newest()
     if checkpoint is None:
@@ -78,7 +93,58 @@ def _read_checkpoint(source: WeightsSource, group: ProcessGroup) -> Checkpoint:
             f"init_from: {source.checkpoints} has no whole checkpoint; train that run up to its "
             "first one, or take another"
         )
+    if folder and taken is None:
+        _record(folder, source, checkpoint)
     group.broadcast_from_rank0(checkpoint.iteration)
+    return checkpoint
+
+
+@frozen(kw_only=True)
+class _Taken:
+    """The contents of a run's `initial_weights.json`."""
+
+    checkpoints: str
+    iteration: int
+    fingerprint: str
+    """Of the other run."""
+
+
+def _taken_before(folder: RunFolder) -> _Taken | None:
+    try:
+        return _Taken(**json.loads(folder.initial_weights.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder.initial_weights} does not name a checkpoint: {error}. Remove it to start "
+            "with what init_from stands for now"
+        ) from error
+
+
+def _record(folder: RunFolder, source: WeightsSource, checkpoint: Checkpoint) -> None:
+    taken = _Taken(
+        checkpoints=str(source.checkpoints),
+        iteration=checkpoint.iteration,
+        fingerprint=checkpoint.manifest.identity,
+    )
+    with atomic_write(folder.initial_weights, fence=folder.fence) as file:
+        file.write(json.dumps(attrs.asdict(taken)).encode())
+
+
+def _load_again(reader: CheckpointReader, source: WeightsSource, taken: _Taken) -> Checkpoint:
+    name = source.checkpoints / folder_name(taken.iteration)
+    remedy = "put it back, or start a new run under another name"
+    try:
+        checkpoint = reader.load(taken.iteration)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"init_from: this run began with the weights of {name}, which cannot be read any "
+            f"more: {error}. To train the same run, {remedy}"
+        ) from error
+    if checkpoint.manifest.identity != taken.fingerprint:
+        raise CheckpointError(
+            f"init_from: {name} is of another run than the one that this run began with; {remedy}"
+        )
     return checkpoint
 
 

@@ -84,7 +84,7 @@ def test_the_state_may_change_at_once(saver: AsyncCheckpointer, told: Told, fold
     saved = CheckpointReader(folder, fingerprint=IDENTITY).load(7)
     assert saved.state["weight"].sum() == 1000
     assert saved.manifest.metrics == {"loss": 0.5}
-    assert saved.manifest.environment == {"torch": "2"}
+    assert saved.manifest.environment == {"torch": "2", "finite": "true"}
     (commit,) = told.commits
     assert (commit.iteration, commit.num_bytes) == (7, 8096)
     assert 0 < commit.stall_s < commit.durable_s

@@ -8,10 +8,12 @@ import os
 import shutil
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
 from trainers.checkpoints import CheckpointReader, CheckpointStore, KeepBest, Retention
+from trainers.checkpoints.staging import Staging
 from trainers.checkpoints.verification import inspect, verify
 from trainers.errors import CheckpointError
 
@@ -62,7 +64,11 @@ def test_the_layout_on_disk(two_saved: Path) -> None:
     assert manifest["schema_version"] == 2
     assert manifest["iteration"] == 10
     assert manifest["identity"] == "0123456789abcdef"
-    assert (manifest["what_counts"], manifest["environment"], manifest["metrics"]) == ({}, {}, {})
+    assert (manifest["what_counts"], manifest["environment"], manifest["metrics"]) == (
+        {},
+        {"finite": "true"},
+        {},
+    )
     assert manifest["files"][0]["name"] == "rank-00000.safetensors"
     assert manifest["files"][0]["num_bytes"] == 4236
     assert manifest["state"] == {"dict": [["weight", {"tensor": "weight"}], ["rate", 0.1]]}
@@ -312,3 +318,53 @@ def test_a_reader_follows_a_running_training(two_saved: Path) -> None:
 
     assert newest is not None
     assert newest.iteration == 30
+
+
+def commit(store: CheckpointStore, iteration: int, *, is_finite: bool = True) -> None:
+    """Commit a state that is said to be finite or not."""
+    staged = Staging().stage({"weight": torch.full((3,), float(iteration))})
+    store.commit(iteration, attrs.evolve(staged, is_finite=lambda: is_finite))
+
+
+def test_weights_that_are_not_finite_are_never_resumed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest finite checkpoint is, and it is said which was skipped."""
+    store = CheckpointStore(folder, fingerprint=IDENTITY)
+    for iteration, is_finite in ((10, True), (20, True), (30, False)):
+        commit(store, iteration, is_finite=is_finite)
+    store.delete_old()
+
+    for reader in (store, CheckpointReader(folder, fingerprint=IDENTITY)):
+        newest, earlier = reader.newest(), reader.newest(up_to=19)
+        assert newest is not None
+        assert earlier is not None
+        assert (newest.iteration, earlier.iteration) == (20, 10)
+    assert "iteration-000000030 holds weights that are NaN or infinite" in caplog.text
+    assert store.iterations() == [10, 20, 30]
+
+
+def test_a_finite_state_takes_the_place_of_another(folder: Path) -> None:
+    """The run went back, and reached the iteration again by another way."""
+    store = CheckpointStore(folder, fingerprint=IDENTITY)
+    commit(store, 10, is_finite=False)
+
+    commit(store, 10)
+
+    newest = store.newest()
+    assert newest is not None
+    assert newest.manifest.is_finite
+
+
+def test_what_is_not_trusted_is_set_aside(folder: Path) -> None:
+    """It is kept to look at, and the run resumes from before it."""
+    told: list[str] = []
+    store = CheckpointStore(
+        folder, fingerprint=IDENTITY, on_damaged=lambda name, aside, why: told.append(why)
+    )
+    for iteration in (10, 20, 30):
+        commit(store, iteration)
+
+    assert store.distrust(newer_than=15, reason="a faulty GPU") == 10
+    assert store.iterations() == [10]
+    assert told == ["a faulty GPU"] * 2

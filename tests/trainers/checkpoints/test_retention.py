@@ -80,3 +80,29 @@ def test_one_checkpoint_at_least_is_kept() -> None:
     """Keeping none is refused."""
     with pytest.raises(ValueError, match="'keep_last' must be >= 1: 0"):
         Retention(keep_last=0)
+
+
+def test_what_is_not_finite_pushes_out_nothing() -> None:
+    """It counts as no checkpoint, nor as the best one; of several the newest is left to look at."""
+    good = [SavedCheckpoint(iteration=i, is_validated=True, metric=2.0) for i in (10, 20, 30)]
+    bad = [
+        SavedCheckpoint(iteration=i, is_validated=True, metric=1.0, is_finite=False)
+        for i in (40, 50, 60)
+    ]
+    keep_best = KeepBest(metric="loss")
+    retention = Retention(keep_last=2, keep_every=40, keep_best=keep_best)
+
+    assert iterations_to_delete([*good, *bad], retention) == [10, 40, 50]
+    assert iterations_to_delete([good[0], *bad], retention) == [40, 50]
+    assert best_of([*good, *bad], keep_best) == 30
+
+
+def test_the_newest_verified_one_stays() -> None:
+    """The run goes back to it if the next verification fails."""
+    verified = {10: 8, 20: 16, 30: 24, 40: 24, 50: 24}
+    saved = [
+        SavedCheckpoint(iteration=i, is_validated=True, verified_iteration=verified[i])
+        for i in verified
+    ]
+
+    assert iterations_to_delete(saved, Retention(keep_last=1)) == [10, 30, 40]

@@ -11,6 +11,7 @@ import torch
 
 from trainers.checkpoints import CheckpointReader, CheckpointStore
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
+from trainers.checkpoints.device_copy import WeightWatch
 from trainers.checkpoints.staging import Staging
 
 IDENTITY = "0123456789abcdef"
@@ -106,3 +107,54 @@ def test_a_gpu_trains_on_while_its_state_is_saved(tmp_path: Path) -> None:
         for index, average in enumerate(averages):
             assert saved["optimizer"]["state"][index]["exp_avg"].equal(average.cpu())
     saver.close()
+
+
+class Normalizing(torch.nn.Linear):
+    """Sets its weights in each forward pass, as forced weight normalization does."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.weight /= self.weight.norm()
+        return super().forward(values)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(torch.nn.Linear, True), (Normalizing, False)])
+def test_it_is_learned_whether_only_steps_change_weights(
+    kind: type[torch.nn.Linear], expected: bool
+) -> None:
+    """Known once the pass between two steps was seen; until then they count as changing."""
+    model = kind(3, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    watch = WeightWatch(optimizer)
+    known = []
+
+    for _ in range(3):
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        known.append(watch.only_steps_change_weights)
+
+    assert known == [False, expected, expected]
+
+
+def test_what_is_trained_is_found_not_finite() -> None:
+    """In weights or in the optimizer's state; a mask with infinities is neither."""
+    model = torch.nn.Linear(3, 2)
+    model.register_buffer("mask", torch.tensor([float("-inf")]))
+    frozen = torch.nn.Parameter(torch.tensor([float("inf")]), requires_grad=False)
+    optimizer = torch.optim.Adam([*model.parameters(), frozen])
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    staging = Staging(optimizer)
+
+    def is_finite() -> bool:
+        state = {"model": model.state_dict(), "frozen": frozen, "optimizer": optimizer.state_dict()}
+        return staging.stage(state).is_finite()
+
+    assert is_finite()
+    optimizer.state[model.bias]["exp_avg_sq"][1] = float("inf")
+    assert not is_finite()
+    optimizer.state[model.bias]["exp_avg_sq"][1] = 3e38
+    model.weight.data.fill_(3e38)  # their sum overflows
+    assert is_finite()
+    model.weight.data[0, 0] = float("nan")
+    assert not is_finite()

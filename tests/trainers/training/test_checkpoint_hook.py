@@ -166,14 +166,18 @@ def test_rows_that_cannot_be_kept_cost_the_checkpoint(make_run):
 
 
 def test_metrics_are_means_since_the_save_before(make_run):
-    """Of all scalars, over the iterations after the last time that it was tried."""
+    """Of all finite scalars, over the iterations after the last time that it was tried."""
     run = make_run(every_iterations=2, keep_last=9)
     for iteration, loss in enumerate([1.0, 2.0, 4.0, 5.0, math.nan, 7.0], start=1):
         run.go_on(iteration, loss=loss, rate=0.5)
 
     metrics = [run.store.load(each).manifest.metrics for each in (2, 4, 6)]
 
-    assert metrics == [{"loss": 1.5, "rate": 0.5}, {"loss": 4.5, "rate": 0.5}, {"rate": 0.5}]
+    assert metrics == [
+        {"loss": 1.5, "rate": 0.5},
+        {"loss": 4.5, "rate": 0.5},
+        {"loss": 7.0, "rate": 0.5},
+    ]
 
 
 def test_the_best_checkpoint_stays(make_run):

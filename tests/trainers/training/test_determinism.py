@@ -15,6 +15,7 @@ from trainers.config.config_io import read_run_config, write_run_config
 from trainers.training.determinism import (
     current_environment,
     nondeterminism_warnings,
+    replaced_volumes,
     set_determinism,
     watch_nondeterminism,
 )
@@ -93,6 +94,43 @@ def test_a_checkpoint_may_know_less():
     assert found(before={}) == []
 
 
+def test_what_samples_are_made_with_counts_too():
+    """Another version of a package, or another model of the CPU with the same instruction set."""
+    before = {**ENVIRONMENT, "cpu": "A", "gunpowder": "1.4.0"}
+
+    reasons = found(before=before, cpu="B", gunpowder="1.5.0")
+
+    assert [each.partition(",")[0] for each in reasons] == [
+        "gunpowder is 1.5.0",
+        "the CPU is B",
+    ]
+
+
+def test_a_volume_that_was_replaced_is_told():
+    """By its name; one that is not known, now or before, is not."""
+    before = {"volume a/raw": "1 0/0", "volume a/gt": "2 0/0", "volume b/raw": "", "torch": "2"}
+    now = {
+        "volume a/raw": "1 0/0",
+        "volume a/gt": "3 0/0",
+        "volume b/raw": "4 ",
+        "volume c/raw": "5 ",
+    }
+
+    (reason,) = replaced_volumes(before, now)
+
+    assert reason.startswith("volume a/gt was replaced or written to")
+    assert replaced_volumes(before, {"volume a/gt": ""}) == []
+
+
+def test_what_cannot_matter_is_not_told():
+    """The CPU of a GPU run; how NCCL adds up, where ranks do so themselves."""
+    before = {**ENVIRONMENT, "gpu": "G", "cpu": "A", "nccl": "2.26", "topology": "4 on each node"}
+    now = {"gpu": "G", "cpu": "B", "nccl": "2.27", "topology": "2 on each node"}
+
+    assert found(before=before, exact_across_ranks=True, **now) == []
+    assert len(found(before=before, **now)) == 2
+
+
 def test_a_run_that_was_not_to_be_exact_is_not():
     """From its start on."""
     (reason,) = found(deterministic=False, before=None)
@@ -104,7 +142,7 @@ def test_this_environment():
     """All is known of it, and it is the same when it is asked for again."""
     now = current_environment(num_ranks=4)
 
-    assert now.keys() == ENVIRONMENT.keys()
+    assert now.keys() >= {*ENVIRONMENT, "numpy", "numba", "gunpowder", "tensorstore", "cpu"}
     assert now["torch"] == torch.__version__
     assert now["threads"] == str(torch.get_num_threads())
     assert now["ranks"] == "4"

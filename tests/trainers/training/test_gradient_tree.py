@@ -45,7 +45,7 @@ def run(net, values, weights):
         loss.backward()
         return loss.detach()
 
-    return tree.run(7, weights, backward)
+    return tree.run(7, weights, backward).loss
 
 
 def test_leaves_count_by_their_weights():
@@ -70,6 +70,45 @@ def test_changes_of_buffers_are_averaged():
     assert net.calls.item() == 1
     assert net.started.item() is True
     assert net.limit.tolist() == [float("-inf"), pytest.approx(0.1)]
+
+
+class OddNet(nn.Module):
+    """Has buffers that no float holds exactly, and a complex weight and buffer."""
+
+    large: torch.Tensor
+    flags: torch.Tensor
+    small: torch.Tensor
+    wave: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd = nn.Parameter(torch.ones(3))
+        self.weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+        self.register_buffer("large", torch.tensor(2**60 + 1))
+        self.register_buffer("flags", torch.tensor([True, False, False]))
+        self.register_buffer("small", torch.tensor([250, 3], dtype=torch.uint8))
+        self.register_buffer("wave", torch.tensor([1 + 1j]))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        self.large += 2**55 + int(value)
+        self.flags[1] = value > 1
+        self.flags[2] = value > 8
+        self.small += torch.tensor([1, -1], dtype=torch.int8)
+        self.wave *= 1 + value * 1j
+        return (self.weight * (value + 1j)).real.sum() + self.odd.sum()
+
+
+def test_what_is_no_float_is_exact():
+    """Integers beyond 2**53, booleans by majority, complex numbers in both of their parts."""
+    net = OddNet()
+
+    run(net, [2, 4, 12, 1], [1.0] * 4)
+
+    assert net.large.item() == 2**60 + 1 + 2**55 + 5  # 4.75 on average, rounded
+    assert net.flags.tolist() == [True, True, False]
+    assert net.small.tolist() == [251, 2]
+    assert net.wave.tolist() == [1 + 1j + (-1 + 1j) * 4.75]
+    torch.testing.assert_close(net.weight.grad, torch.full((2,), 4.75 - 1j))
 
 
 def test_a_batch_without_weight_changes_nothing():

@@ -1,9 +1,13 @@
+import math
+
 import pytest
 import torch
 
+from trainers.errors import NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.trainer import Trainer, TrainingContext
 from trainers.training.checkpoint_hook import CheckpointHook
+from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
 from trainers.training.train_loop import train
@@ -17,6 +21,9 @@ class CountingTrainer(Trainer):
     batch_size = 2
     learning_rate = 0.5
     context = TrainingContext(seed=3)
+    fails_at = None
+    error: Exception | None = None
+    loss = 1.0
 
     def __init__(self, log):
         self._log = log
@@ -32,10 +39,16 @@ class CountingTrainer(Trainer):
 
     def iterate(self, num_iterations, model, optimizer, device):
         for _ in range(num_iterations):
+            if self.iteration == self.fails_at:
+                raise self.error
             self._log.append(("draw", self.iteration, float(torch.rand(()))))
             self.iteration += 1
             yield TrainingIterationStats(
-                iteration=self.iteration - 1, loss=1.0, time=0.5, data_wait=0.5, learning_rate=0.1
+                iteration=self.iteration - 1,
+                loss=self.loss,
+                time=0.5,
+                data_wait=0.5,
+                learning_rate=0.1,
             )
 
     def __exit__(self, *error):
@@ -70,10 +83,15 @@ class LoggingHook(CheckpointHook):
     def at_end(self, iteration, row, random_state):
         self._log.append(("end", iteration, dict(row), random_state))
 
+    def at_interruption(self, iteration, random_state):
+        self._log.append(("save before", iteration, random_state))
 
-def run(log, *, start=0, num_iterations=5, stop_at=None):
+
+def run(log, *, start=0, num_iterations=5, stop_at=None, **changes):
     trainer = CountingTrainer(log)
     trainer.iteration = start
+    for name, value in changes.items():
+        setattr(trainer, name, value)
     with trainer:
         return train(
             RunParts(trainer, None, None, torch.device("cpu")),
@@ -165,3 +183,33 @@ def test_a_resumed_run_draws_the_same_numbers():
     run(tail, start=3)
 
     assert tail[0] == whole[[entry[:2] for entry in whole].index(("draw", 3))]
+
+
+@pytest.mark.parametrize(
+    ("start", "is_state_finite", "goes_back", "saved"),
+    [
+        (0, True, False, [("save before", 3)]),
+        (3, True, False, []),
+        (0, False, False, []),
+        (0, True, True, []),
+    ],
+)
+def test_the_state_before_a_bad_step_is_saved(start, is_state_finite, goes_back, saved):
+    """Unless it was saved already, is not finite, or the run goes back from there."""
+    log: list = []
+    error = NonFiniteStepError("bad", 3, is_state_finite, goes_back)
+
+    with pytest.raises(NonFiniteStepError):
+        run(log, start=start, fails_at=3, error=error)
+
+    assert events(log, "save before") == saved
+
+
+def test_a_loss_that_a_trainer_lets_pass_ends_the_run():
+    """Nothing of such an iteration is written or saved: its step was taken."""
+    log: list = []
+
+    with pytest.raises(NonFiniteError, match="iteration 0: the loss is nan"):
+        run(log, loss=math.nan)
+
+    assert events(log, "write", "save if due", "end", "save before") == []

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -205,6 +206,19 @@ def test_a_damaged_checkpoint(run, caplog):
     with pytest.raises(CheckpointError, match=r"is damaged: rank-00000\.safetensors has changed"):
         load_initial_weights(make_network(2), newest, ALONE)
     assert newest.is_dir()
+
+
+def test_a_run_begins_with_the_same_weights_at_each_start(run, tmp_path):
+    """The first start settles which; a newer checkpoint changes nothing, and its loss is told."""
+    starting = RunFolder(tmp_path)
+    load_initial_weights(make_network(2), run.path, ALONE, starting)
+    save(run, 30, make_network(2, value=30.0))
+
+    assert load_initial_weights(make_network(2), run.path, ALONE, starting).iteration == 20
+    assert load_initial_weights(make_network(2), run.path, ALONE).iteration == 30
+    shutil.rmtree(run.checkpoints / "iteration-000000020")
+    with pytest.raises(CheckpointError, match=r"began with the weights of .*-000000020, which"):
+        load_initial_weights(make_network(2), run.path, ALONE, starting)
 
 
 def test_a_run_without_a_whole_checkpoint(run):
