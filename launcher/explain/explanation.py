@@ -123,7 +123,7 @@ def _budgets(info: RunInfo) -> tuple[Budget, ...]:
 def _why(info: RunInfo, position: QueuePosition | None) -> str:
     status = info.status
     if status.state == Status.RUNNING:
-        return _who_trains(info)
+        return status.reason or _who_trains(info)
     if status.state == Status.FINISHED:
         return f"all {status.num_iterations or status.iteration} iterations are done"
     if status.state == Status.PLANNED:

@@ -69,6 +69,11 @@ class EventKind(StrEnum):
     CHECKPOINT_FAILED = "checkpoint_failed"
     CHECKPOINT_DAMAGED = "checkpoint_damaged"
     NOT_REPRODUCIBLE = "inexact"
+    SLOW = "slow"
+    """For five minutes the run has been slower than 0.6 of its own best rate."""
+    RECOVERED = "recovered"
+    WANDB_SILENT = "W&B silent"
+    """W&B does not answer; the training goes on without it."""
     ENDED = "ended"
     """The attempt ended and was counted under its cause."""
 
@@ -103,6 +108,12 @@ class RunState:
     """Ended attempts in a row without a newer checkpoint."""
     forgiven: dict[str, int] = field(factory=dict)
     """Attempts by cause that no longer count against the retry budgets."""
+    slowest_sections_s: dict[str, float] = field(factory=dict)
+    """The slowest section of each kind, by which a hang is recognized: `trainers.run.sections`."""
+    fastest_iteration_s: dict[str, float] = field(factory=dict)
+    """Seconds of an iteration by section, at the best rate so far."""
+    concern: str = ""
+    """What is amiss with an attempt that goes on: it is slow, or W&B does not answer."""
 
     def ended(self, *, cause: Cause, status: Status, reason: str = "") -> RunState:
         """Return the state after an attempt has ended."""

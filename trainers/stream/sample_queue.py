@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from attrs import define
 
+from trainers.run.sections import Section, section
 from trainers.stream.sample import Sample
 
 _PREFETCH_PER_WORKER = 2
@@ -171,7 +172,8 @@ class SampleQueue:
     def _answer(self, job: _Job, make: Callable[[], Sample]) -> None:
         answer: Sample | BaseException
         try:
-            answer = make()
+            with section(Section.DATA):
+                answer = make()
         except BaseException as error:
             answer = error
         with self._changed:

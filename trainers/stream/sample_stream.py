@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Self
 
 from trainers.imports import pause_gc_during_import
+from trainers.run.sections import Section, section
 from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.sample import Sample
 from trainers.stream.sample_queue import QueueStats, SampleQueue, Worker
@@ -67,7 +68,8 @@ class SampleStream:
             ConfigError: An augment cannot be applied.
             StreamError: Anything else went wrong; with the traceback of the worker.
         """
-        samples = [self._worker.sample(self._iteration, index) for index in self._indices]
+        with section(Section.DATA):
+            samples = [self._worker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
         return samples
 

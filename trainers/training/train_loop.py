@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trainers.metrics.metric_writer import MetricWriter
+from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook
 from trainers.training.random_state import RandomState
 from trainers.training.run_parts import RunParts
@@ -34,6 +35,7 @@ def train(
     trainer, context = parts.trainer, parts.trainer.context
     random_state.apply()
     remaining = num_iterations - trainer.iteration
+    enter(Section.STEP)
     for stats in trainer.iterate(remaining, parts.model, parts.optimizer, parts.device):
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
@@ -50,6 +52,8 @@ def train(
         report(stats)
         if stop:
             break
+        enter(Section.STEP)
+    enter(Section.CLOSE)
     return trainer.iteration == num_iterations
 
 
