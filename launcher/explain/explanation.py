@@ -206,8 +206,8 @@ def _remedy(info: RunInfo) -> list[str]:
         ]
     if cause == Cause.HANG:
         return [
-            f"its log shows where each thread stood: {info.log}. Look at the storage and the node "
-            "first; a hang in user code returns at the same place"
+            f"its log shows where each thread stood ({info.log}; other ranks' are beside it). "
+            "Look at the storage and the node first; a hang in user code returns at the same place"
         ]
     return [f"see the end of its log: {info.log}"] if info.log else []
 

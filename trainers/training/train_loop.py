@@ -53,7 +53,6 @@ def train(
         if stop:
             break
         enter(Section.STEP)
-    enter(Section.CLOSE)
     return trainer.iteration == num_iterations
 
 

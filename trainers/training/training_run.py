@@ -15,6 +15,7 @@ from trainers.distributed.process_group import ProcessGroup
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
+from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook, RunCheckpointHook
 from trainers.training.determinism import (
     current_environment,
@@ -96,6 +97,7 @@ class _Attempt:
                     finished = self._train(checkpoint, writer, progress)
             stopped = not finished
         finally:
+            enter(Section.CLOSE)
             preempted = not finished and (stopped or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished

@@ -16,7 +16,8 @@ class Clock:
 
 def watched(slowest_s):
     """A watchdog, its clock, its sections, and what it found to hang."""
-    sections, clock, found = Sections(), Clock(), []
+    sections, clock = Sections(), Clock()
+    found: list[Silence] = []
     sections.learn(slowest_s)
     watchdog = Watchdog(sections, on_hang=found.append, clock=clock)
     watchdog.look()

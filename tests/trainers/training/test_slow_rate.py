@@ -8,11 +8,11 @@ from trainers.training.slow_rate import RateMonitor
 class Run:
     """A run whose iterations take what it is told."""
 
-    def __init__(self, monitor):
+    def __init__(self, monitor, **spent_s):
         self.monitor = monitor
         self.iteration = 0
-        self.spent_s = Counter()
-        monitor.observe(0, {})
+        self.spent_s: Counter = Counter(spent_s)
+        monitor.observe(0, self.spent_s)
 
     def train(self, minutes, **parts_s):
         until = self.spent_s.total() + 60 * minutes
@@ -101,11 +101,8 @@ def test_iterations_longer_than_a_minute_count_one_by_one():
 
 def test_the_first_iteration_does_not_count():
     """It compiles, and waits for the first samples."""
-    monitor = RateMonitor()
-    monitor.observe(1, {"start": 300.0, "step": 300.0})
-    run = Run.__new__(Run)
-    run.monitor, run.iteration, run.spent_s = monitor, 1, Counter(start=300.0, step=300.0)
+    run = Run(RateMonitor(), start=300.0, step=300.0)
 
     run.train(4, step=0.5)
 
-    assert monitor.fastest_iteration_s == {"step": 0.5}
+    assert run.monitor.fastest_iteration_s == {"step": 0.5}
