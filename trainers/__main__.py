@@ -26,11 +26,13 @@ from trainers.errors import (
     TrainerError,
 )
 from trainers.imports import pause_gc_during_import
+from trainers.run import watchdog
 from trainers.run.atomic_write import sweep
 from trainers.run.failure_class import exit_code_of
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
+from trainers.run.sections import Section, enter
 from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, background_startup
 
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--owner", help="owner of the lease, the same in a chain of attempts")
     arguments = parser.parse_args(argv)
+    enter(Section.START)
     times = StartTimes()
     times.end("imports")
     folder = RunFolder(arguments.run_folder.absolute())
@@ -60,9 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         config = read_run_config(folder.config)
+        state = read_state(folder)
+        watchdog.start(state.slowest_sections_s)
         number = arguments.attempt
         if number is None:
-            number = read_state(folder).num_attempts
+            number = state.num_attempts
         rank_info = RankInfo.from_environment()
         if rank_info.world_size > 1:
             # Hides DDP's advice against find_unused_parameters: see `DistributedGroup.wrap_ddp`.

@@ -123,7 +123,7 @@ def _budgets(info: RunInfo) -> tuple[Budget, ...]:
 def _why(info: RunInfo, position: QueuePosition | None) -> str:
     status = info.status
     if status.state == Status.RUNNING:
-        return _who_trains(info)
+        return status.reason or _who_trains(info)
     if status.state == Status.FINISHED:
         return f"all {status.num_iterations or status.iteration} iterations are done"
     if status.state == Status.PLANNED:
@@ -206,8 +206,8 @@ def _remedy(info: RunInfo) -> list[str]:
         ]
     if cause == Cause.HANG:
         return [
-            f"its log shows where each thread stood: {info.log}. Look at the storage and the node "
-            "first; a hang in user code returns at the same place"
+            f"its log shows where each thread stood ({info.log}; other ranks' are beside it). "
+            "Look at the storage and the node first; a hang in user code returns at the same place"
         ]
     return [f"see the end of its log: {info.log}"] if info.log else []
 

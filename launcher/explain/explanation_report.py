@@ -57,6 +57,8 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     done = f"iteration {status.iteration} of {status.num_iterations or '?'}"
     yield f"{status.experiment}/{status.name}: {status.state}, {done}"
     yield from _labelled("why", found.why)
+    if status.concern:
+        yield from _labelled("but", status.concern)
     for advice in found.advice or ("nothing",):
         yield from _labelled("to do", advice)
     yield from _queue_lines(found)

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from trainers import exit_codes
 from trainers.run.run_state import Cause
+from trainers.run.sections import HANG_PREFIX
 from trainers.stop_flag import SIGNALS
 
 _CAUSES = {
@@ -16,7 +17,6 @@ _CAUSES = {
     exit_codes.NODE_FAULT: Cause.NODE_FAILURE,
     exit_codes.RANK_LOST: Cause.NODE_FAILURE,  # no other rank has said why
     exit_codes.NON_FINITE: Cause.NON_FINITE,
-    exit_codes.HANG: Cause.HANG,
 }
 """What a trainer itself found to be the cause."""
 
@@ -74,6 +74,8 @@ def attempt_end(
     # Slurm may signal every process of a job, also a trainer that has no handlers yet: no crash.
     if -exit_status in SIGNALS:
         return _stopped(cancel_requested, stop, "stopped while it was starting or ending")
+    if exit_status in (exit_codes.HANG, -signal.SIGALRM):
+        return AttemptEnd(cause=Cause.HANG, reason=_hang_first(log_tail))
     if exit_status in _CAUSES:
         return AttemptEnd(cause=_CAUSES[exit_status], reason=log_tail)
     if exit_status == -signal.SIGKILL:
@@ -88,6 +90,17 @@ def attempt_end(
         reason=f"exit code {exit_status}; {log_tail}",
         can_be_retried=exit_status != exit_codes.UNUSABLE,
     )
+
+
+def _hang_first(log_tail: str) -> str:
+    """Return the tail of a log with the watchdog's words about a hang on top.
+
+    There are none if a call into C kept the interpreter from running: then SIGALRM has ended it.
+    """
+    lines = log_tail.splitlines()
+    hangs = [line for line in lines if line.startswith(f"{HANG_PREFIX} ")]
+    what = hangs[-1] if hangs else f"{HANG_PREFIX} no Python code could run; stacks in its log"
+    return "\n".join([what, *(line for line in lines if line not in hangs)])
 
 
 def _killed(cancel_requested: bool, stop: StopRequest | None, out_of_memory: bool) -> AttemptEnd:

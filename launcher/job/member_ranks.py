@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,8 +138,8 @@ _PRECEDENCE = (
     exit_codes.NODE_FAULT,
     "killed",
     exit_codes.UNAVAILABLE,
+    exit_codes.HANG,  # before those that failed as it ended; one that fails ends the rest at once
     "failed",
-    exit_codes.HANG,  # ranks that wait for one that has failed hang, too
     exit_codes.RANK_LOST,
     exit_codes.STOPPED,
     exit_codes.FINISHED,
@@ -156,6 +157,8 @@ def joint_status(statuses: Sequence[int]) -> int:
 
 
 def _precedence(status: int) -> int:
+    if status == -signal.SIGALRM:  # see `trainers.run.watchdog`
+        return _PRECEDENCE.index(exit_codes.HANG)
     if status < 0:
         return _PRECEDENCE.index("killed")
     return _PRECEDENCE.index(status if status in _PRECEDENCE else "failed")

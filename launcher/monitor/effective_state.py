@@ -11,6 +11,9 @@ from launcher.job.unfinished_members import CANCELLED
 from launcher.monitor.job_status import JobPhase, JobStatus
 from trainers.run.run_state import Status
 
+_SUSPENDED = ("SUSPENDED", "STOPPED")
+"""Such a job keeps its node while its processes are stopped: they go on with the run later, though
+their leases have expired."""
 _RESUBMIT = "submit again to resume"
 _DIED = "its processes exited without recording a cause"
 _NEVER_STARTED = "its job ended before it began"
@@ -47,6 +50,8 @@ def effective_state(
         return EffectiveState(state=recorded, reason=reason)
     if trained or (supervised and recorded == Status.RUNNING):
         return EffectiveState(state=Status.RUNNING, reason="")
+    if recorded == Status.RUNNING and job.job_state in _SUSPENDED:
+        return EffectiveState(state=Status.RUNNING, reason=job.description)
     if cancel_requested:
         return EffectiveState(state=Status.CANCELLED, reason=CANCELLED)
     if supervised or recorded == Status.PLANNED:

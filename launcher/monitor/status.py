@@ -53,6 +53,8 @@ class RunStatus:
     is_expected: bool
     """Whether the run may continue without a new submission: its supervisor is alive, or its job is
     in the queue, or may be."""
+    concern: str = ""
+    """What is amiss while it trains: it is slow, with the part that grew, or W&B is silent."""
     pack: str | None = None
     """The pack that the run is assigned to, or was last."""
     job_id: str | None = None
@@ -177,6 +179,7 @@ def _observe(
         num_iterations=state.num_iterations,
         attempts=state.attempts,
         reason=effective.reason,
+        concern=state.concern if effective.state == Status.RUNNING else "",
         wandb_id=state.wandb_id,
         is_expected=_is_expected(run, state, effective, pack),
         pack=state.pack or None,

@@ -22,7 +22,7 @@ def status_table(statuses: Sequence[RunStatus]) -> str:
         "ITERATION": [f"{each.iteration} of {each.num_iterations or '?'}" for each in statuses],
         "ATTEMPTS": [counted(each.attempts) for each in statuses],
         "JOB": [" ".join(filter(None, (each.job_id, each.job_state))) for each in statuses],
-        "REASON": [textwrap.shorten(each.reason, _MAX_REASON) for each in statuses],
+        "REASON": [textwrap.shorten(each.reason or each.concern, _MAX_REASON) for each in statuses],
     }
     if not any(columns["JOB"]):
         del columns["JOB"]

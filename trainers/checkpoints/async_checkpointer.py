@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
 from trainers.checkpoints.manifest import VERIFIED_KEY
 from trainers.checkpoints.staging import StagedState, Staging
 from trainers.errors import CheckpointError
+from trainers.run.sections import Section, section
 
 if TYPE_CHECKING:
     import torch
@@ -158,7 +159,7 @@ class AsyncCheckpointer:
         self._wait_for_memory()
         if self._in_flight is not None:
             in_flight, self._in_flight = self._in_flight, None
-            in_flight.result()
+            _await(in_flight)
 
     def close(self) -> None:
         """Wait for the save in flight, and free all memory."""
@@ -186,9 +187,13 @@ class AsyncCheckpointer:
         if self._preparing is not None:
             preparing, self._preparing = self._preparing, None
             with suppress(CheckpointError):  # out of memory: staging will raise it again
-                preparing.result()
+                _await(preparing)
 
     def _write(self, save: _Save, staged: StagedState, stall_s: float) -> None:
+        with section(Section.SAVE):
+            self._commit(save, staged, stall_s)
+
+    def _commit(self, save: _Save, staged: StagedState, stall_s: float) -> None:
         verified = {} if save.verified is None else {VERIFIED_KEY: str(save.verified)}
         try:
             self._store.commit(
@@ -218,3 +223,11 @@ class AsyncCheckpointer:
         if not save.is_last:
             _logger.error("training continues without this checkpoint: %s", error)
         self._on_failure(save.iteration, error)
+
+
+def _await(future: Future[None]) -> None:
+    """Return when a future is done, or raise its error."""
+    if not future.done():  # a section that takes no time would pass for a quick save
+        with section(Section.SAVE):
+            wait([future])
+    future.result()

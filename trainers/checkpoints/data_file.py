@@ -16,6 +16,7 @@ from attrs.validators import deep_iterable, ge, instance_of, matches_re
 
 from trainers.checkpoints.aligned_memory import PAGE_BYTES, fill, whole_pages
 from trainers.errors import DamagedCheckpointError
+from trainers.run.sections import SECTIONS, beat
 
 CHUNK_BYTES = 16 * 2**20
 """Large enough for a disk to run at full speed, and small enough that threads share even a small
@@ -145,10 +146,17 @@ def each_chunk(num_bytes: int, work: Callable[[int, int], T], *, num_threads: in
         Exception: That of the first chunk that failed; later ones may not have been tried.
     """
     ranges = chunk_ranges(num_bytes)
+    current = SECTIONS.current()
+
+    def work_and_beat(chunk: tuple[int, int]) -> T:
+        result = work(*chunk)
+        beat(current)
+        return result
+
     if len(ranges) <= 1:
-        return [work(*each) for each in ranges]
+        return [work_and_beat(each) for each in ranges]
     with ThreadPoolExecutor(num_threads) as pool:
-        return list(pool.map(lambda each: work(*each), ranges))
+        return list(pool.map(work_and_beat, ranges))
 
 
 def hash_chunk(chunk: memoryview) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import cached_property
@@ -17,11 +19,19 @@ from torch.nn.parallel import DistributedDataParallel
 from trainers.distributed.process_group import ProcessGroup
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import RankError
+from trainers.run.sections import SECTIONS, Section, section
 
 if TYPE_CHECKING:
     from trainers.architectures.model import Model
 
 _FAILURE = "failure"
+_TIMEOUT = timedelta(days=14)
+"""Of a collective operation that some rank does not join; if that rank's process has ended, it
+fails at once. It is the watchdog that ends ranks which hang: unlike torch's, its clock stands still
+while a job is suspended."""
+_PERIOD_S = 1.0
+_ASK_AFTER = 1 / 6
+"""The part of its bound for which a rank is without progress before it asks about its peers."""
 
 
 class DistributedGroup(ProcessGroup):
@@ -29,14 +39,11 @@ class DistributedGroup(ProcessGroup):
 
     Args:
         store: The key-value store that all ranks are connected to.
-        timeout: A collective operation that some rank does not join fails on the others after this
-            time; at once if that rank's process has ended.
     """
 
-    def __init__(self, rank_info: RankInfo, store: TCPStore, timeout: timedelta) -> None:
+    def __init__(self, rank_info: RankInfo, store: TCPStore) -> None:
         super().__init__(rank_info)
         self._store = store
-        self._timeout = timeout
         if rank_info.is_on_one_node:
             # Otherwise gloo binds to the address of the host name, which may not resolve, and is
             # open to the network.
@@ -52,13 +59,19 @@ class DistributedGroup(ProcessGroup):
             store=PrefixStore("gradients", self._store),
             rank=self.rank,
             world_size=self.world_size,
-            timeout=self._timeout,
+            timeout=_TIMEOUT,
         )
         # A second group, so that stop votes neither queue behind gradients nor need a GPU.
-        self._control = distributed.new_group(backend="gloo", timeout=self._timeout)
+        self._control = distributed.new_group(backend="gloo", timeout=_TIMEOUT)
+        self._peers = PeerProgress(
+            self._store.clone(),  # type: ignore[attr-defined]
+            self.rank,
+            self.world_size,
+        )
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._peers.close()
         if error is None:
             distributed.destroy_process_group()
         elif isinstance(error, Exception):
@@ -118,7 +131,7 @@ class DistributedGroup(ProcessGroup):
             for first in (rank for rank in range(self.world_size) if not rank & distance):
                 pair = [first, first | distance]
                 # Collective: all ranks must create all groups, in the same order.
-                group = distributed.new_group(pair, timeout=self._timeout)
+                group = distributed.new_group(pair, timeout=_TIMEOUT)
                 if self.rank in pair:
                     pairs.append(group)
         return pairs
@@ -130,7 +143,8 @@ class DistributedGroup(ProcessGroup):
         operation: Any = distributed.ReduceOp.SUM,
     ) -> None:
         try:
-            distributed.all_reduce(tensor, operation, group=group)
+            with section(Section.COLLECTIVE):
+                distributed.all_reduce(tensor, operation, group=group)
         except RuntimeError as error:
             raise RankError(
                 f"rank {self.rank} lost its connection to another rank: {error}"
@@ -150,3 +164,63 @@ class DistributedGroup(ProcessGroup):
             first = self._store.compare_set(_FAILURE, "", message).decode()
             if first != message and (isinstance(error, RankError) or type(error) is RuntimeError):
                 raise RankError(first) from error
+
+
+class PeerProgress:
+    """Publishes this rank's section, and counts the work of its peers as progress.
+
+    Without that a rank in a collective operation could not tell a peer that waits for a disk,
+    within its bounds, from one that hangs; and of ranks that hang together, the one at fault would
+    not be named.
+
+    Args:
+        store: A connection of its own: a peer that is stopped may block it.
+    """
+
+    def __init__(self, store: TCPStore, rank: int, num_ranks: int) -> None:
+        self._store = store
+        self._rank = rank
+        self._peers = [_section_key(peer) for peer in range(num_ranks) if peer != rank]
+        self._seen: Sequence[bytes] = ()
+        self._main = threading.get_ident()
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="peers", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop publishing; a call to the store that blocks is left behind."""
+        self._is_closed.set()
+        self._thread.join(2 * _PERIOD_S)
+
+    def _work(self) -> None:
+        count = 0
+        with suppress(distributed.DistError):  # rank 0, which hosts the store, has ended
+            while not self._is_closed.wait(_PERIOD_S):
+                count += 1
+                own = SECTIONS.current(self._main)
+                self._store.set(_section_key(self._rank), f"{count} {own}")
+                if own and SECTIONS.silent_s(self._main) > _ASK_AFTER * SECTIONS.bound_s(own):
+                    self._look(own)
+
+    def _look(self, own: Section) -> None:
+        if not self._store.check(self._peers):
+            return
+        before, self._seen = self._seen, self._store.multi_get(self._peers)
+        for old, new in zip(before, self._seen, strict=False):
+            if new != old and is_waited_for(own, new.decode().partition(" ")[2]):
+                SECTIONS.beat(own)
+
+
+def is_waited_for(own: Section, theirs: str) -> bool:
+    """Return whether a rank in one section may wait for a peer that is in another one.
+
+    Gradients are reduced within a step, so that steps wait for each other: which one hangs, if both
+    do, their stacks say.
+    """
+    if own is Section.COLLECTIVE:
+        return theirs != Section.COLLECTIVE
+    return own is Section.STEP and theirs not in (Section.STEP, Section.COLLECTIVE)
+
+
+def _section_key(rank: int) -> str:
+    return f"section/{rank}"

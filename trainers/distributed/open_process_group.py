@@ -11,7 +11,7 @@ from trainers.distributed.rank_info import RankInfo
 from trainers.run.run_folder import RunFolder
 
 TIMEOUT = timedelta(minutes=10)
-"""How long ranks wait for each other: at the rendezvous, in an iteration, while rank 0 saves."""
+"""How long ranks wait for each other at the rendezvous."""
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def open_process_group(
 
     Args:
         attempt: The same number on all ranks of an attempt, another one in each attempt.
-        timeout: Of the rendezvous, and of each collective operation after it.
+        timeout: Of the rendezvous.
 
     Raises:
         ConfigError: The variables contradict each other.
@@ -47,5 +47,5 @@ def open_process_group(
         return
     from trainers.distributed.distributed_group import DistributedGroup
 
-    with DistributedGroup(rank_info, store, timeout) as group:
+    with DistributedGroup(rank_info, store) as group:
         yield group

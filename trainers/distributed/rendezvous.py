@@ -23,6 +23,7 @@ from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
 from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
+from trainers.run.sections import beat
 
 Address = tuple[str, int]
 
@@ -73,6 +74,7 @@ class _Deadline:
 
     def sleep(self) -> bool:
         """Sleep for one poll interval; return whether there is time left."""
+        beat()  # this has a bound of its own
         time.sleep(_POLL_S)
         return time.monotonic() < self._ends_at
 

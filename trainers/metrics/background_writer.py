@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
+from trainers.run.sections import Section, section
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,13 @@ class BackgroundWriter(MetricWriter):
     def _work(self) -> None:
         writer: MetricWriter = NullWriter()
         try:
-            writer, backlog = self._open_writer()
-            for iteration, scalars in backlog:
-                writer.write(iteration, scalars)
+            with section(Section.WANDB):
+                writer, backlog = self._open_writer()
+                for iteration, scalars in backlog:
+                    writer.write(iteration, scalars)
             for call in iter(self._calls.get, None):
-                call(writer)
+                with section(Section.WANDB):
+                    call(writer)
         except Exception as error:  # no failure of the service may end the training
             self._abandon(repr(error))
         if self._is_abandoned:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from trainers.errors import StopRequestedError
 from trainers.run.failure_class import is_of_this_moment
+from trainers.run.sections import beat
 
 T = TypeVar("T")
 
@@ -76,4 +77,5 @@ def wait(
         left = deadline - time.monotonic()
         if left <= 0:
             return
+        beat()  # to wait on purpose is no hang
         time.sleep(min(left, _POLL_S))

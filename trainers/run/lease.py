@@ -1,8 +1,8 @@
 """Leases: at most one process writes in a folder, on whatever machine.
 
 The holder of a lease touches the lease's file every RENEW_S. Another process may take the lease
-over when the holder is dead, or has not touched the file for TTL_S; a later attempt of the same
-owner at once, since whoever started it knows that the earlier one is over.
+over when the holder is dead, or, on another machine, has not touched the file for TTL_S; a later
+attempt of the same owner at once, since whoever started it knows that the earlier one is over.
 
 A holder that counts as dead may still run: it was suspended, or its node was cut off. So every
 writer asks `Lease.check`, its fence, before it makes a file final: `trainers.run.atomic_write`.
@@ -58,13 +58,18 @@ class LeaseRecord:
     """When the file was last touched, by the clock of the file system."""
 
     def is_live(self, *, now: float) -> bool:
-        """Return whether the lease is held: not released, not expired, its process not known dead.
+        """Return whether the lease is held: not released, and its process alive.
+
+        A process on this machine may be suspended, as by gang scheduling: it lives on without
+        renewing. One on another machine counts as alive until its lease expires.
 
         Args:
             now: From `file_system_time`.
         """
-        if self.released or (self.is_on_this_machine and not self.is_process_alive):
+        if self.released:
             return False
+        if self.is_on_this_machine:
+            return self.is_process_alive
         return now < self.renewed + TTL_S
 
     @property

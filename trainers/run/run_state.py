@@ -71,6 +71,11 @@ class EventKind(StrEnum):
     NOT_REPRODUCIBLE = "inexact"
     NON_FINITE = "non_finite"
     """Loss, gradients or weights were NaN or infinite: the optimizer step was not taken."""
+    SLOW = "slow"
+    """For five minutes the run has been slower than 0.6 of its own best rate."""
+    RECOVERED = "recovered"
+    WANDB_SILENT = "W&B silent"
+    """W&B does not answer; the training goes on without it."""
     ENDED = "ended"
     """The attempt ended and was counted under its cause."""
 
@@ -105,6 +110,12 @@ class RunState:
     """Ended attempts in a row without a newer checkpoint."""
     forgiven: dict[str, int] = field(factory=dict)
     """Attempts by cause that no longer count against the retry budgets."""
+    slowest_sections_s: dict[str, float] = field(factory=dict)
+    """The slowest section of each kind, by which a hang is recognized: `trainers.run.sections`."""
+    fastest_iteration_s: dict[str, float] = field(factory=dict)
+    """Seconds of an iteration by section, at the best rate so far."""
+    concern: str = ""
+    """What is amiss with an attempt that goes on: it is slow, or W&B does not answer."""
 
     def ended(self, *, cause: Cause, status: Status, reason: str = "") -> RunState:
         """Return the state after an attempt has ended."""

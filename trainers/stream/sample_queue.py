@@ -16,6 +16,7 @@ from attrs import define
 
 from trainers.errors import StopRequestedError
 from trainers.run.backoff import never
+from trainers.run.sections import Section, section
 from trainers.stream.sample import Sample
 
 _PREFETCH_PER_WORKER = 2
@@ -181,7 +182,8 @@ class SampleQueue:
     def _answer(self, job: _Job, make: Callable[[], Sample]) -> None:
         answer: Sample | BaseException
         try:
-            answer = make()
+            with section(Section.DATA):
+                answer = make()
         except BaseException as error:
             answer = error
         with self._changed:

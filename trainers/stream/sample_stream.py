@@ -9,6 +9,7 @@ from typing import Self
 
 from trainers.imports import pause_gc_during_import
 from trainers.run.backoff import never
+from trainers.run.sections import Section, section
 from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.sample import Sample
 from trainers.stream.sample_queue import QueueStats, SampleQueue, Worker
@@ -73,7 +74,8 @@ class SampleStream:
             StreamError: Anything else went wrong; with the traceback of the worker.
             StopRequestedError: A stop was requested meanwhile.
         """
-        samples = [self._worker.sample(self._iteration, index) for index in self._indices]
+        with section(Section.DATA):
+            samples = [self._worker.sample(self._iteration, index) for index in self._indices]
         self._iteration += 1
         return samples
 

@@ -2,12 +2,14 @@
 
 Over SOCKET, a descriptor, it receives, pickled: the AugmentConfigs that will probably be needed;
 the StreamSpec, once it is known; then jobs, (iteration, index). It answers the spec and each job
-with (pickle of the answer, spans of its buffers). The answer is None for the spec, a Sample for a
-job, or an exception; the buffers lie in MEMORY, the descriptor of a `SharedBlock`.
+with (pickle of the answer, spans of its buffers), and with None for each sign of progress before
+that. The answer is None for the spec, a Sample for a job, or an exception; the buffers lie in
+MEMORY, the descriptor of a `SharedBlock`.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import select
@@ -17,11 +19,14 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import StreamError, TrainerError
 from trainers.imports import pause_gc_during_import
+from trainers.run.sections import SECTIONS
+from trainers.run.watchdog import DUMP_SIGNAL
 from trainers.stop_flag import SIGNALS
 from trainers.stream.shared_block import SharedBlock
 
@@ -35,10 +40,12 @@ def main() -> None:
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    faulthandler.register(DUMP_SIGNAL)
     os.set_inheritable(descriptor, False)
     os.set_inheritable(memory, False)
     threading.Thread(target=_end_with_parent, args=(descriptor, parent), daemon=True).start()
     with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
+        SECTIONS.on_beat = partial(_report_progress, connection)
         _serve(connection, SharedBlock(memory))
 
 
@@ -52,6 +59,11 @@ def _end_with_parent(descriptor: int, parent: int) -> None:
     while not hang_up.poll(1000) and os.getppid() == parent:
         pass
     os._exit(1)
+
+
+def _report_progress(connection: Connection) -> None:
+    if threading.current_thread() is threading.main_thread():  # the one that answers
+        connection.send(None)
 
 
 def _serve(connection: Connection, block: SharedBlock) -> None:

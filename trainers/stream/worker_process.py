@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import StreamError
+from trainers.run.sections import beat
+from trainers.run.watchdog import watched_children
 from trainers.stop_flag import SIGNALS
 from trainers.stream.shared_block import SharedBlock
 
@@ -56,6 +58,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": _python_path()},
             )
+        watched_children.add(self._process.pid)
         self._connection = Connection(ours.detach())
         self._has_started = False
         self._send(pickle.dumps(augments))
@@ -86,6 +89,7 @@ class WorkerProcess:
     def close(self) -> None:
         """Kill the process and reap it."""
         self.kill()
+        watched_children.discard(self._process.pid)
         self._process.wait()
         self._connection.close()
         self._block.close()
@@ -95,7 +99,9 @@ class WorkerProcess:
             self._connection.send_bytes(pickled)
 
     def _receive(self) -> Any:
-        pickled, spans = self._connection.recv()
+        while (received := self._connection.recv()) is None:
+            beat()
+        pickled, spans = received
         answer = pickle.loads(pickled, buffers=self._block.take(spans))
         if isinstance(answer, Exception):
             raise answer

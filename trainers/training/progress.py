@@ -15,7 +15,9 @@ from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, append_event, read_state, write_state
+from trainers.run.sections import SECTIONS, Section
 from trainers.training.non_finite import NonFiniteStepError
+from trainers.training.slow_rate import RateMonitor
 from trainers.training.startup import Startup
 from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.weights_report import WeightsReport
@@ -40,13 +42,17 @@ class RunProgress:
         self._iteration = 0
         self._unsaved = {"skipped": 0, "failed": 0}
         self._is_disk_failing = False
+        self._rate = RateMonitor()
+        self._is_wandb_silent = False
         self._startup: Startup | None = startup
         """None once the first iteration is reported, and after a rewind."""
 
     def begin(self, iteration: int, *, restored: bool) -> None:
         """Record that the attempt resumes from the checkpoint of an iteration, or starts at 0."""
         self.event(EventKind.RESTORED if restored else EventKind.STARTED, iteration=iteration)
-        self._update_state(iteration=iteration, saved_iteration=iteration)
+        with self._tolerating_disk_errors():
+            self._rate = RateMonitor(read_state(self._folder).fastest_iteration_s)
+        self._update_state(iteration=iteration, saved_iteration=iteration, concern="")
 
     def saved(self, commit: Commit) -> None:
         """Record a committed checkpoint."""
@@ -113,7 +119,12 @@ class RunProgress:
         if now < self._reported_at + STATE_INTERVAL_S and done != self._num_iterations:
             return
         self._reported_at = now
-        self._update_state(iteration=done)
+        self._update_state(
+            iteration=done,
+            slowest_sections_s={kind: round(s, 1) for kind, s in dict(SECTIONS.slowest_s).items()},
+            fastest_iteration_s=self._rate.fastest_iteration_s,
+            concern=self._concern(done),
+        )
         logger.info(
             "iteration %d of %d, loss %.4f, %.2f s a step, %.2f s of it waiting for data%s",
             done,
@@ -123,6 +134,23 @@ class RunProgress:
             stats.data_wait,
             "".join(f"; saves {how}: {count}" for how, count in self._unsaved.items() if count),
         )
+
+    def _concern(self, iteration: int) -> str:
+        """Return what is amiss with this attempt, and record it if it is new, or over."""
+        was_slow = self._rate.slow
+        self._rate.observe(iteration, dict(SECTIONS.spent_s))
+        slow = self._rate.slow
+        if slow and not was_slow:
+            logger.warning("%s", slow)
+            self.event(EventKind.SLOW, iteration=iteration, reason=slow)
+        elif was_slow and not slow:
+            self.event(EventKind.RECOVERED, iteration=iteration)
+        was_silent, self._is_wandb_silent = self._is_wandb_silent, Section.WANDB in SECTIONS.silent
+        silent = "W&B does not answer; training continues without it" * self._is_wandb_silent
+        if silent and not was_silent:
+            logger.warning("%s", silent)
+            self.event(EventKind.WANDB_SILENT, iteration=iteration)
+        return "; ".join(filter(None, (slow, silent)))
 
     def _report_start(self, stats: TrainingIterationStats, startup: Startup) -> None:
         times, reading_s = startup.times, startup.prefetch.seconds

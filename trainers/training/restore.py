@@ -21,6 +21,7 @@ from trainers.distributed.rank_info import RankInfo
 from trainers.errors import CheckpointError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, append_event, read_state
+from trainers.run.sections import Section, section
 
 if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
@@ -48,7 +49,7 @@ class CheckpointPrefetch:
         self._is_rank_zero = rank_info.rank == 0
         self._newest: Checkpoint | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, name="checkpoint-prefetch", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="checkpoint-prefetch", daemon=True)
         self._thread.start()
 
     def checkpoint(self, group: ProcessGroup) -> Checkpoint | None:
@@ -91,7 +92,12 @@ class CheckpointPrefetch:
 
     def wait(self) -> None:
         """Return once the thread has ended."""
-        self._thread.join()
+        with section(Section.RESTORE):
+            self._thread.join()
+
+    def _work(self) -> None:
+        with section(Section.RESTORE):
+            self._read()
 
     def _read(self) -> None:
         start = time.monotonic()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from trainers.distributed.process_group import INTERRUPTIONS
 from trainers.errors import CheckpointError, NonFiniteError, StopRequestedError
 from trainers.metrics.metric_writer import MetricWriter
+from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook
 from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.random_state import RandomState
@@ -53,6 +54,7 @@ def train(
             hook.at_interruption(trainer.iteration, random_state)
         context.ranks.barrier()  # an exit code 75 of the others promises a committed checkpoint
 
+    enter(Section.STEP)
     iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
     for stats in _until_interrupted(iterations, save):
         if not (math.isfinite(stats.loss) or stats.non_finite):
@@ -72,6 +74,7 @@ def train(
         report(stats)
         if stop:
             break
+        enter(Section.STEP)
     return trainer.iteration == num_iterations
 
 

@@ -17,6 +17,7 @@ from trainers.errors import NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
+from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook, RunCheckpointHook
 from trainers.training.determinism import (
     current_environment,
@@ -110,6 +111,7 @@ class _Attempt:
             if ranks.is_rank_zero:
                 # Before anything else: an attempt that is killed now must leave it out as well.
                 record_left_out(self.folder, left_out)
+            enter(Section.START)
             checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
             progress = RunProgress(self.folder, config.num_iterations, None)
 
@@ -138,6 +140,7 @@ class _Attempt:
             goes_on = error.goes_back
             raise
         finally:
+            enter(Section.CLOSE)
             preempted = not finished and (goes_on or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished

@@ -160,6 +160,17 @@ def test_the_end_of_an_attempt_is_recorded(make_node, command, status, attempts,
     assert [event["event"] for event in node.events("run")] == ["launched", "ended"]
 
 
+@pytest.mark.parametrize("end", ["exit 8", "kill -ALRM $$"])
+def test_a_run_that_hung_is_tried_again(make_node, end):
+    """By exit code, or by the signal that ends a process whose interpreter cannot run."""
+    node = make_node({"run": f"mkdir $0/once && {end}; exit 0"}, retries=RetriesConfig())
+
+    node.run()
+
+    state = node.state("run")
+    assert (state.status, state.attempts) == ("finished", {"hang": 1, "finished": 1})
+
+
 def test_what_the_trainer_wrote_stays(make_node):
     """Iteration and reason are the trainer's own; the supervisor adds the attempt."""
     written = json.dumps(

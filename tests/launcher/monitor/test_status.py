@@ -126,6 +126,32 @@ def test_runs_of_a_job_in_the_queue_are_on_their_way(root, slurm):
     assert slurm.calls("sacct") == []
 
 
+def test_a_run_of_a_suspended_job_is_running(root, slurm):
+    """Its leases have expired on the node, and nothing may start it beside itself."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a", status="running")
+    slurm.queue(("12_3", "SUSPENDED"))
+
+    status = status_of(experiment.run("a"))
+
+    assert (status.state, status.is_expected) == ("running", True)
+    assert status.reason == "its job 12_3 is in the queue: SUSPENDED"
+
+
+def test_a_run_that_is_slow_says_so_while_it_runs(root):
+    """In the table, and as JSON."""
+    run = ExperimentFolder(root / "one").run("a")
+    concern = "slow: 1.3 s an iteration, 0.6 s at its best; data grew most, from 0.1 to 0.7 s"
+    write_state(run, RunState(status="running", concern=concern))
+
+    with Lease.take(run.lease, owner="somebody", attempt=0):
+        running = status_of(run)
+    ended = status_of(run)
+
+    assert (running.concern, ended.concern) == (concern, "")
+    assert concern in status_table([running])
+
+
 def test_runs_of_jobs_that_are_gone_wait_to_be_submitted(root, slurm):
     """Accounting is asked once for all of them, and about no other job."""
     experiment = ExperimentFolder(root / "one")
@@ -273,6 +299,7 @@ def test_a_status_is_plain_data(root, slurm):
         "attempts": {},
         "reason": "its job 12_3 is running",
         "wandb_id": "",
+        "concern": "",
         "is_expected": True,
         "pack": "pack-0001",
         "job_id": "12_3",

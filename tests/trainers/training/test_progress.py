@@ -1,0 +1,97 @@
+"""What rank 0 records about an attempt that goes on."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from scripts.workloads.logs import json_lines
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import RunState, read_state, write_state
+from trainers.run.sections import Section, Sections
+from trainers.stream.worker_pool import WorkerPool
+from trainers.training import progress as progress_module
+from trainers.training.progress import RunProgress
+from trainers.training.startup import StartTimes, Startup
+from trainers.training_iteration_stats import TrainingIterationStats
+
+
+class Attempt:
+    """An attempt that reports iterations, with sections whose time the test sets."""
+
+    def __init__(self, folder):
+        self.sections = Sections()
+        self.folder = folder
+        prefetch: Any = SimpleNamespace(seconds=0.0)
+        startup = Startup(StartTimes(), WorkerPool(), prefetch)
+        self.progress = RunProgress(folder, 100_000, startup)
+        self.progress.begin(0, restored=False)
+        self.iteration = 0
+
+    def train(self, minutes, iteration_s, kind="step"):
+        for _ in range(int(60 * minutes / iteration_s)):
+            self.sections.spent_s[kind] = self.sections.spent_s.get(kind, 0.0) + iteration_s
+            self.progress.report(
+                TrainingIterationStats(
+                    iteration=self.iteration, loss=1.0, time=1.0, learning_rate=0.1
+                )
+            )
+            self.iteration += 1
+
+    @property
+    def events(self):
+        return [event["event"] for event in json_lines(self.folder.events)]
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    found = Attempt(RunFolder(tmp_path))
+    monkeypatch.setattr(progress_module, "SECTIONS", found.sections)
+    monkeypatch.setattr(progress_module, "STATE_INTERVAL_S", 0.0)
+    return found
+
+
+def test_a_slow_run_is_recorded_once_and_so_is_its_recovery(attempt):
+    """As events, and in the state for as long as it lasts."""
+    attempt.train(5, 60.0)
+    attempt.train(12, 180.0, kind="data")
+    state = read_state(attempt.folder)
+    assert state.concern.startswith("slow: 180 s an iteration, 60 s at its best; data grew most")
+    assert state.fastest_iteration_s == {"step": 60.0}
+
+    attempt.train(3, 60.0)
+
+    assert read_state(attempt.folder).concern == ""
+    assert attempt.events == ["started", "began", "slow", "recovered"]
+
+
+def test_w_and_b_that_does_not_answer_is_recorded_once(attempt):
+    """The training goes on."""
+    attempt.train(1, 60.0)
+    attempt.sections.silent = frozenset([Section.WANDB])
+    attempt.train(1, 60.0)
+
+    assert read_state(attempt.folder).concern == (
+        "W&B does not answer; training continues without it"
+    )
+    assert attempt.events == ["started", "began", "W&B silent"]
+
+
+def test_the_slowest_sections_are_known_to_the_next_attempt(attempt):
+    """By them it recognizes a hang."""
+    attempt.sections.learn({"save": 12.34})
+
+    attempt.train(1, 60.0)
+
+    assert read_state(attempt.folder).slowest_sections_s == {"save": 12.3}
+
+
+def test_a_new_attempt_has_no_concern_yet(tmp_path):
+    """That of the one before has ended with it; the best rate stays."""
+    folder = RunFolder(tmp_path)
+    write_state(folder, RunState(concern="slow", fastest_iteration_s={"step": 1.0}))
+
+    Attempt(folder)
+
+    state = read_state(folder)
+    assert (state.concern, state.fastest_iteration_s) == ("", {"step": 1.0})
