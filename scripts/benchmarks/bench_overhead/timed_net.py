@@ -14,9 +14,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-LIMIT_S = 600
-"""The other one may take so long to start."""
-
 
 class TimedNet(nn.Module):
     """
@@ -33,8 +30,11 @@ class TimedNet(nn.Module):
             os.open(os.environ[name], os.O_RDWR) for name in ("BENCH_MINE", "BENCH_OTHER")
         )
         self._turns_left = int(os.environ["BENCH_TURNS"])
-        self._times: list[tuple[float, float]] = []
-        self._began: tuple[float, float] | None = None
+        self._began: float | None = None
+        self._wall_s: list[float] = []
+        """Of each turn."""
+        self._cpu_s: list[float] = []
+        """Of all threads, when each turn began."""
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         if self.training and self._turns_left:
@@ -47,20 +47,16 @@ class TimedNet(nn.Module):
 
     def _take_turns(self) -> None:
         if self._began is not None:
-            now = _now()
-            self._times.append((now[0] - self._began[0], now[1] - self._began[1]))
+            self._wall_s.append(time.perf_counter() - self._began)
             self._turns_left -= 1
             os.write(self._other, b"x")
         if self._turns_left:
             os.read(self._mine, 1)
-            self._began = _now()
+            self._cpu_s.append(time.process_time())
+            self._began = time.perf_counter()
         else:
-            Path(os.environ["BENCH_TIMES"]).write_text(json.dumps(self._times))
-
-
-def _now() -> tuple[float, float]:
-    """Wall time, and CPU time of all threads."""
-    return time.perf_counter(), time.process_time()
+            times = {"wall": self._wall_s, "cpu": self._cpu_s}
+            Path(os.environ["BENCH_TIMES"]).write_text(json.dumps(times))
 
 
 def _convolutions(num_in: int, num_out: int) -> nn.Sequential:

@@ -52,8 +52,8 @@ def problems(
         *_refused_claims(this, watch.lives, faults),
         *_losses(this, watch.losses, faults),
         *_statuses(this, watch),
-        *_hangs(this, watch.lives, faults),
-        *_errors(watch, faults),
+        *hangs(this.hang_counts(), watch.lives, faults),
+        *errors(watch.errors, faults),
     ]
     return [f"{this.experiment.name}: {each}" for each in found]
 
@@ -187,18 +187,27 @@ def _statuses(this: Round, watch: Watch) -> Iterator[str]:
     launched: dict[str, float] = {}
     for life in watch.lives:
         launched[life.run] = max(launched.get(life.run, 0), life.began)
+    words: set[str] = set()
     for name, asked, reason in watch.shown_failed:
-        if name in this.runs.others or launched.get(name, 0) > asked:
-            yield f"{name} was shown as failed, and came back: {reason}"
+        has_come_back = launched.get(name, 0) > asked
+        if name in this.runs.others or has_come_back:
+            end = ", and came back" if has_come_back else ""
+            words.add(f"{name} was shown as failed{end}: {reason}")
+    yield from sorted(words)
 
 
-def _hangs(this: Round, lives: Sequence[Life], faults: Sequence[Fault]) -> Iterator[str]:
-    """The watchdog has ended what hung, soon, and nothing else."""
-    for name in this.names:
+def hangs(
+    alarms: Mapping[str, int], lives: Sequence[Life], faults: Sequence[Fault]
+) -> Iterator[str]:
+    """The watchdog has ended what hung, soon, and nothing else.
+
+    Args:
+        alarms: How often it has ended an attempt of each run.
+    """
+    for name, count in alarms.items():
         hung = [each for each in faults if each.kind == "hang_worker" and name in each.runs]
-        alarms = this.state(name).attempts.get("hang", 0)
-        if alarms > len(hung):
-            yield f"{name}: {alarms} attempts ended as hung, and {len(hung)} were made to hang"
+        if count > len(hung):
+            yield f"{name}: {count} attempts ended as hung, and {len(hung)} were made to hang"
         for fault in hung:
             for life in lives:
                 ended = life.ended or time.time()
@@ -206,13 +215,14 @@ def _hangs(this: Round, lives: Sequence[Life], faults: Sequence[Fault]) -> Itera
                     yield f"{name}: {_named(life)} hung for {ended - fault.time:.0f} s"
 
 
-def _errors(watch: Watch, faults: Sequence[Fault]) -> Iterator[str]:
+def errors(found: Iterable[tuple[float, str]], faults: Sequence[Fault]) -> Iterator[str]:
+    """What went wrong while looking on, and not because Slurm was silent."""
     silent = [
         (each.time - SEEN_LATE_S, each.time + each.seconds + CONTROLLER_BACK_S)
         for each in faults
         if each.kind == "controller_down"
     ]
-    for moment, error in watch.errors:
+    for moment, error in found:
         if not any(begin <= moment <= end for begin, end in silent):
             yield error
 

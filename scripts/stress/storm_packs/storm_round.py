@@ -15,7 +15,7 @@ from launcher.slurm import client
 from scripts.stress.storm_packs.unequal_runs import UnequalRuns
 from scripts.workloads.checkout import LAUNCH
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import Cause, RunState, read_state
 
 
 @frozen(kw_only=True)
@@ -87,6 +87,10 @@ class Round:
 
     def state(self, name: str) -> RunState:
         return read_state(self.run(name))
+
+    def hang_counts(self) -> dict[str, int]:
+        """How often the watchdog has ended an attempt of each run."""
+        return {name: self.state(name).attempts.get(Cause.HANG, 0) for name in self.names}
 
     def left(self) -> list[str]:
         """The runs that are not over, or whose last attempt nobody has judged."""
