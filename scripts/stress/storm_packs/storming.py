@@ -23,7 +23,7 @@ from scripts.stress.storm_packs.watch import Watch
 from scripts.workloads.fault_windows import VARIABLE
 
 PAUSE_S = 0.3
-CALM_S = 240.0
+CALM_S = 360.0
 """The runs must end so long after the last fault."""
 STRANDED_S = 15.0
 QUEUE_S = 60.0
