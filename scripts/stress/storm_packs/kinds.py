@@ -38,7 +38,6 @@ WEIGHTS = {
     "freeze": 2.0,
     "data_eio": 1.5,
     "runs_eio": 1.5,
-    "controller_down": 0.5,
     "disk_full": 0.5,
     "user_signal_on_or_off": 0.5,
 }
