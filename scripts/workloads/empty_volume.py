@@ -26,17 +26,17 @@ trainer: {kind: dummy, batch_size: 1, learning_rate: 1e-2, mirror_augment: true}
 
 def write_empty_volume(folder: Path) -> None:
     """Make `raw` and `labels`."""
-    _write_array(folder / "raw", "|u1")
-    _write_array(folder / "labels", "<u8")
+    write_array(folder / "raw", "|u1")
+    write_array(folder / "labels", "<u8")
 
 
-def _write_array(path: Path, dtype: str) -> None:
-    """A zarr array of 8³ zeros, none of them stored."""
+def write_array(path: Path, dtype: str, side: int = 8, chunk: int = 8) -> None:
+    """A zarr array that is a cube of zeros, none of them stored."""
     path.mkdir(parents=True)
     array = {
         "zarr_format": 2,
-        "shape": [8, 8, 8],
-        "chunks": [8, 8, 8],
+        "shape": [side] * 3,
+        "chunks": [chunk] * 3,
         "dtype": dtype,
         "fill_value": 0,
         "order": "C",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.slurm_sandbox.errors import SandboxError
 from scripts.slurm_sandbox.sandbox import SCRIPT, Sandbox, sandbox_of_own
 from scripts.workloads.processes import is_running
 
@@ -53,6 +54,19 @@ def test_status_names_a_dead_daemon(sandbox: Sandbox) -> None:
 
     assert done.returncode == 1
     assert "slurmd-n2    DOES NOT RUN" in done.stdout
+
+
+def test_a_killed_controller_comes_back_with_its_queue(sandbox: Sandbox) -> None:
+    """Meanwhile nobody answers; the job runs on."""
+    job = sandbox.submit("sleep 60")
+    sandbox.wait_for(lambda: sandbox.state(job) == "RUNNING")
+
+    sandbox.script("kill-slurmctld")
+    with pytest.raises(SandboxError, match="DOWN"):
+        sandbox.run("scontrol", "ping")
+    sandbox.configure()
+
+    assert sandbox.state(job) == "RUNNING"
 
 
 def test_changed_options_keep_the_queue(sandbox: Sandbox) -> None:

@@ -11,7 +11,8 @@ import runpy
 import sys
 from pathlib import Path
 
-from scripts.stress.fuzz_checkpoint.file_faults import WRITING, Fault, FileFaults
+from scripts.stress.fuzz_checkpoint.file_faults import Fault, FileFaults
+from scripts.workloads.file_calls import WRITING
 
 if __name__ == "__main__":
     name, part, run = sys.argv[1:]

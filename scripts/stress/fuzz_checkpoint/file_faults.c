@@ -6,22 +6,16 @@
    so that a parent sees how far a child has come that was killed. See file_faults.py. */
 
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define MAX_CALLS 8192
@@ -47,11 +41,11 @@ static struct {
     struct call history[MAX_CALLS];
 } *shared;
 
-/* One call that is under way. */
 struct moment {
     long index; /* -1: it is none of ours */
     int is_struck;
 };
+static const struct moment untouched = {-1, 0};
 
 static int is(const char *action) { return strcmp(shared->action, action) == 0; }
 
@@ -65,28 +59,10 @@ static int is_below(const char *path) {
     return strncmp(path, shared->folder, length) == 0 && (path[length] == '/' || !path[length]);
 }
 
-static void path_of_descriptor(int descriptor, char *path) {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    ssize_t length = syscall(SYS_readlink, link, path, PATH_MAX - 1);
-    path[length > 0 ? length : 0] = '\0';
-}
-
-static void path_at(int folder, const char *name, char *path) {
-    char base[PATH_MAX];
-    if (name[0] == '/') {
-        snprintf(path, PATH_MAX, "%s", name);
-    } else if (folder == AT_FDCWD) {
-        if (!getcwd(base, sizeof base)) base[0] = '\0';
-        if (snprintf(path, PATH_MAX, "%s/%s", base, name) >= PATH_MAX) path[0] = '\0';
-    } else {
-        path_of_descriptor(folder, base);
-        if (snprintf(path, PATH_MAX, "%s/%s", base, name) >= PATH_MAX) path[0] = '\0';
-    }
-}
+static int is_watching(void) { return shared && atomic_load(&shared->is_armed); }
 
 static struct moment begin_path(const char *operation, const char *path) {
-    struct moment moment = {-1, 0};
+    struct moment moment = untouched;
     char word[NAME_BYTES];
     snprintf(word, sizeof word, " %s ", operation);
     if (!is_below(path) || !strstr(shared->operations, word)) return moment;
@@ -111,20 +87,6 @@ static struct moment begin_path(const char *operation, const char *path) {
     return moment;
 }
 
-static struct moment begin_at(const char *operation, int folder, const char *name) {
-    char path[PATH_MAX];
-    if (!shared || !atomic_load(&shared->is_armed)) return (struct moment){-1, 0};
-    path_at(folder, name, path);
-    return begin_path(operation, path);
-}
-
-static struct moment begin_descriptor(const char *operation, int descriptor) {
-    char path[PATH_MAX];
-    if (!shared || !atomic_load(&shared->is_armed)) return (struct moment){-1, 0};
-    path_of_descriptor(descriptor, path);
-    return begin_path(operation, path);
-}
-
 static int fails(struct moment moment) { return moment.is_struck && is("fail"); }
 
 /* Set errno and say whether the call, though done, is to be reported as failed. */
@@ -138,134 +100,15 @@ static int end(struct moment moment) {
     return 1;
 }
 
+static int is_shortened(struct moment moment) { return moment.is_struck && is("shorten"); }
+
 static size_t shortened(struct moment moment, int descriptor, size_t length) {
-    if (!moment.is_struck || !is("shorten") || length < 2) return length;
+    if (!is_shortened(moment) || length < 2) return length;
     if (length >= 2 * BLOCK_BYTES) return length / 2 / BLOCK_BYTES * BLOCK_BYTES;
     return fcntl(descriptor, F_GETFL) & O_DIRECT ? length : length / 2;
 }
 
-/* Define `name` as libc's function of that name between `begin_…` and `end`. */
-#define WRAP(type, failure, name, parameters, arguments, begin)                     \
-    type name parameters {                                                          \
-        static type(*real) parameters;                                              \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                       \
-        struct moment moment = begin;                                               \
-        type result = fails(moment) ? failure : real arguments;                     \
-        return end(moment) ? failure : result;                                      \
-    }
-
-#define WRAP_OPEN(name, parameters, folder, arguments)                              \
-    int name parameters {                                                           \
-        static int(*real) parameters;                                               \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                       \
-        mode_t mode = 0;                                                            \
-        if (flags & (O_CREAT | __O_TMPFILE)) {                                      \
-            va_list rest;                                                           \
-            va_start(rest, flags);                                                  \
-            mode = va_arg(rest, mode_t);                                            \
-            va_end(rest);                                                           \
-        }                                                                           \
-        int is_reading = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT);     \
-        struct moment moment = begin_at(is_reading ? "open" : "create", folder, path); \
-        int result = fails(moment) ? -1 : real arguments;                           \
-        return end(moment) ? -1 : result;                                           \
-    }
-
-#define WRAP_TRANSFER(name, operation, parameters, arguments)                       \
-    ssize_t name parameters {                                                       \
-        static ssize_t(*real) parameters;                                           \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                       \
-        struct moment moment = begin_descriptor(operation, descriptor);             \
-        length = shortened(moment, descriptor, length);                             \
-        ssize_t result = fails(moment) ? -1 : real arguments;                       \
-        return end(moment) ? -1 : result;                                           \
-    }
-
-/* Of several pieces a shortened call takes the first half of the first one. */
-#define WRAP_VECTOR(name, operation, parameters, arguments)                         \
-    ssize_t name parameters {                                                       \
-        static ssize_t(*real) parameters;                                           \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                       \
-        struct moment moment = begin_descriptor(operation, descriptor);             \
-        struct iovec piece;                                                         \
-        if (moment.is_struck && is("shorten") && count > 0) {                       \
-            piece = pieces[0];                                                      \
-            piece.iov_len = shortened(moment, descriptor, piece.iov_len);           \
-            pieces = &piece;                                                        \
-            count = 1;                                                              \
-        }                                                                           \
-        ssize_t result = fails(moment) ? -1 : real arguments;                       \
-        return end(moment) ? -1 : result;                                           \
-    }
-
-WRAP_OPEN(open, (const char *path, int flags, ...), AT_FDCWD, (path, flags, mode))
-WRAP_OPEN(open64, (const char *path, int flags, ...), AT_FDCWD, (path, flags, mode))
-WRAP_OPEN(openat, (int folder, const char *path, int flags, ...), folder,
-          (folder, path, flags, mode))
-WRAP_OPEN(openat64, (int folder, const char *path, int flags, ...), folder,
-          (folder, path, flags, mode))
-
-WRAP_TRANSFER(read, "read", (int descriptor, void *data, size_t length),
-              (descriptor, data, length))
-WRAP_TRANSFER(pread64, "read", (int descriptor, void *data, size_t length, off64_t offset),
-              (descriptor, data, length, offset))
-WRAP_VECTOR(readv, "read", (int descriptor, const struct iovec *pieces, int count),
-            (descriptor, pieces, count))
-WRAP_VECTOR(preadv64v2, "read",
-            (int descriptor, const struct iovec *pieces, int count, off64_t offset, int flags),
-            (descriptor, pieces, count, offset, flags))
-WRAP_TRANSFER(write, "write", (int descriptor, const void *data, size_t length),
-              (descriptor, data, length))
-WRAP_TRANSFER(pwrite64, "write",
-              (int descriptor, const void *data, size_t length, off64_t offset),
-              (descriptor, data, length, offset))
-WRAP_VECTOR(writev, "write", (int descriptor, const struct iovec *pieces, int count),
-            (descriptor, pieces, count))
-WRAP_VECTOR(pwritev64v2, "write",
-            (int descriptor, const struct iovec *pieces, int count, off64_t offset, int flags),
-            (descriptor, pieces, count, offset, flags))
-
-WRAP(int, -1, fsync, (int descriptor), (descriptor), begin_descriptor("fsync", descriptor))
-WRAP(int, -1, fdatasync, (int descriptor), (descriptor), begin_descriptor("fsync", descriptor))
-WRAP(int, -1, ftruncate64, (int descriptor, off64_t length), (descriptor, length),
-     begin_descriptor("truncate", descriptor))
-
-WRAP(int, -1, rename, (const char *from, const char *to), (from, to),
-     begin_at("rename", AT_FDCWD, from))
-WRAP(int, -1, renameat, (int from_folder, const char *from, int to_folder, const char *to),
-     (from_folder, from, to_folder, to), begin_at("rename", from_folder, from))
-WRAP(int, -1, mkdir, (const char *path, mode_t mode), (path, mode),
-     begin_at("mkdir", AT_FDCWD, path))
-WRAP(int, -1, mkdirat, (int folder, const char *path, mode_t mode), (folder, path, mode),
-     begin_at("mkdir", folder, path))
-WRAP(int, -1, unlink, (const char *path), (path), begin_at("unlink", AT_FDCWD, path))
-WRAP(int, -1, unlinkat, (int folder, const char *path, int flags), (folder, path, flags),
-     begin_at("unlink", folder, path))
-WRAP(int, -1, rmdir, (const char *path), (path), begin_at("unlink", AT_FDCWD, path))
-
-WRAP(int, -1, stat64, (const char *path, struct stat64 *found), (path, found),
-     begin_at("stat", AT_FDCWD, path))
-WRAP(int, -1, lstat64, (const char *path, struct stat64 *found), (path, found),
-     begin_at("stat", AT_FDCWD, path))
-WRAP(int, -1, fstatat64, (int folder, const char *path, struct stat64 *found, int flags),
-     (folder, path, found, flags), begin_at("stat", folder, path))
-WRAP(int, -1, fstat64, (int descriptor, struct stat64 *found), (descriptor, found),
-     begin_descriptor("stat", descriptor))
-WRAP(int, -1, statvfs64, (const char *path, struct statvfs64 *found), (path, found),
-     begin_at("stat", AT_FDCWD, path))
-WRAP(DIR *, NULL, opendir, (const char *path), (path), begin_at("list", AT_FDCWD, path))
-WRAP(DIR *, NULL, fdopendir, (int descriptor), (descriptor), begin_descriptor("list", descriptor))
-WRAP(struct dirent64 *, NULL, readdir64, (DIR *folder), (folder),
-     begin_descriptor("list", dirfd(folder)))
-
-/* As Linux has it, the descriptor is gone when close reports an error. */
-int close(int descriptor) {
-    static int (*real)(int);
-    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "close");
-    struct moment moment = begin_descriptor("close", descriptor);
-    int result = real(descriptor);
-    return end(moment) ? -1 : result;
-}
+#include "../../workloads/file_calls.h"
 
 /* Forget what was counted, in memory that this process shares with those it forks from now on. */
 void faults_begin(void) {

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from attrs import frozen
 
-SOURCE = Path(__file__).with_name("file_faults.c")
-LIBRARY = "file_faults.so"
+from scripts.workloads.file_calls import ALL, compile_library
 
-READING = ("open", "read", "stat", "list", "close")
-WRITING = ("create", "write", "truncate", "mkdir", "rename", "unlink")
-ALL = (*READING, *WRITING, "fsync")
+SOURCE = Path(__file__).with_name("file_faults.c")
+LIBRARY = SOURCE.with_suffix(".so").name
+
 NO_END = 2**62
 
 
@@ -28,7 +26,7 @@ class Fault:
             `sleep` for milliseconds, `kill` the process before the call, `kill_after` it, `vanish`:
             the target folder is renamed to `….gone` before the call; `none`.
         number: Errno or milliseconds.
-        operations: Of READING, WRITING and `fsync`; others are not even counted.
+        operations: Others are not even counted.
     """
 
     action: str = "none"
@@ -102,12 +100,9 @@ class FileFaults:
 
 def preloaded(folder: Path) -> dict[str, str]:
     """The environment of a process with faults; their library is compiled into a folder."""
-    library = folder / LIBRARY
-    command = ["cc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o"]
-    subprocess.run([*command, library, SOURCE, "-ldl"], check=True)
     return {
         **os.environ,
-        "LD_PRELOAD": str(library),
+        "LD_PRELOAD": str(compile_library(SOURCE, folder)),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": "1",
     }

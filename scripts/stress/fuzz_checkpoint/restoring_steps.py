@@ -7,9 +7,10 @@ import logging
 import shutil
 
 from scripts.stress.fuzz_checkpoint.counting_state import CountingState, mistakes
-from scripts.stress.fuzz_checkpoint.file_faults import ALL, WRITING, Fault
+from scripts.stress.fuzz_checkpoint.file_faults import Fault
 from scripts.stress.fuzz_checkpoint.findings import open_store, wrong_in
 from scripts.stress.fuzz_checkpoint.steps import Protocol, Trial
+from scripts.workloads.file_calls import ALL, WRITING
 from trainers.checkpoints import Checkpoint
 from trainers.errors import CheckpointError
 

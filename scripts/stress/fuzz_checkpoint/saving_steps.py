@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 
 from scripts.stress.fuzz_checkpoint.counting_state import CountingState, mistakes
-from scripts.stress.fuzz_checkpoint.file_faults import ALL, WRITING, Fault
+from scripts.stress.fuzz_checkpoint.file_faults import Fault
 from scripts.stress.fuzz_checkpoint.findings import IDENTITY, open_store, wrong_in
 from scripts.stress.fuzz_checkpoint.steps import Protocol, Trial
+from scripts.workloads.file_calls import ALL, WRITING
 from trainers.checkpoints import CheckpointReader
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer, Commit
 from trainers.checkpoints.layout import folder_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ SEEN_LATE_S = 2.0
 """The end of a process is seen so much later at most; claims of GPUs know no such doubt."""
 LOST_NODE = ("lose_node", "node_down")
 """After these an attempt may live on beside the next one, fenced off."""
+NO_SAVE = ("disk_full", "runs_eio", "runs_enoent")
+"""While these last no checkpoint can be written, and whatever is then killed loses more."""
+HANG_S = 120.0
+"""So soon the watchdog ends an attempt that hangs."""
+CONTROLLER_BACK_S = 30.0
+"""So long after it is back Slurm may still be silent."""
 
 
 def problems(
@@ -45,7 +52,8 @@ def problems(
         *_refused_claims(this, watch.lives, faults),
         *_losses(this, watch.losses, faults),
         *_statuses(this, watch),
-        *watch.errors,
+        *hangs(this.hang_counts(), watch.lives, faults),
+        *errors(watch.errors, faults),
     ]
     return [f"{this.experiment.name}: {each}" for each in found]
 
@@ -154,6 +162,8 @@ def _refused_claims(this: Round, lives: Sequence[Life], faults: Sequence[Fault])
 def _losses(this: Round, losses: Iterable[Loss], faults: Sequence[Fault]) -> Iterator[str]:
     for loss in losses:
         kinds = causes(loss, faults)
+        if any(each.kind in NO_SAVE for each in kinds):
+            continue
         is_gentle = all(each.is_gentle for each in kinds)
         allowed = 0 if is_gentle and loss.run != this.runs.crasher else INTERVAL
         if loss.lost > allowed and loss.run != this.runs.crasher:
@@ -164,7 +174,11 @@ def _losses(this: Round, losses: Iterable[Loss], faults: Sequence[Fault]) -> Ite
 def causes(loss: Loss, faults: Iterable[Fault]) -> list[Fault]:
     """What befell the run between the launch of the attempt and its resumption."""
     return [
-        each for each in faults if loss.run in each.runs and loss.began <= each.time < loss.restored
+        each
+        for each in faults
+        if loss.run in each.runs
+        and loss.began <= each.time + each.seconds
+        and each.time < loss.restored
     ]
 
 
@@ -173,9 +187,44 @@ def _statuses(this: Round, watch: Watch) -> Iterator[str]:
     launched: dict[str, float] = {}
     for life in watch.lives:
         launched[life.run] = max(launched.get(life.run, 0), life.began)
+    words: set[str] = set()
     for name, asked, reason in watch.shown_failed:
-        if name in this.runs.others or launched.get(name, 0) > asked:
-            yield f"{name} was shown as failed, and came back: {reason}"
+        has_come_back = launched.get(name, 0) > asked
+        if name in this.runs.others or has_come_back:
+            end = ", and came back" if has_come_back else ""
+            words.add(f"{name} was shown as failed{end}: {reason}")
+    yield from sorted(words)
+
+
+def hangs(
+    alarms: Mapping[str, int], lives: Sequence[Life], faults: Sequence[Fault]
+) -> Iterator[str]:
+    """The watchdog has ended what hung, soon, and nothing else.
+
+    Args:
+        alarms: How often it has ended an attempt of each run.
+    """
+    for name, count in alarms.items():
+        hung = [each for each in faults if each.kind == "hang_worker" and name in each.runs]
+        if count > len(hung):
+            yield f"{name}: {count} attempts ended as hung, and {len(hung)} were made to hang"
+        for fault in hung:
+            for life in lives:
+                ended = life.ended or time.time()
+                if life.run == name and life.began <= fault.time < ended - HANG_S:
+                    yield f"{name}: {_named(life)} hung for {ended - fault.time:.0f} s"
+
+
+def errors(found: Iterable[tuple[float, str]], faults: Sequence[Fault]) -> Iterator[str]:
+    """What went wrong while looking on, and not because Slurm was silent."""
+    silent = [
+        (each.time - SEEN_LATE_S, each.time + each.seconds + CONTROLLER_BACK_S)
+        for each in faults
+        if each.kind == "controller_down"
+    ]
+    for moment, error in found:
+        if not any(begin <= moment <= end for begin, end in silent):
+            yield error
 
 
 def _pairs(lives: Sequence[Life]) -> Iterator[tuple[Life, Life]]:

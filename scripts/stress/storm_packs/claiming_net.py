@@ -1,7 +1,7 @@
 """A network that mostly sleeps, and claims the GPU that it was given and its place in its run.
 
 A claim is the lock of a file, which the kernel keeps until the process has ended; one that is
-refused is a line of `refused.jsonl`.
+refused is a line of `refused.jsonl`. On a node that is said to be broken it finds no GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import zlib
 from pathlib import Path
 
 import torch
+
+from trainers.errors import NodeFaultError
 
 RUN = Path(sys.argv[1]).name
 RANK = os.environ.get("RANK", "0")
@@ -56,6 +58,8 @@ class ClaimingNet(torch.nn.Module):
 def claim_all(folder: Path) -> list[int]:
     """The descriptors of the locks, to be kept open."""
     node, gpus = os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    if (folder / f"broken {node}").exists():
+        raise NodeFaultError(f"no GPU of {node} can be used")
     whole = not RUN.startswith("resources-gpus-0.")
     found = [claim(folder, f"gpu {gpu} of {node}", whole=whole) for gpu in gpus]
     return [*found, claim(folder, f"rank {RANK} of {RUN}", whole=True)]

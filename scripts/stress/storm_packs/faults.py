@@ -1,27 +1,32 @@
-"""Everything that may befall the runs of a round, one thing at a random moment."""
+"""Something befalls the runs of a round at random moments; each kind is a function of its own.
+
+They are in slurm_faults.py, process_faults.py and file_faults.py.
+"""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from scripts.slurm_sandbox.errors import SandboxError
-from scripts.slurm_sandbox.process import process_of
 from scripts.slurm_sandbox.sandbox import Sandbox
+from scripts.stress.storm_packs.outside import Outside
 from scripts.stress.storm_packs.storm_round import Round, RunningPack
 from scripts.stress.storm_packs.watch import Life, Watch
 from trainers.run.lease import read_lease
 
-NOTHING_TO_DO = 3
-"""The exit status of `launch submit`."""
+T = TypeVar("T")
+
+
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 @frozen(kw_only=True)
@@ -31,23 +36,23 @@ class Fault:
     kind: str
     time: float
     """Unix time at which it began."""
+    seconds: float = 0.0
+    """How long it lasts."""
     what: str
-    runs: frozenset[str] = frozenset()
+    runs: frozenset[str] = field(default=(), converter=_names)
     """Those that it may have ended an attempt of."""
-    nodes: frozenset[str] = frozenset()
+    nodes: frozenset[str] = field(default=(), converter=_names)
     """That are no longer what Slurm believes, or the other way round."""
     is_gentle: bool = False
     """Whether the runs had the time to save."""
-
-
-Inflict = Callable[[], Fault | None]
-"""Does it, and tells what; None if there is nothing now that it could be done to."""
 
 
 class Faults:
     """Does things to a round, and puts right later what Slurm does not.
 
     Args:
+        outside: What the runs depend on beside Slurm; None if no kind of fault befalls that.
+        inflictions: Every kind of fault.
         kinds: Which ones, and how often each compared with the others.
     """
 
@@ -56,33 +61,55 @@ class Faults:
         sandbox: Sandbox,
         this: Round,
         watch: Watch,
+        outside: Outside | None,
         draw: random.Random,
-        kinds: dict[str, float],
+        inflictions: Mapping[str, Inflict],
+        kinds: Mapping[str, float],
     ) -> None:
         self.past: list[Fault] = []
         self.problems: list[str] = []
         self.healed: Counter[str] = Counter()
-        self._sandbox = sandbox
-        self._round = this
-        self._watch = watch
-        self._draw = draw
+        self.lost: dict[str, Future[None] | None] = {}
+        """Nodes that are to be back later, or that are about to be."""
+        self.sandbox = sandbox
+        self.round = this
+        self.watch = watch
+        self.draw = draw
+        self._outside = outside
+        self._inflictions = inflictions
         self._kinds = kinds
-        self._lost: dict[str, Future[None] | None] = {}
-        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._later: list[tuple[float, Callable[[], object]]] = []
         self._healer = ThreadPoolExecutor(1)
+
+    @property
+    def outside(self) -> Outside:
+        if self._outside is None:
+            raise ValueError("the runs depend on nothing that could fail")
+        return self._outside
+
+    @property
+    def is_disk_full(self) -> bool:
+        return self._outside is not None and self._outside.disk.is_full
 
     def inflict(self) -> Fault | None:
         """One of the kinds, drawn at random; None if it was not possible."""
-        names = list(self._kinds)
-        (kind,) = self._draw.choices(names, list(self._kinds.values()))
-        inflict: Inflict = getattr(self, f"_{kind}")
+        (kind,) = self.draw.choices(list(self._kinds), list(self._kinds.values()))
         try:
-            fault = inflict()
+            fault = self._inflictions[kind](self)
         except (SandboxError, ProcessLookupError):  # what it was meant for has just gone
             return None
         if fault:
             self.past.append(fault)
         return fault
+
+    def later(self, moment: float, what: Callable[[], object]) -> None:
+        """Have something done at a Unix time."""
+        self._later.append((moment, what))
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is still to be undone."""
+        return not self._later and not self.lost
 
     def tend(self) -> None:
         """Do what is due by now, and bring back nodes as an operator would."""
@@ -90,14 +117,16 @@ class Faults:
         for each in [each for each in self._later if each[0] <= now]:
             self._later.remove(each)
             each[1]()
-        for node, future in list(self._lost.items()):
+        if self._outside:
+            self._outside.disk.keep_full()
+        for node, future in list(self.lost.items()):
             if future is not None and future.done():
-                del self._lost[node]
-        for line in self._sandbox.run("sinfo", "-hN", "-o", "%N %T").splitlines():
+                del self.lost[node]
+        for line in self.sandbox.run("sinfo", "-hN", "-o", "%N %T").splitlines():
             node, state = line.split(maxsplit=1)
-            if node not in self._lost and state.startswith(("down", "drain")):
+            if node not in self.lost and state.startswith(("down", "drain")):
                 self.healed[state] += 1
-                self._resume(node)
+                self.resume(node)
 
     def make_good(self) -> None:
         """Undo whatever is still to be undone."""
@@ -105,173 +134,57 @@ class Faults:
             undo()
         self._later.clear()
         self._healer.shutdown()
-        self._sandbox.configure(**self._sandbox.options)
-        self._sandbox.run("scancel", "--name=preempts")
+        self.sandbox.configure(**self.sandbox.options)
+        self.sandbox.run("scancel", "--name=preempts")
 
-    def _preempt(self) -> Fault | None:
-        pack = self._a_pack()
-        if pack is None:
-            return None
-        hold_s = round(self._draw.uniform(0.2, 4), 1)
-        began = time.time()
-        self._sandbox.preempt(pack.job, hold_s=hold_s)
-        return self._fault(
-            "preempt",
-            began,
-            f"{pack.job}, for {hold_s} s",
-            self._on(pack.nodes),
-            is_gentle=self._round.partition == "preemptible",
-        )
+    def heal(self, node: str) -> None:
+        """Start the slurmd of a lost node, which takes a while."""
+        self.lost[node] = self._healer.submit(self.sandbox.start_slurmd, node)
 
-    def _requeue(self) -> Fault | None:
-        pack = self._a_pack()
-        if pack is None:
-            return None
-        began = time.time()
-        self._sandbox.run("scontrol", "requeue", pack.job)
-        return self._fault("requeue", began, pack.job, pack.members)
-
-    def _node_down(self) -> Fault | None:
-        node = self._a_node()
-        if node is None:
-            return None
-        runs, began = self._on([node]), time.time()
-        self._sandbox.run("scontrol", "update", f"nodename={node}", "state=down", "reason=storm")
-        self._lost[node] = None
-        after = self._draw.uniform(2, 15)
-
-        def back() -> None:
-            self._resume(node)
-            del self._lost[node]
-
-        self._later.append((began + after, back))
-        return self._fault("node_down", began, f"{node}, for {after:.0f} s", runs, nodes=[node])
-
-    def _lose_node(self) -> Fault | None:
-        node = self._a_node()
-        if node is None:
-            return None
-        runs, began = self._on([node]), time.time()
-        self._sandbox.kill_slurmd(node)
-        self._lost[node] = None
-        after = self._draw.uniform(2, 45)
-
-        def back() -> None:
-            self._lost[node] = self._healer.submit(self._sandbox.start_slurmd, node)
-
-        self._later.append((began + after, back))
-        return self._fault("lose_node", began, f"{node}, for {after:.0f} s", runs, nodes=[node])
-
-    def _kill_rank(self) -> Fault | None:
-        life = self._a_life(may_crash=True)
-        return self._kill("kill_rank", [self._a_pid(life)], life.run) if life else None
-
-    def _kill_supervisor(self) -> Fault | None:
-        pack = self._a_pack()
-        if pack is None:
-            return None
-        return self._kill("kill_supervisor", [self._supervisor(pack)], *pack.members)
-
-    def _kill_step(self) -> Fault | None:
-        pack = self._a_pack()
-        if pack is None:
-            return None
-        lives = [life for life in self._watch.lives if life.job == pack.job]
-        pids = [pid for life in lives for pid in list(life.descriptors)]
-        return self._kill("kill_step", [self._supervisor(pack), *pids], *pack.members)
-
-    def _freeze(self) -> Fault | None:
-        life = self._a_life()
-        if life is None:
-            return None
-        process = process_of(self._a_pid(life))
-        if process is None:
-            return None
-        began, seconds = time.time(), self._draw.uniform(1, 8)
-        process.send(signal.SIGSTOP)
-        self._later.append((began + seconds, lambda: process.send(signal.SIGCONT)))
-        what = f"{process.pid} of {life.run}, for {seconds:.0f} s"
-        return self._fault("freeze", began, what, [life.run])
-
-    def _submit_again(self) -> Fault | None:
-        crasher = self._round.state(self._round.runs.crasher)
-        if crasher.num_counted("crashed") >= self._round.runs.crashes:
-            return None  # it is about to fail, and would be tried again
-        before, began = self._round.packs(), time.time()
-        done = self._round.submit()
-        if done.returncode != NOTHING_TO_DO or self._round.packs() != before:
-            said = f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
-            self.problems.append(f"submitting again did something: {done.returncode} {said}")
-        return self._fault("submit_again", began, self._round.experiment.name, [])
-
-    def _user_signal_on_or_off(self) -> Fault | None:
-        if self._lost:  # it would bring lost nodes back
-            return None
-        began, options = time.time(), self._sandbox.options
-        wanted = not options.get("user_signal", True)
-        self._sandbox.configure(**{**options, "user_signal": wanted})
-        return self._fault("user_signal_on_or_off", began, str(wanted), [])
-
-    def _kill(self, kind: str, pids: list[int], *runs: str) -> Fault:
-        began = time.time()
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        return self._fault(kind, began, " ".join(map(str, pids)), runs)
-
-    def _fault(
-        self,
-        kind: str,
-        began: float,
-        what: str,
-        runs: Iterable[str],
-        *,
-        nodes: Iterable[str] = (),
-        is_gentle: bool = False,
-    ) -> Fault:
-        return Fault(
-            kind=kind,
-            time=began,
-            what=what,
-            runs=frozenset(runs),
-            nodes=frozenset(nodes),
-            is_gentle=is_gentle,
-        )
-
-    def _resume(self, node: str) -> None:
+    def resume(self, node: str) -> None:
         with suppress(SandboxError):  # it is back already
-            self._sandbox.run("scontrol", "update", f"nodename={node}", "state=resume")
+            self.sandbox.run("scontrol", "update", f"nodename={node}", "state=resume")
 
-    def _a_pack(self) -> RunningPack | None:
-        packs = self._round.running_packs()
-        return self._draw.choice(packs) if packs else None
+    def a_pack(self) -> RunningPack:
+        return self._one_of(self.round.running_packs())
 
-    def _a_node(self) -> str | None:
+    def a_node(self) -> str:
         """One with a job; no more than one is lost at a time."""
-        nodes = sorted({node for pack in self._round.running_packs() for node in pack.nodes})
-        return self._draw.choice(nodes) if nodes and not self._lost else None
+        nodes = {node for pack in self.round.running_packs() for node in pack.nodes}
+        return self._one_of([] if self.lost else sorted(nodes))
 
-    def _on(self, nodes: Iterable[str]) -> list[str]:
-        packs = [pack for pack in self._round.running_packs() if set(pack.nodes) & set(nodes)]
+    def on(self, nodes: Iterable[str]) -> list[str]:
+        """The runs in the packs that these nodes have."""
+        packs = [pack for pack in self.round.running_packs() if set(pack.nodes) & set(nodes)]
         return [name for pack in packs for name in pack.members]
 
-    def _a_life(self, *, may_crash: bool = False) -> Life | None:
-        budget = self._round.runs.crashes - 2
-        lives = [
-            life
-            for life in self._watch.lives
-            if life.descriptors
-            and (not may_crash or self._round.state(life.run).num_counted("crashed") < budget)
-        ]
-        return self._draw.choice(lives) if lives else None
+    def a_life(self, *, may_crash: bool = False, of: Iterable[str] | None = None) -> Life:
+        """An attempt that goes on; of one of these runs, by default of any."""
+        budget = self.round.runs.crashes - 2
+        return self._one_of(
+            [
+                life
+                for life in self.watch.lives
+                if life.descriptors
+                and (of is None or life.run in of)
+                and (not may_crash or self.round.state(life.run).num_counted("crashed") < budget)
+            ]
+        )
 
-    def _a_pid(self, life: Life) -> int:
-        pids = list(life.descriptors)
-        if not pids:
-            raise ProcessLookupError
-        return self._draw.choice(pids)
+    def a_pid(self, life: Life) -> int:
+        return self._one_of(list(life.descriptors))
 
-    def _supervisor(self, pack: RunningPack) -> int:
-        record = read_lease(pack.folder.node_lease(self._draw.randrange(len(pack.nodes))))
+    def supervisor(self, pack: RunningPack, node: int) -> int:
+        record = read_lease(pack.folder.node_lease(node))
         if record is None or not record.is_process_alive:
             raise ProcessLookupError
         return record.pid
+
+    def _one_of(self, victims: Sequence[T]) -> T:
+        if not victims:
+            raise ProcessLookupError
+        return self.draw.choice(victims)
+
+
+Inflict = Callable[[Faults], Fault | None]
+"""Does it, and tells what; None, or an error, if there is nothing now that it can be done to."""

@@ -15,7 +15,7 @@ from launcher.slurm import client
 from scripts.stress.storm_packs.unequal_runs import UnequalRuns
 from scripts.workloads.checkout import LAUNCH
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import Cause, RunState, read_state
 
 
 @frozen(kw_only=True)
@@ -29,30 +29,45 @@ class RunningPack:
 
 
 class Round:
-    """The runs as an experiment of its own name."""
+    """The runs as experiments of its own name, one for each of their files."""
 
     def __init__(self, runs: UnequalRuns, name: str, partition: str) -> None:
         self.runs = runs
         self.partition = partition
-        self.experiment = ExperimentFolder(runs.folder / "experiments" / name)
+        parent = runs.folder / "experiments"
+        self.experiment = ExperimentFolder(parent / name)
+        self._reading = ExperimentFolder(parent / f"{name}-reading")
 
-    def submit(self) -> subprocess.CompletedProcess[str]:
-        words = ("submit", str(self.runs.file), "--cluster=sandbox", "--allow-invalid", "--json")
-        where = (f"--partition={self.partition}", f"name={self.experiment.name}")
-        return self._launch(*words, *where, *self.runs.overrides)
+    @property
+    def experiments(self) -> list[ExperimentFolder]:
+        return [self.experiment, self._reading][: len(self.runs.files)]
 
-    def resubmit(self) -> subprocess.CompletedProcess[str]:
+    def submit(self) -> list[subprocess.CompletedProcess[str]]:
+        return [
+            self._launch(
+                *("submit", str(file), "--cluster=sandbox", "--allow-invalid", "--json"),
+                *(f"--partition={self.partition}", f"name={each.name}", *self.runs.overrides),
+            )
+            for file, each in zip(self.runs.files, self.experiments, strict=True)
+        ]
+
+    def resubmit(self) -> list[subprocess.CompletedProcess[str]]:
         """Submit the waiting runs again that no job is going to resume."""
-        return self._launch("resubmit", str(self.experiment.path), "--state=waiting", "--json")
+        return [
+            self._launch("resubmit", str(each.path), "--state=waiting", "--json")
+            for each in self.experiments
+        ]
 
     def status(self) -> dict[str, dict[str, Any]]:
         """What `launch status` tells of each run; of none before they are submitted."""
-        if not any(self.experiment.runs.glob("[!.]*")):
-            return {}
-        done = self._launch("status", str(self.experiment.path), "--json")
-        if done.returncode:
-            raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
-        return {each["name"]: each for each in json.loads(done.stdout)}
+        found: dict[str, dict[str, Any]] = {}
+        for each in self.experiments:
+            if any(each.runs.glob("[!.]*")):
+                done = self._launch("status", str(each.path), "--json")
+                if done.returncode:
+                    raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
+                found |= {run["name"]: run for run in json.loads(done.stdout)}
+        return found
 
     def _launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -68,10 +83,14 @@ class Round:
         return [*self.runs.others, self.runs.crasher]
 
     def run(self, name: str) -> RunFolder:
-        return self.experiment.run(name)
+        return (self._reading if name in self.runs.readers else self.experiment).run(name)
 
     def state(self, name: str) -> RunState:
         return read_state(self.run(name))
+
+    def hang_counts(self) -> dict[str, int]:
+        """How often the watchdog has ended an attempt of each run."""
+        return {name: self.state(name).attempts.get(Cause.HANG, 0) for name in self.names}
 
     def left(self) -> list[str]:
         """The runs that are not over, or whose last attempt nobody has judged."""
@@ -82,7 +101,8 @@ class Round:
         return state.status.is_over and not run.log(state.num_attempts).exists()
 
     def packs(self) -> list[PackFolder]:
-        return [PackFolder(path) for path in sorted(self.experiment.jobs.glob("pack-*"))]
+        paths = [path for each in self.experiments for path in each.jobs.glob("pack-*")]
+        return [PackFolder(path) for path in sorted(paths)]
 
     def running_packs(self) -> list[RunningPack]:
         queue = client.queued_jobs()

@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -14,16 +15,19 @@ from attrs import frozen
 from scripts.slurm_sandbox.sandbox import Sandbox
 from scripts.stress.storm_packs.checks import causes, problems
 from scripts.stress.storm_packs.faults import Faults
+from scripts.stress.storm_packs.kinds import INFLICTIONS
+from scripts.stress.storm_packs.outside import Outside
 from scripts.stress.storm_packs.references import Outcome
 from scripts.stress.storm_packs.storm_round import Round
 from scripts.stress.storm_packs.watch import Watch
+from scripts.workloads.fault_windows import VARIABLE
 
 PAUSE_S = 0.3
-CALM_S = 240.0
+CALM_S = 360.0
 """The runs must end so long after the last fault."""
 STRANDED_S = 15.0
 QUEUE_S = 60.0
-"""The queue must be empty so long after the last run has ended."""
+"""The queue must be empty so long after the last run has ended, and no process left."""
 
 
 @frozen(kw_only=True)
@@ -58,6 +62,7 @@ def weather(
     every_s: float,
     goes_on: Callable[[int], bool],
     say: Callable[[str], None],
+    outside: Outside | None = None,
 ) -> Result:
     """Submit, inflict, wait for the end, and look whether everything is as it must be.
 
@@ -70,10 +75,10 @@ def weather(
     log = sandbox.folder / "log" / "slurmctld.log"
     resubmitted = released = 0
     with Watch([this.run(name) for name in this.names], this.status) as watch:
-        done = this.submit()
-        if done.returncode:
-            raise RuntimeError(f"launch submit: {done.returncode}\n{done.stdout}{done.stderr}")
-        faults = Faults(sandbox, this, watch, draw, kinds)
+        for done in this.submit():
+            if done.returncode:
+                raise RuntimeError(f"launch submit: {done.returncode}\n{done.stdout}{done.stderr}")
+        faults = Faults(sandbox, this, watch, outside, draw, INFLICTIONS, kinds)
         last = next_at = time.monotonic() + draw.expovariate(1 / every_s)
         while left := this.left():
             now = time.monotonic()
@@ -83,17 +88,19 @@ def weather(
                 if now >= next_at and (fault := faults.inflict()):
                     next_at = now + draw.expovariate(1 / every_s)
                     say(f"{fault.kind}: {fault.what}")
+                    last = time.monotonic()
             for job in _held(sandbox):
                 sandbox.run("scontrol", "release", job)  # what `launch explain` says is to be done
                 say(f"released, as a node could not start it: {job}")
                 released += 1
-            if stranded := _stranded(watch):
+            if (stranded := _stranded(watch)) and not faults.is_disk_full:
                 jobs = {job for _, job in stranded.values()}
                 if not all(_ended_by_slurm(log, job) for job in jobs):
                     faults.problems.append(f"{this.experiment.name}: left behind: {stranded}")
                     break
                 again = this.resubmit()
-                say(f"submitted again, as Slurm has ended {', '.join(jobs)}: {again.returncode}")
+                codes = ", ".join(str(each.returncode) for each in again)
+                say(f"submitted again, as Slurm has ended {', '.join(jobs)}: {codes}")
                 resubmitted += len(jobs)
                 watch.stranded.clear()
             if now > last + CALM_S:
@@ -102,6 +109,8 @@ def weather(
             time.sleep(PAUSE_S)
         faults.make_good()
         faults.problems += _queue_problems(this)
+        if outside:
+            faults.problems += _processes_left(this, outside)
     found = [*faults.problems, *problems(this, watch, faults.past, references, log)]
     lost: Counter[str] = Counter()
     for loss in [each for each in watch.losses if each.run != this.runs.crasher]:
@@ -154,3 +163,24 @@ def _queue_problems(this: Round) -> list[str]:
             return [f"{this.experiment.name}: all runs are over, and jobs stay: {dict(jobs)}"]
         time.sleep(PAUSE_S)
     return []
+
+
+def _processes_left(this: Round, outside: Outside) -> list[str]:
+    """Of the jobs: each has the variable that names the fault windows."""
+    deadline = time.monotonic() + QUEUE_S
+    while left := _processes_with(f"{VARIABLE}={outside.windows.environment[VARIABLE]}"):
+        if time.monotonic() > deadline:
+            return [f"{this.experiment.name}: all jobs are over, and processes stay: {left}"]
+        time.sleep(PAUSE_S)
+    return []
+
+
+def _processes_with(variable: str) -> dict[int, str]:
+    """Their commands."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if variable.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = command.decode(errors="replace")
+    return found

@@ -170,7 +170,8 @@ class Watch:
         """Run, time and reason, each time that a run was shown as failed."""
         self.stranded: dict[str, tuple[float, str]] = {}
         """Runs that nobody is going to resume: since when, and the last job."""
-        self.errors: list[str] = []
+        self.errors: list[tuple[float, str]] = []
+        """What went wrong while looking on, and since when."""
         self.num_statuses = 0
         self._runs = [_RunWatch(each) for each in runs]
         self._ask_status = ask_status
@@ -198,7 +199,13 @@ class Watch:
     def _look(self) -> None:
         while not self._over.wait(POLL_S):
             for run in self._runs:
-                run.look(time.time())
+                now = time.time()
+                try:
+                    run.look(now)
+                except ValueError as error:
+                    self.errors.append(
+                        (now, f"{run.name}: a line of its files is damaged: {error}")
+                    )
 
     def _ask(self) -> None:
         while not self._over.wait(STATUS_POLL_S):
@@ -206,7 +213,7 @@ class Watch:
             try:
                 statuses = self._ask_status()
             except Exception as error:
-                self.errors.append(f"launch status: {error}")
+                self.errors.append((asked, f"launch status: {error}"))
                 continue
             self.num_statuses += 1
             for name, status in statuses.items():
