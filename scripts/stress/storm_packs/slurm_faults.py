@@ -85,8 +85,9 @@ def submit_again(storm: Faults) -> Fault | None:
     before, began = storm.round.packs(), time.time()
     for done in storm.round.submit():
         if done.returncode != NOTHING_TO_DO or storm.round.packs() != before:
-            said = f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
-            storm.problems.append(f"submitting again did something: {done.returncode} {said}")
+            storm.problems.append(
+                f"submitting again did something: {done.returncode} {done.stderr}"
+            )
     return Fault(kind="submit_again", time=began, what=storm.round.experiment.name)
 
 
