@@ -63,7 +63,7 @@ def controller_down(storm: Faults) -> Fault | None:
     if not storm.is_calm:  # it would bring lost nodes back
         return None
     began = time.time()
-    storm.sandbox.script("kill-slurmctld")
+    storm.sandbox.script("stop-slurmctld")
     time.sleep(CONTROLLER_DOWN_S)
     storm.sandbox.configure(**storm.sandbox.options)
     seconds = time.time() - began
