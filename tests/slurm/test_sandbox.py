@@ -56,12 +56,12 @@ def test_status_names_a_dead_daemon(sandbox: Sandbox) -> None:
     assert "slurmd-n2    DOES NOT RUN" in done.stdout
 
 
-def test_a_killed_controller_comes_back_with_its_queue(sandbox: Sandbox) -> None:
+def test_a_stopped_controller_comes_back_with_its_queue(sandbox: Sandbox) -> None:
     """Meanwhile nobody answers; the job runs on."""
     job = sandbox.submit("sleep 60")
     sandbox.wait_for(lambda: sandbox.state(job) == "RUNNING")
 
-    sandbox.script("kill-slurmctld")
+    sandbox.script("stop-slurmctld")
     with pytest.raises(SandboxError, match="DOWN"):
         sandbox.run("scontrol", "ping")
     sandbox.configure()

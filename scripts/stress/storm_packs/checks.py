@@ -16,16 +16,14 @@ from scripts.stress.storm_packs.storm_round import Round
 from scripts.stress.storm_packs.unequal_runs import INTERVAL
 from scripts.stress.storm_packs.watch import Life, Loss, Watch
 
-SEEN_LATE_S = 2.0
-"""The end of a process is seen so much later at most; claims of GPUs know no such doubt."""
 LOST_NODE = ("lose_node", "node_down")
 """After these an attempt may live on beside the next one, fenced off."""
 NO_SAVE = ("disk_full", "runs_eio", "runs_enoent")
 """While these last no checkpoint can be written, and whatever is then killed loses more."""
 HANG_S = 120.0
 """So soon the watchdog ends an attempt that hangs."""
-CONTROLLER_BACK_S = 30.0
-"""So long after it is back Slurm may still be silent."""
+SILENT_S = 30.0
+"""What is asked so long before the controller goes, or after it is back, may have no answer."""
 
 
 def problems(
@@ -218,7 +216,7 @@ def hangs(
 def errors(found: Iterable[tuple[float, str]], faults: Sequence[Fault]) -> Iterator[str]:
     """What went wrong while looking on, and not because Slurm was silent."""
     silent = [
-        (each.time - SEEN_LATE_S, each.time + each.seconds + CONTROLLER_BACK_S)
+        (each.time - SILENT_S, each.time + each.seconds + SILENT_S)
         for each in faults
         if each.kind == "controller_down"
     ]
@@ -238,7 +236,7 @@ def _overlap(old: Life, new: Life) -> bool:
 
 
 def _holds_at(life: Life, moment: float) -> bool:
-    return life.began <= moment and (life.ended is None or moment < life.ended - SEEN_LATE_S)
+    return life.began <= moment and (life.ended is None or moment < life.seen)
 
 
 def _touches(fault: Fault, life: Life, until: float) -> bool:

@@ -63,7 +63,7 @@ def controller_down(storm: Faults) -> Fault | None:
     if not storm.is_calm:  # it would bring lost nodes back
         return None
     began = time.time()
-    storm.sandbox.script("kill-slurmctld")
+    storm.sandbox.script("stop-slurmctld")
     time.sleep(CONTROLLER_DOWN_S)
     storm.sandbox.configure(**storm.sandbox.options)
     seconds = time.time() - began
@@ -85,8 +85,9 @@ def submit_again(storm: Faults) -> Fault | None:
     before, began = storm.round.packs(), time.time()
     for done in storm.round.submit():
         if done.returncode != NOTHING_TO_DO or storm.round.packs() != before:
-            said = f"{done.stdout[-1500:]}{done.stderr[-1500:]}"
-            storm.problems.append(f"submitting again did something: {done.returncode} {said}")
+            storm.problems.append(
+                f"submitting again did something: {done.returncode} {done.stderr}"
+            )
     return Fault(kind="submit_again", time=began, what=storm.round.experiment.name)
 
 

@@ -31,7 +31,9 @@ class Life:
     share: float
     pids: tuple[int, ...]
     began: float
-    """Unix time, as the next one."""
+    """Unix time, as the next ones."""
+    seen: float = 0.0
+    """When one of its processes was last seen; on a busy machine long before `ended`."""
     ended: float | None = None
     """When the last process was seen to be gone."""
     descriptors: dict[int, int] = field(factory=dict)
@@ -42,7 +44,9 @@ class Life:
             if select.select([descriptor], [], [], 0)[0]:
                 os.close(descriptor)
                 del self.descriptors[pid]
-        if not self.descriptors and self.ended is None:
+        if self.descriptors:
+            self.seen = now
+        elif self.ended is None:
             self.ended = now
 
     @classmethod
