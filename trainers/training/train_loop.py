@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 
-from trainers.errors import CheckpointError, NonFiniteError
+from trainers.errors import CheckpointError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.training.checkpoint_hook import CheckpointHook
 from trainers.training.non_finite import NonFiniteStepError
@@ -53,7 +53,10 @@ def train(
     iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
     for stats in _until_interrupted(iterations, save):
         if not (math.isfinite(stats.loss) or stats.non_finite):
-            raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
+            message = f"iteration {stats.iteration}: the loss is {stats.loss}"
+            raise NonFiniteStepError(
+                message, stats.iteration, is_state_finite=False, goes_back=False
+            )
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
