@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -23,15 +20,7 @@ from trainers.snapshots import SnapshotWriter
 from trainers.stream.sample_stream import SampleStream
 from trainers.stream.stream_spec import StreamSpec
 from trainers.trainer import Trainer
-from trainers.training.non_finite import (
-    LEFT_OUT,
-    MAX_LEFT_OUT_IN_A_ROW,
-    NonFiniteStepError,
-    num_left_out_before,
-    suspicious_samples,
-)
-from trainers.training.step_verification import StepVerification
-from trainers.training.training_step import StepResult, TrainingStep
+from trainers.training.guarded_step import GuardedStep
 from trainers.training_iteration_stats import TrainingIterationStats
 
 if TYPE_CHECKING:
@@ -40,7 +29,6 @@ if TYPE_CHECKING:
     from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
     from trainers.stream.sample import Sample
     from trainers.tasks.task import Task
-    from trainers.training.non_finite import NonFinite
     from trainers.training.training_step import FirstSample
 
 logger = logging.getLogger(__name__)
@@ -63,13 +51,11 @@ class GunpowderTrainer(Trainer):
         self.batch_size = trainer_config.batch_size
         self.learning_rate = trainer_config.learning_rate
         self._config = trainer_config
-        self._left_out: set[int] = set()
-        self._verification: StepVerification | None = None
         self._datasets: dict[str, Dataset] = {}
         self._snapshot_container: Path | None = None
         self._resources = ExitStack()
         self._is_closing = threading.Event()
-        self._step: TrainingStep | None = None
+        self._step: GuardedStep | None = None
         self._stream: SampleStream | None = None
         self._snapshots: SnapshotWriter | None = None
 
@@ -104,10 +90,7 @@ class GunpowderTrainer(Trainer):
         self._datasets = {dataset.name: dataset for dataset in datasets}
         self._task = task
         self._snapshot_container = snapshot_container
-        self._left_out |= self.context.left_out
-        self._step = TrainingStep(
-            self._config, model, task.loss, self.context.ranks, self.context.seed
-        )
+        self._step = GuardedStep(self._config, model, task.loss, self.context)
         reading = self._read_options()
         for dataset in datasets:
             dataset.read_with(reading)
@@ -164,14 +147,7 @@ class GunpowderTrainer(Trainer):
     ) -> Iterator[TrainingIterationStats]:
         assert self._step is not None, "build_batch_provider comes first"
         model.to(device).train()
-        self._step.begin(model, device)
-        if self._config.verify_every is not None:
-            # Without an earlier verification, what the attempt starts from is trusted.
-            trusted = self.iteration if self.verified_iteration is None else self.verified_iteration
-            self.verified_iteration = trusted
-            self._verification = StepVerification(
-                self._config.verify_every, trusted, self.context.ranks
-            )
+        self._step.begin(model, device, self.iteration)
         for _ in range(num_iterations):
             requested = time.perf_counter()
             samples = self.context.ranks.all_or_none(self._next_samples)
@@ -182,7 +158,16 @@ class GunpowderTrainer(Trainer):
             )
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            result = self._take_step(batch, samples, model, optimizer)
+            raw, _, target, weight, _ = batch
+            result = self._step.take(
+                raw,
+                target,
+                weight,
+                optimizer,
+                self.iteration,
+                samples,
+                with_first_sample=self._is_snapshot_due(),
+            )
             iteration = self.iteration
             self.iteration += 1
             ended = time.perf_counter()
@@ -197,89 +182,20 @@ class GunpowderTrainer(Trainer):
                 data_queue_depth=prefetch.mean_depth if prefetch else None,
                 data_hit_rate=prefetch.prefetch_hit_rate if prefetch else None,
                 learning_rate=learning_rate,
-                skipped_steps=self._num_left_out,
+                skipped_steps=self._step.num_left_out(self.iteration),
                 non_finite=result.non_finite.description if result.non_finite else "",
             )
 
     @property
-    def _num_left_out(self) -> int:
-        """Iterations so far whose step was left out."""
-        return sum(each < self.iteration for each in self._left_out)
-
-    def _take_step(
-        self,
-        batch: Batch,
-        samples: Sequence[Sample],
-        model: Model,
-        optimizer: torch.optim.Optimizer,
-    ) -> StepResult:
-        """Take the step of this iteration, or leave it out.
-
-        Raises:
-            NonFiniteStepError: It cannot be taken, nor left out here and now.
-            VerificationError: It cannot be trusted.
-        """
-        assert self._step is not None
-        if self.iteration in self._left_out:
-            return StepResult(math.nan, non_finite=LEFT_OUT)
-        raw, _, target, weight, _ = batch
-        take = partial(
-            self._step.take,
-            raw,
-            target,
-            weight,
-            optimizer,
-            self.iteration,
-            with_first_sample=self._is_snapshot_due(),
-            num_left_out=self._num_left_out,
-        )
-        if self._verification is None:
-            result = take()
-        else:
-            result = self._verification.take(self.iteration, model, optimizer, self._step, take)
-            self.verified_iteration = self._verification.verified_iteration
-        if result.non_finite is None:
-            return result
-        return StepResult(result.loss, non_finite=self._leave_out(result.non_finite, samples))
-
-    def _leave_out(self, found: NonFinite, samples: Sequence[Sample]) -> NonFinite:
-        """Leave out the step of this iteration, if the config says so; all ranks decide alike.
-
-        Raises:
-            NonFiniteStepError: It does not, or that would not help.
-        """
-        is_state_finite = found.part != "weights"
-        blamed = self.iteration if is_state_finite else max(0, self.iteration - 1)
-        in_a_row = num_left_out_before(blamed, self._left_out)
-        policy = self._config.non_finite
-        text = f"iteration {self.iteration}: {found.description}"
-        if is_state_finite:
-            size = min(self._config.effective_micro_batch_size, len(samples))
-            blamed_samples = suspicious_samples(found, samples, size)
-            text += f"; {'; '.join(blamed_samples) or 'the log of another rank names its samples'}"
-        if in_a_row >= MAX_LEFT_OUT_IN_A_ROW:
-            text += f". {in_a_row} iterations before it are left out already"
-        elif policy == "skip" and is_state_finite:
-            logger.warning("%s. Its step is left out", text)
-            self._left_out.add(self.iteration)
-            return attrs.evolve(found, description=text)
-        elif policy == "rewind":
-            raise NonFiniteStepError(text, blamed, is_state_finite, goes_back=True)
-        raise NonFiniteStepError(text, blamed, is_state_finite, goes_back=False)
+    def verified_iteration(self) -> int | None:
+        return self._step.verified_iteration if self._step else None
 
     def state_dict(self) -> dict[str, Any]:
         step = self._step.state_dict() if self._step else {}
-        state = super().state_dict() | step
-        if self._left_out:
-            state["left_out"] = sorted(self._left_out)
-        if self.verified_iteration is not None:
-            state["verified_iteration"] = self.verified_iteration
-        return state
+        return super().state_dict() | step
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self._left_out |= set(state.get("left_out", ()))
-        self.verified_iteration = state.get("verified_iteration")
         if self._step:
             self._step.load_state_dict(state)
 

@@ -67,9 +67,6 @@ class Trainer(ABC):
     learning_rate: float
     """The peak learning rate; the optimizer's schedule scales it down."""
 
-    verified_iteration: int | None = None
-    """Completed iterations up to which steps were verified; None if the trainer does not do so."""
-
     context: TrainingContext = TrainingContext()
     """To be set before `build_batch_provider`."""
 
@@ -117,6 +114,11 @@ class Trainer(ABC):
             task: Turns ground truth into targets and weights.
             snapshot_container: The OME-Zarr folder for snapshots; given to rank 0 only.
         """
+
+    @property
+    def verified_iteration(self) -> int | None:
+        """Completed iterations up to which steps were verified; None if that is not done."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the trainer itself for a checkpoint, after `build_batch_provider`.

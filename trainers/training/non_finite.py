@@ -43,13 +43,13 @@ LEFT_OUT = NonFinite("loss", "it was not finite before the run went back")
 
 @define
 class NonFiniteStepError(NonFiniteError):
-    """An iteration cannot be completed; trainer, network and optimizer are as before it."""
+    """An iteration cannot be completed."""
 
     message: str
     iteration: int
     """The one to leave out: the present one, or the one before if it has spoiled the weights."""
     is_state_finite: bool
-    """Whether the state before the iteration is worth a checkpoint."""
+    """Whether trainer, network and optimizer are as before the iteration, and finite."""
     goes_back: bool
     """Whether to go back to the last good checkpoint, and leave the iteration out."""
 

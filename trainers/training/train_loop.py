@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from trainers.distributed.process_group import INTERRUPTIONS
-from trainers.errors import CheckpointError, NonFiniteError, StopRequestedError
+from trainers.errors import CheckpointError, StopRequestedError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook
@@ -58,7 +58,10 @@ def train(
     iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
     for stats in _until_interrupted(iterations, save):
         if not (math.isfinite(stats.loss) or stats.non_finite):
-            raise NonFiniteError(f"iteration {stats.iteration}: the loss is {stats.loss}")
+            message = f"iteration {stats.iteration}: the loss is {stats.loss}"
+            raise NonFiniteStepError(
+                message, stats.iteration, is_state_finite=False, goes_back=False
+            )
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ from attrs import frozen
 
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
+from trainers.checkpoints.checkpoint_store import CheckpointStore
 from trainers.distributed.open_process_group import TIMEOUT, open_process_group
 from trainers.distributed.process_group import ProcessGroup
-from trainers.errors import NonFiniteError
+from trainers.errors import CheckpointError, NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -98,10 +99,10 @@ class _Attempt:
             try:
                 return self._run_from(checkpoint, left_out, progress)
             except NonFiniteStepError as error:
-                if ranks.is_rank_zero:
+                if store := startup.prefetch.store:
                     progress.non_finite(error)
                 if not error.goes_back:
-                    raise NonFiniteError(f"{error}. {self._last_good()}") from error
+                    raise NonFiniteError(f"{error}{_last_good(store)}") from error
                 blamed = error.iteration
             except VerificationError as error:
                 if store := startup.prefetch.store:
@@ -114,12 +115,6 @@ class _Attempt:
             enter(Section.START)
             checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
             progress = RunProgress(self.folder, config.num_iterations, None)
-
-    def _last_good(self) -> str:
-        """Say on rank 0 which checkpoint an attempt that failed has left."""
-        store = self.startup.prefetch.store
-        good = store.newest_finite() if store else None
-        return f"The last good checkpoint is of iteration {good}" if good else "Nothing is saved"
 
     def _run_from(
         self, checkpoint: Checkpoint | None, left_out: frozenset[int], progress: RunProgress
@@ -246,6 +241,14 @@ class _Attempt:
                 progress=progress,
                 verified=lambda: parts.trainer.verified_iteration,
             )
+
+
+def _last_good(store: CheckpointStore | None) -> str:
+    """Say on rank 0 which checkpoint an attempt that failed has left."""
+    with suppress(CheckpointError):
+        if store and (good := store.newest_finite()) is not None:
+            return f". The last good checkpoint is of iteration {good}"
+    return ""
 
 
 def _ignore(_: object) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bisect
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_map_only
 
 from trainers.architectures.unet_config import UNetConfig
+from trainers.checkpoints.staging import Staging
 from trainers.optimizers.optimizer_configs import AdamConfig
 
 _SHAPE = (16, 16, 16)
@@ -39,6 +41,17 @@ class Network:
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
+
+    def seconds_to_check(self) -> float:
+        """How long the writing thread looks for numbers that are not finite."""
+        staging = Staging(self._optimizer)
+        staged = staging.stage(self.state())
+        staged.wait()
+        began = perf_counter()
+        assert staged.is_finite()
+        seconds = perf_counter() - began
+        staging.release()
+        return seconds
 
     def load(self, state: dict[str, Any]) -> None:
         """As a run that is restored: what is kept is a copy."""

@@ -1,6 +1,12 @@
 """What is remarkable about a run, from its events."""
 
-from launcher.monitor.run_warnings import NondeterminismWarning, RunWarnings, Unsaved, run_warnings
+from launcher.monitor.run_warnings import (
+    NondeterminismWarning,
+    NonFiniteWarning,
+    RunWarnings,
+    Unsaved,
+    run_warnings,
+)
 from tests.launcher.explain.facts import EVENTS, REMARKS, WEIGHTS
 from trainers.weights.weights_report import WeightsReport
 
@@ -29,3 +35,13 @@ def test_nothing_to_remark_on():
     """An event of another version says nothing."""
     assert run_warnings(EVENTS) == RunWarnings()
     assert run_warnings([{"event": "initialized", "path": "/two"}]) == RunWarnings()
+
+
+def test_steps_that_were_not_taken():
+    """Each iteration counts once, however often the run has met it."""
+    event = {"event": "non_finite", "iteration": 7, "action": "skip", "reason": "iteration 7: nan"}
+    later = {**event, "iteration": 12, "reason": "iteration 12: nan"}
+
+    assert run_warnings([event, later, event]).non_finite == NonFiniteWarning(
+        iterations=(7, 12), reason="iteration 12: nan"
+    )

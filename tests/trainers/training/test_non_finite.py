@@ -14,6 +14,7 @@ from scripts.workloads.outcome import rest_of_state
 from scripts.workloads.ranks import Attempt
 from scripts.workloads.small_runs import BATCH_SIZE, outcome, write_run
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
+from trainers.training.guarded_step import refusal
 from trainers.training.non_finite import (
     NonFinite,
     find_non_finite,
@@ -211,6 +212,35 @@ def test_weights_come_before_the_loss_and_that_before_gradients():
 def test_only_iterations_directly_before_are_in_a_row(left_out, number):
     """A gap, and what comes later, do not count."""
     assert num_left_out_before(7, left_out) == number
+
+
+@pytest.mark.parametrize(
+    ("part", "policy", "left_out", "expected"),
+    [
+        ("loss", "skip", (), None),
+        ("gradients", "stop", (), (20, True, False)),
+        ("loss", "rewind", (), (20, True, True)),
+        ("weights", "skip", (), (19, False, False)),
+        ("weights", "rewind", (), (19, False, True)),
+        ("weights", "rewind", (18, 19), (17, False, True)),
+        ("loss", "skip", range(10, 20), (20, True, False)),
+        ("loss", "rewind", range(10, 20), (20, True, False)),
+        ("loss", "skip", range(9, 19), None),
+    ],
+)
+def test_what_becomes_of_a_bad_step(part, policy, left_out, expected):
+    """Left out, gone back from, or the end: which iteration is to blame, and whether to save."""
+    error = refusal(20, NonFinite(part, "bad"), policy, left_out)
+
+    found = error and (error.iteration, error.is_state_finite, error.goes_back)
+    assert found == expected
+
+
+def test_weights_that_no_step_has_spoiled_end_the_run():
+    """There is nothing to go back to."""
+    error = refusal(2, NonFinite("weights", "bad"), "rewind", (0, 1))
+
+    assert (error.goes_back, error.is_state_finite) == (False, False)
 
 
 def make_sample(number, raw):

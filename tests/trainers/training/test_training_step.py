@@ -229,3 +229,53 @@ def test_how_arrays_lie_in_memory_does_not_matter(exact):
     take(make_step(other, exact_across_ranks=exact), other, batch=turned)
 
     assert torch.equal(gradients(other), gradients(net))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_step_that_is_not_finite_changes_nothing(exact, precision):
+    """Weights, running statistics, averages, optimizer and scale stay; then all goes on."""
+    net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
+    step = make_step(net, ema_decay=0.9, exact_across_ranks=exact, precision=precision)
+    optimizer = torch.optim.Adam(net.parameters())
+    take(step, net, optimizer=optimizer)
+
+    def state():
+        return copy.deepcopy((net.state_dict(), optimizer.state_dict(), step.state_dict()))
+
+    before, weights_before = state(), weights(net)
+    raw, target, weight = make_batch()
+    raw[2, 0, 1] = np.nan
+    result = take(step, net, iteration=1, optimizer=optimizer, batch=(raw, target, weight))
+
+    assert result.non_finite.part == "loss"
+    assert result.non_finite.micro_batches == ((2,) if exact else (0,))
+    torch.testing.assert_close(state(), before, rtol=0, atol=0)
+    assert take(step, net, iteration=2, optimizer=optimizer).non_finite is None
+    assert not torch.equal(weights(net), weights_before)
+
+
+def test_gradients_alone_may_be_infinite():
+    """A finite loss does not hide them; large ones whose norm overflows are taken as they are."""
+    net = make_net()
+    hook = net[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    result = take(make_step(net), net)
+    assert result.non_finite.part == "gradients"
+    assert "0.weight" in result.non_finite.description
+
+    hook.remove()
+    net[0].weight.register_hook(lambda gradient: torch.full_like(gradient, 1e38))
+    assert take(make_step(net), net).non_finite is None
+
+
+def test_an_overflow_that_no_scale_prevents_is_a_failure():
+    """The search for a scale ends: gradients are infinite whatever the loss is multiplied by."""
+    net = make_net()
+    net[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    step = make_step(net, precision="fp16")
+    results = [take(step, net, iteration=iteration) for iteration in range(40)]
+
+    searched = [result.non_finite is None for result in results]
+    assert searched == sorted(searched, reverse=True)
+    assert 20 < sum(searched) < 40
+    assert results[-1].non_finite.part == "gradients"
