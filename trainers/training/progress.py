@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -50,7 +50,7 @@ class RunProgress:
     def begin(self, iteration: int, *, restored: bool) -> None:
         """Record that the attempt resumes from the checkpoint of an iteration, or starts at 0."""
         self.event(EventKind.RESTORED if restored else EventKind.STARTED, iteration=iteration)
-        with self._tolerating_disk_errors():
+        with suppress(OSError):  # then the best rate is that of this attempt
             self._rate = RateMonitor(read_state(self._folder).fastest_iteration_s)
         self._update_state(iteration=iteration, saved_iteration=iteration, concern="")
 
