@@ -84,7 +84,7 @@ class JsonLinesWriter(MetricWriter):
         self._records.flush(SYNC_TIMEOUT_S, self._path)
 
     def close(self, *, finished: bool, preempted: bool) -> None:
-        self._records.put(self._path, self._write_durably)
+        self._records.put(self._path, self._close)
         try:
             self._records.flush(CLOSE_TIMEOUT_S, self._path)
         except OSError as error:
@@ -130,6 +130,11 @@ class JsonLinesWriter(MetricWriter):
     def _write_durably(self) -> None:
         self._write_waiting()
         self._fsync()
+
+    def _close(self) -> None:
+        self._write_durably()
+        assert self._file is not None
+        self._file.close()
 
     def _fsync(self) -> None:
         assert self._file is not None
