@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 
 from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
-from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import EventKind, append_event, read_state, write_state
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import EventKind
 from trainers.run.sections import SECTIONS, Section
 from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.slow_rate import RateMonitor
@@ -29,19 +27,18 @@ STATE_INTERVAL_S = 2.0
 
 
 class RunProgress:
-    """Writes state.json, events.jsonl and the log during an attempt; any thread may call it.
+    """Reports to state.json, events.jsonl and the log during an attempt; any thread may call it.
 
-    A disk that cannot be written costs progress reports, never the training.
+    Nothing here waits for the disk: see `RunRecord`.
     """
 
-    def __init__(self, folder: RunFolder, num_iterations: int, startup: Startup | None) -> None:
-        self._folder = folder
+    def __init__(self, record: RunRecord, num_iterations: int, startup: Startup | None) -> None:
+        self._record = record
         self._num_iterations = num_iterations
         self._lock = threading.Lock()
         self._reported_at = time.monotonic()
         self._iteration = 0
         self._unsaved = {"skipped": 0, "failed": 0}
-        self._is_disk_failing = False
         self._rate = RateMonitor()
         self._is_wandb_silent = False
         self._startup: Startup | None = startup
@@ -50,8 +47,7 @@ class RunProgress:
     def begin(self, iteration: int, *, restored: bool) -> None:
         """Record that the attempt resumes from the checkpoint of an iteration, or starts at 0."""
         self.event(EventKind.RESTORED if restored else EventKind.STARTED, iteration=iteration)
-        with suppress(OSError):  # then the best rate is that of this attempt
-            self._rate = RateMonitor(read_state(self._folder).fastest_iteration_s)
+        self._rate = RateMonitor(self._record.state.fastest_iteration_s)
         self._update_state(iteration=iteration, saved_iteration=iteration, concern="")
 
     def saved(self, commit: Commit) -> None:
@@ -99,8 +95,7 @@ class RunProgress:
 
     def event(self, kind: EventKind, **details: Any) -> None:
         """Add a line to events.jsonl."""
-        with self._tolerating_disk_errors():
-            append_event(self._folder, kind, **details)
+        self._record.event(kind, **details)
 
     def report(self, stats: TrainingIterationStats) -> None:
         """Report a completed iteration, every STATE_INTERVAL_S at most, and the start-up once."""
@@ -174,20 +169,6 @@ class RunProgress:
 
     def _update_state(self, *, iteration: int, **changes: Any) -> None:
         """Update state.json; a save that ends late does not set the iteration back."""
-        with self._lock, self._tolerating_disk_errors():
+        with self._lock:
             self._iteration = max(self._iteration, iteration)
-            state = attrs.evolve(read_state(self._folder), iteration=self._iteration, **changes)
-            write_state(self._folder, state)
-
-    @contextmanager
-    def _tolerating_disk_errors(self) -> Iterator[None]:
-        """Log an OSError, once until a write succeeds again, instead of ending the training."""
-        try:
-            yield
-        except OSError as error:
-            if not self._is_disk_failing:
-                path = self._folder.path
-                logger.warning("cannot write progress to %s: %s", path, error.strerror)
-            self._is_disk_failing = True
-        else:
-            self._is_disk_failing = False
+            self._record.update(iteration=self._iteration, **changes)

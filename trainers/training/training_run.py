@@ -94,7 +94,7 @@ class _Attempt:
         checkpoint = startup.prefetch.checkpoint(ranks)
         startup.times.end("waiting for the checkpoint")
         left_out = read_left_out(self.folder, ranks)
-        progress = RunProgress(self.folder, config.num_iterations, startup)
+        progress = RunProgress(startup.record, config.num_iterations, startup)
         while True:
             try:
                 return self._run_from(checkpoint, left_out, progress)
@@ -114,7 +114,7 @@ class _Attempt:
                 record_left_out(self.folder, left_out)
             enter(Section.START)
             checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
-            progress = RunProgress(self.folder, config.num_iterations, None)
+            progress = RunProgress(startup.record, config.num_iterations, None)
 
     def _run_from(
         self, checkpoint: Checkpoint | None, left_out: frozenset[int], progress: RunProgress
@@ -153,7 +153,7 @@ class _Attempt:
             now=current_environment(self.ranks.world_size, self.ranks.local_size),
         ):
             progress.not_reproducible(warning)
-        return open_metric_writer(self.config, self.folder, start_iteration=iteration)
+        return open_metric_writer(self.config, self.startup.record, start_iteration=iteration)
 
     def _train(
         self,

@@ -11,6 +11,7 @@ from launcher.experiment.experiment import read_experiment
 from launcher.job.pack import read_events
 from scripts.stress.fuzz_checkpoint.file_faults import Fault
 from scripts.stress.fuzz_checkpoint.findings import in_words
+from scripts.stress.fuzz_checkpoint.impatience import be_impatient
 from scripts.stress.fuzz_checkpoint.steps import Protocol, Trial
 from scripts.workloads.checkout import EXAMPLE
 from scripts.workloads.file_calls import WRITING
@@ -60,6 +61,7 @@ def prepare(folder: Path) -> None:
 
 def undergo(trial: Trial) -> None:
     plan(trial.run)
+    be_impatient()
     trial.arm()
     code = main([str(trial.run)])
     trial.faults.disarm()
