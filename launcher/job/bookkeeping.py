@@ -135,27 +135,30 @@ class MemberRecords:
         run: RunFolder,
         retries: RetriesConfig,
         find_end: Callable[[RunState], AttemptEnd | None],
-    ) -> Pending[RunState]:
+    ) -> Pending[tuple[RunState, AttemptEnd] | None]:
         """Count the end of an attempt, and answer the new state of the run.
 
-        Args:
-            find_end: Tells it from the state so far; None if there is nothing to count.
-        """
-        written: RunState | None = None
+        The answer is None if there is nothing to count, or the run is assigned to another pack.
 
-        def count() -> RunState:
-            nonlocal written
+        Args:
+            find_end: Tells the end from the state so far; None if there is nothing to count.
+        """
+        counted: tuple[RunState, AttemptEnd] | None = None
+        details: dict[str, Any] = {}
+
+        def count() -> tuple[RunState, AttemptEnd] | None:
+            nonlocal counted, details
             state = read_state(run)
             # A write may fail after it has replaced the file: nothing is counted twice.
-            if written is not None and state == written:
-                return state
-            end = find_end(state) if is_of_pack(self._folder, state) else None
-            if end is None:
-                return state
-            written, details = count_end(state, end, retries)
-            write_state(run, written)
+            if counted is None or state != counted[0]:
+                end = find_end(state) if is_of_pack(self._folder, state) else None
+                if end is None:
+                    return None
+                new_state, details = count_end(state, end, retries)
+                counted = (new_state, end)
+                write_state(run, new_state)
             self.put_event(run, EventKind.ENDED, **details)
-            return written
+            return counted
 
         return self._decide(run, count)
 

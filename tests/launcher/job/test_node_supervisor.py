@@ -83,7 +83,7 @@ class Node:
         slots_folder = folder / "slots"
         slots_folder.mkdir()
         slots = Slots(machine, slots_folder)
-        supervisor = NodeSupervisor(
+        self._supervisor = NodeSupervisor(
             self.pack_folder,
             pack,
             slots,
@@ -91,7 +91,11 @@ class Node:
             stop=self._stop,
             command=self._command,
         )
-        self._thread = threading.Thread(target=supervisor.run)
+        self._thread = threading.Thread(target=self._supervise)
+
+    def _supervise(self):
+        self._supervisor.run()
+        self._supervisor.close_records(10)
 
     def _command(self, run, attempt, owner):
         program = self._commands[run.name]
