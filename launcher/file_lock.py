@@ -117,7 +117,9 @@ def _wait(descriptor: int, path: Path, timeout_s: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise LockHeldError(f"{path} is locked by {_holder(path)}") from None
+                raise LockHeldError(
+                    f"{path} is locked by {_holder(path)}; wait for it, or end it if it hangs"
+                ) from None
             time.sleep(_POLL_S)
         else:
             return

@@ -44,7 +44,6 @@ _STOP_STATUSES = tuple(128 + signum for signum in SIGNALS)
 """Exit statuses that a shell reports for a step that was ended by a stop signal."""
 _TAIL_BYTES = 4096
 
-_READ_TIMEOUT_S = 60.0
 _WRITE_TIMEOUT_S = 10.0
 
 
@@ -52,9 +51,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder, status = PackFolder(sys.argv[1]), int(sys.argv[2])
     try:
-        pack = patiently(partial(read_pack, folder), _READ_TIMEOUT_S)
-        submitted = patiently(partial(read_job, folder), _READ_TIMEOUT_S)
-        earlier = patiently(lambda: list(read_pack_events(folder)), _READ_TIMEOUT_S)
+        pack = patiently(partial(read_pack, folder))
+        submitted = patiently(partial(read_job, folder))
+        earlier = patiently(lambda: list(read_pack_events(folder)))
     except (OSError, ValueError) as error:
         logger.error("the job is not requeued, since its pack cannot be read: %s", error)
         return status

@@ -22,6 +22,9 @@ from trainers.run.backoff import retry
 
 T = TypeVar("T")
 
+PATIENCE_S = 30.0
+"""How long a file of the pack may be away, or be seen half written through NFS."""
+
 
 @frozen(kw_only=True)
 class Member:
@@ -197,7 +200,7 @@ def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:
     return read_events(folder.events)
 
 
-def patiently(read: Callable[[], T], timeout_s: float = 10.0) -> T:
+def patiently(read: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
     """Return what a file of the pack says; try again while it cannot be read, or is half of one."""
     return retry(
         read, timeout_s=timeout_s, passes=lambda error: isinstance(error, (OSError, ValueError))

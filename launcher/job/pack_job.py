@@ -19,7 +19,6 @@ from launcher.job.stop_request import SignalStop
 from trainers.run.lease import Lease
 from trainers.stop_flag import StopFlag
 
-_READ_TIMEOUT_S = 60.0
 _LAST_RECORDS_TIMEOUT_S = 10.0
 
 
@@ -36,7 +35,10 @@ def run_pack(path: str) -> None:
     logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder = PackFolder(path)
-    pack = patiently(partial(read_pack, folder), _READ_TIMEOUT_S)
+    try:
+        pack = patiently(partial(read_pack, folder))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder.manifest} cannot be read: {error}") from error
     if pack.slurm:
         from launcher.job.slurm_supervisor import run_slurm_pack
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ from launcher.job.stop_request import JobStop, SlurmStop
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
-from trainers.errors import LeaseHeldError, LeaseLostError
+from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
 from trainers.run.backoff import retry
 from trainers.run.lease import Lease, is_live
 from trainers.run.run_folder import RunFolder
@@ -48,12 +49,13 @@ from trainers.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
 
-_READ_TIMEOUT_S = 60.0
 _LEASE_TIMEOUT_S = 600.0
 """How long to wait for a disk that is full or away, before the start counts as failed."""
 _LAST_RECORDS_TIMEOUT_S = 3.0
 """For what is left to write once the job is requeued: Slurm kills it soon."""
 _NODE_END_POLL_S = 0.2
+_STOPPED = 128 + signal.SIGTERM
+"""Exit status of a start that was stopped before it began, as a shell gives it: no failure."""
 
 
 def run_slurm_pack(
@@ -70,7 +72,10 @@ def run_slurm_pack(
     Args:
         entry_point: The function that a resubmitted job calls, see `submit_array`.
     """
-    job = patiently(partial(read_own_job, folder), _READ_TIMEOUT_S)
+    try:
+        job = patiently(partial(read_own_job, folder))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder.job} cannot be read: {error}") from error
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
     if job and job.is_replaced(node.job):
         logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
@@ -87,6 +92,9 @@ def run_slurm_pack(
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
         os._exit(0)
+    except StopRequestedError as error:
+        logger.warning("%s", error)
+        os._exit(_STOPPED)
     if is_requeued:
         # Returning would let submitit write a result pickle: its users, and `job.done()`, would
         # take the job to be over.
@@ -249,7 +257,7 @@ class _SlurmPack:
                 self._folder, self._records, self._terms, self._node, left, entry_point
             )
         self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
-        if self._node.restarts or self._stop.is_requested():
+        if self._terms.may_requeue and (self._node.restarts or self._stop.is_requested()):
             self._forbid_requeue()
         return False
 
