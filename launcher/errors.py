@@ -43,7 +43,7 @@ class SlurmError(LauncherError):
 
 
 _AWAY = re.compile(
-    r"unable to contact slurm|no answer within|timed out|connection (refused|reset|failure|timed)"
+    r"unable to contact slurm|no answer within|exit code -|timed out|connection (refused|reset|failure|timed)"
     r"|connect failure|communication|zero bytes|temporarily unable|standby|try again",
     re.IGNORECASE,
 )
@@ -52,7 +52,8 @@ _AWAY = re.compile(
 def is_slurm_away(error: LauncherError) -> bool:
     """Return whether Slurm did not answer, or not yet: it refused nothing, and may be asked again.
 
-    Any command fails so while its controller restarts; the text is all that tells.
+    Any command fails so while its controller restarts, or when Slurm signals a job and with it the
+    command that the job has just started; the text is all that tells.
     """
     return _AWAY.search(str(error)) is not None
 

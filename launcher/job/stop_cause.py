@@ -74,6 +74,8 @@ def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> 
         return False
     if details.start_time is None or details.end_time is None:
         return False
+    if details.preempt_time is not None and details.preempt_time >= details.end_time:
+        return False  # without a grace, where preempted jobs are not requeued
     return details.end_time - details.start_time < time_limit_s
 
 

@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, is_slurm_away
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import StopRequest
 from launcher.job.bookkeeping import PackRecords
@@ -17,6 +18,7 @@ from launcher.job.pack import PackEventKind, SlurmTerms
 from launcher.job.stop_cause import stop_cause
 from launcher.slurm import client
 from launcher.slurm.jobs import JobDetails
+from trainers.run.backoff import retry
 from trainers.run.run_state import Cause
 from trainers.stop_flag import StopFlag
 
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _REQUEUE_MARGIN_S = 1.5
 """Kept back from a grace for the requeue itself."""
+_ASK_AGAIN_S = 1.0
 _POLL_OTHER_NODES_S = 1.0
 """How often to poll whether another node was asked to stop."""
 
@@ -170,8 +173,14 @@ class SlurmStop(JobStop):
         return terms.grace_s - _REQUEUE_MARGIN_S
 
     def _details(self) -> JobDetails | None:
+        ask = partial(client.job_details, self._node.job, timeout_s=client.SHORT_TIMEOUT_S)
         try:
-            return client.job_details(self._node.job, timeout_s=client.SHORT_TIMEOUT_S)
+            # The signal may have ended the first command as well.
+            return retry(ask, timeout_s=_ASK_AGAIN_S, passes=_is_away)
         except LauncherError as error:
             logger.warning("could not find out why the job is stopped: %s", error)
             return None
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, LauncherError) and is_slurm_away(error)

@@ -265,11 +265,42 @@ def test_a_job_that_may_not_be_requeued(sandbox, workplace, undisturbed):
     assert workplace.job() != first
     assert [each["event"] for each in workplace.pack_events()] == [
         "started",
+        "began",
         "stopping",
         "resubmitted",
         "started",
+        "began",
         "ended",
     ]
+
+
+def test_a_preempted_job_that_its_user_forbids_to_requeue(
+    sandbox, workplace, undisturbed, monkeypatch
+):
+    """Slurm ends it where it would requeue it: nobody has cancelled it, and it is submitted anew."""
+    with monkeypatch.context() as environment:
+        environment.setenv("SBATCH_NO_REQUEUE", "1")
+        workplace.submit("--partition=nograce")
+    workplace.wait_for_iteration(60)
+    first = workplace.job()
+
+    sandbox.preempt(first)
+
+    done = watch_until_next_attempt(sandbox, workplace)
+    check(workplace, undisturbed, done, max_lost=INTERVAL)
+    assert workplace.job() != first
+    assert workplace.state().attempts == {"preempted": 1, "finished": 1}
+
+
+def test_a_preempted_job_that_is_over_is_not_started_again(sandbox, workplace):
+    """Slurm 24.05 would requeue it once more, since it was preempted before."""
+    workplace.submit()
+    workplace.wait_for_iteration(60)
+    sandbox.preempt(workplace.job())
+
+    workplace.wait_for_end()
+
+    sandbox.wait_for(lambda: sandbox.details(workplace.job())["Requeue"] == "0")
 
 
 def test_a_requeued_job_that_had_been_replaced_does_nothing(sandbox, workplace, undisturbed):
