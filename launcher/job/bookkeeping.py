@@ -1,7 +1,7 @@
 """What a supervisor reads and writes about its pack and members, on threads of their own.
 
 A disk that is full, fails or hangs delays these records; it stops no supervisor and no neighbor.
-What is not written by the end of a job is found out at its next start: see `uncounted_end`.
+What is not written by the end of a job is found out at its next start: `record_end` tells how.
 """
 
 from __future__ import annotations
