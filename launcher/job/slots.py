@@ -70,6 +70,15 @@ class Slots:
             wanted = self._choose(gpus, cpus, memory_gb, planned, self._all_taken())
             return self._take(wanted) if wanted else None
 
+    def lacks(self, *, gpus: float, memory_gb: float) -> str:
+        """Return what even the whole machine is short of for a run of this size; "" if nothing."""
+        machine = self._machine
+        if machine.uses_gpus(gpus) and gpus > len(machine.gpus):
+            return f"has {len(machine.gpus)} GPUs to give, and the run needs {gpus:g}"
+        if machine.memory_gb is not None and memory_gb > machine.memory_gb + 1e-6:
+            return f"has {machine.memory_gb:g} GB of memory to give, the run needs {memory_gb:g}"
+        return ""
+
     def _choose(
         self,
         gpus: float,

@@ -22,7 +22,9 @@ from launcher.slurm.jobs import (
 from launcher.slurm.parse_site import ASSOCIATION_COLUMNS, QOS_COLUMNS, parse_site
 from launcher.slurm.site import SlurmSite
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 30.0
+SHORT_TIMEOUT_S = 10.0
+"""For calls that are tried again: Slurm's own MessageTimeout."""
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
 
@@ -124,7 +126,7 @@ def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
     return {job_id: attempts for job_id, attempts in records.items() if job_id in wanted}
 
 
-def job_details(job_id: str) -> JobDetails | None:
+def job_details(job_id: str, *, timeout_s: float = _TIMEOUT_S) -> JobDetails | None:
     """Return a job as the controller sees it; None if the controller has forgotten it.
 
     It forgets a job some minutes after its end (Slurm's MinJobAge).
@@ -132,8 +134,9 @@ def job_details(job_id: str) -> JobDetails | None:
     Raises:
         SlurmError: Slurm does not answer.
     """
+    show = ("scontrol", "show", "job", job_id, "--oneliner")
     try:
-        return parse_details(_run("scontrol", "show", "job", job_id, "--oneliner"))
+        return parse_details(_run(*show, timeout_s=timeout_s))
     except SlurmError as error:
         if "Invalid job id" in error.output:
             return None
@@ -144,13 +147,22 @@ def requeue(job_id: str) -> None:
     """Requeue a job; success if it is in the queue already, or being requeued.
 
     Raises:
-        SlurmError: It was refused.
+        SlurmError: It was refused, or Slurm does not answer.
     """
     try:
-        _run("scontrol", "requeue", job_id)
+        _run("scontrol", "requeue", job_id, timeout_s=SHORT_TIMEOUT_S)
     except SlurmError as error:
         if "pending execution" not in error.output:
             raise
+
+
+def forbid_requeue(job_id: str) -> None:
+    """Have a job end for good when it ends.
+
+    Raises:
+        SlurmError: It was refused, or Slurm does not answer.
+    """
+    _run("scontrol", "update", f"JobId={job_id}", "Requeue=0", timeout_s=SHORT_TIMEOUT_S)
 
 
 def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
@@ -180,7 +192,7 @@ def _sacctmgr_show(what: Sequence[str]) -> str:
         return ""
 
 
-def _run(program: str, *arguments: str) -> str:
+def _run(program: str, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Return the output of a command.
 
     Raises:
@@ -194,7 +206,7 @@ def _run(program: str, *arguments: str) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             env=_environment(),
             check=False,
         )
@@ -202,7 +214,7 @@ def _run(program: str, *arguments: str) -> str:
         reason = "no such program; run this where Slurm is, such as on a login node"
         raise SlurmError(command, reason) from None
     except subprocess.TimeoutExpired:
-        reason = f"no answer within {_TIMEOUT_S} s; try again when `scontrol ping` answers"
+        reason = f"no answer within {timeout_s:g} s; try again when `scontrol ping` answers"
         raise SlurmError(command, reason) from None
     if result.returncode != 0:
         reason = " ".join((result.stderr.strip() or result.stdout.strip()).split())

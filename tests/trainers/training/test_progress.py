@@ -23,8 +23,9 @@ class Attempt:
         self.sections = Sections()
         self.folder = folder
         prefetch: Any = SimpleNamespace(seconds=0.0)
-        startup = Startup(StartTimes(), WorkerPool(), prefetch)
-        self.progress = RunProgress(folder, 100_000, startup)
+        self.record = RunRecord(folder, RunState())
+        startup = Startup(self.record, StartTimes(), WorkerPool(), prefetch)
+        self.progress = RunProgress(self.record, 100_000, startup)
         self.progress.begin(0, restored=False)
         self.iteration = 0
 
