@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from trainers.errors import DataUnavailableError, StopRequestedError, StreamError
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.trainer import Trainer, TrainingContext
 from trainers.training.checkpoint_hook import CheckpointHook
@@ -18,8 +19,10 @@ class CountingTrainer(Trainer):
     learning_rate = 0.5
     context = TrainingContext(seed=3)
 
-    def __init__(self, log):
+    def __init__(self, log, failure=None, fails_at=None):
         self._log = log
+        self._failure = failure
+        self._fails_at = fails_at
 
     def create_optimizer(self, model):
         raise AssertionError("the loop gets its optimizer")
@@ -32,6 +35,8 @@ class CountingTrainer(Trainer):
 
     def iterate(self, num_iterations, model, optimizer, device):
         for _ in range(num_iterations):
+            if self.iteration == self._fails_at:
+                raise self._failure
             self._log.append(("draw", self.iteration, float(torch.rand(()))))
             self.iteration += 1
             yield TrainingIterationStats(
@@ -70,9 +75,12 @@ class LoggingHook(CheckpointHook):
     def at_end(self, iteration, row, random_state):
         self._log.append(("end", iteration, dict(row), random_state))
 
+    def at_interruption(self, iteration, random_state):
+        self._log.append(("interruption", iteration, {}, random_state))
 
-def run(log, *, start=0, num_iterations=5, stop_at=None):
-    trainer = CountingTrainer(log)
+
+def run(log, *, start=0, num_iterations=5, stop_at=None, **failure):
+    trainer = CountingTrainer(log, **failure)
     trainer.iteration = start
     with trainer:
         return train(
@@ -115,6 +123,42 @@ def test_a_stop_saves_at_once_and_leaves():
 
     assert events(log, "end") == [("end", 3)]
     assert events(log, "draw")[-1][1] == 2
+
+
+def test_a_stop_between_two_iterations_saves_the_last_one():
+    """The samples of the next one are not waited for; what they would change is not there yet."""
+    log: list = []
+
+    assert not run(log, failure=StopRequestedError("stopped"), fails_at=3)
+
+    assert events(log, "save if due", "interruption", "end")[-2:] == [
+        ("save if due", 3),
+        ("interruption", 3),
+    ]
+
+
+@pytest.mark.parametrize("failure", [DataUnavailableError("away"), StreamError("killed")])
+def test_samples_that_do_not_come_cost_no_iteration(failure):
+    """The state in memory is saved, with the random state that the next iteration starts from."""
+    log: list = []
+
+    with pytest.raises(type(failure)):
+        run(log, failure=failure, fails_at=3)
+
+    (saved,) = [entry for entry in log if entry[0] == "interruption"]
+    (before,) = [entry for entry in log if entry[0] == "save if due" and entry[1] == 3]
+    assert saved[1] == 3
+    assert saved[3] is before[3]
+
+
+def test_what_nothing_was_trained_on_is_not_saved():
+    """The checkpoint that the attempt started from is there already."""
+    log: list = []
+
+    with pytest.raises(DataUnavailableError):
+        run(log, start=2, failure=DataUnavailableError("away"), fails_at=2)
+
+    assert events(log, "interruption", "end") == []
 
 
 def test_an_iteration_is_written_then_saved_then_reported():
