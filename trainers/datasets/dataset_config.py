@@ -74,7 +74,9 @@ class ReadingConfig:
     """Decoded chunks that each rank keeps in memory, for all its volumes together. By default a
     quarter of the memory that the run asks for; 0 keeps none."""
     timeout_s: float = field(default=120.0, validator=gt(0))
-    """A read that takes longer, all retries included, ends the attempt."""
+    """How long a run waits for a volume that is away, at its start and in every read, all retries
+    included. Then it saves its state and ends, to be tried again as often as `retries.unavailable`
+    allows."""
 
     def cache_bytes(self, memory_bytes: int | None) -> int:
         """Return the size of the cache of a process with this much memory; None: not known."""

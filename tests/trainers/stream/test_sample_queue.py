@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from trainers.errors import StopRequestedError
 from trainers.stream.sample import Sample
 from trainers.stream.sample_queue import SampleQueue
 
@@ -96,3 +97,20 @@ def test_an_error_is_raised_for_its_own_sample() -> None:
         with pytest.raises(ValueError, match="this one"):
             queue.sample(7, 1)
         assert cast(Any, queue.sample(8, 0)) == (8, 0)
+
+
+def test_a_stop_ends_the_wait_for_a_sample() -> None:
+    """It is asked for while a maker is busy, and only then."""
+    maker = _Maker()
+    stop = threading.Event()
+    queue = SampleQueue(
+        [nullcontext(maker)], start_iteration=7, indices=range(2), should_stop=stop.is_set
+    )
+    with queue:
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(StopRequestedError, match="waiting for a sample"):
+            queue.sample(7, 0)
+        maker.may_go_on.set()
+        while queue.num_ready < 1:
+            pass
+        assert cast(Any, queue.sample(7, 0)) == (7, 0)

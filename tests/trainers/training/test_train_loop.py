@@ -3,7 +3,12 @@ import math
 import pytest
 import torch
 
-from trainers.errors import NonFiniteError
+from trainers.errors import (
+    DataUnavailableError,
+    NonFiniteError,
+    StopRequestedError,
+    StreamError,
+)
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.trainer import Trainer, TrainingContext
 from trainers.training.checkpoint_hook import CheckpointHook
@@ -21,12 +26,12 @@ class CountingTrainer(Trainer):
     batch_size = 2
     learning_rate = 0.5
     context = TrainingContext(seed=3)
-    fails_at = None
-    error: Exception | None = None
     loss = 1.0
 
-    def __init__(self, log):
+    def __init__(self, log, failure=None, fails_at=None):
         self._log = log
+        self._failure = failure
+        self._fails_at = fails_at
 
     def create_optimizer(self, model):
         raise AssertionError("the loop gets its optimizer")
@@ -39,8 +44,8 @@ class CountingTrainer(Trainer):
 
     def iterate(self, num_iterations, model, optimizer, device):
         for _ in range(num_iterations):
-            if self.iteration == self.fails_at:
-                raise self.error
+            if self.iteration == self._fails_at:
+                raise self._failure
             self._log.append(("draw", self.iteration, float(torch.rand(()))))
             self.iteration += 1
             yield TrainingIterationStats(
@@ -84,11 +89,11 @@ class LoggingHook(CheckpointHook):
         self._log.append(("end", iteration, dict(row), random_state))
 
     def at_interruption(self, iteration, random_state):
-        self._log.append(("save before", iteration, random_state))
+        self._log.append(("interruption", iteration, {}, random_state))
 
 
-def run(log, *, start=0, num_iterations=5, stop_at=None, **changes):
-    trainer = CountingTrainer(log)
+def run(log, *, start=0, num_iterations=5, stop_at=None, failure=None, fails_at=None, **changes):
+    trainer = CountingTrainer(log, failure, fails_at)
     trainer.iteration = start
     for name, value in changes.items():
         setattr(trainer, name, value)
@@ -133,6 +138,42 @@ def test_a_stop_saves_at_once_and_leaves():
 
     assert events(log, "end") == [("end", 3)]
     assert events(log, "draw")[-1][1] == 2
+
+
+def test_a_stop_between_two_iterations_saves_the_last_one():
+    """The samples of the next one are not waited for; what they would change is not there yet."""
+    log: list = []
+
+    assert not run(log, failure=StopRequestedError("stopped"), fails_at=3)
+
+    assert events(log, "save if due", "interruption", "end")[-2:] == [
+        ("save if due", 3),
+        ("interruption", 3),
+    ]
+
+
+@pytest.mark.parametrize("failure", [DataUnavailableError("away"), StreamError("killed")])
+def test_samples_that_do_not_come_cost_no_iteration(failure):
+    """The state in memory is saved, with the random state that the next iteration starts from."""
+    log: list = []
+
+    with pytest.raises(type(failure)):
+        run(log, failure=failure, fails_at=3)
+
+    (saved,) = [entry for entry in log if entry[0] == "interruption"]
+    (before,) = [entry for entry in log if entry[0] == "save if due" and entry[1] == 3]
+    assert saved[1] == 3
+    assert saved[3] is before[3]
+
+
+def test_what_nothing_was_trained_on_is_not_saved():
+    """The checkpoint that the attempt started from is there already."""
+    log: list = []
+
+    with pytest.raises(DataUnavailableError):
+        run(log, start=2, failure=DataUnavailableError("away"), fails_at=2)
+
+    assert events(log, "interruption", "end") == []
 
 
 def test_an_iteration_is_written_then_saved_then_reported():
@@ -188,7 +229,7 @@ def test_a_resumed_run_draws_the_same_numbers():
 @pytest.mark.parametrize(
     ("start", "is_state_finite", "goes_back", "saved"),
     [
-        (0, True, False, [("save before", 3)]),
+        (0, True, False, [("interruption", 3)]),
         (3, True, False, []),
         (0, False, False, []),
         (0, True, True, []),
@@ -200,9 +241,9 @@ def test_the_state_before_a_bad_step_is_saved(start, is_state_finite, goes_back,
     error = NonFiniteStepError("bad", 3, is_state_finite, goes_back)
 
     with pytest.raises(NonFiniteStepError):
-        run(log, start=start, fails_at=3, error=error)
+        run(log, start=start, fails_at=3, failure=error)
 
-    assert events(log, "save before") == saved
+    assert events(log, "interruption") == saved
 
 
 def test_a_loss_that_a_trainer_lets_pass_ends_the_run():
@@ -212,4 +253,4 @@ def test_a_loss_that_a_trainer_lets_pass_ends_the_run():
     with pytest.raises(NonFiniteError, match="iteration 0: the loss is nan"):
         run(log, loss=math.nan)
 
-    assert events(log, "write", "save if due", "end", "save before") == []
+    assert events(log, "write", "save if due", "end", "interruption") == []
