@@ -1,7 +1,10 @@
 """LauncherError            a request that cannot be met as it stands
 |- DoesNotFitError        a run asks for more than the cluster has
 |- SubmissionError        the job could not be started
-`- SlurmError             a Slurm command failed, or timed out
+|- SlurmError             a Slurm command failed, or timed out
+`- FilesError             files of a run cannot be read or written, now or by this user
+
+An OSError that nothing is added to passes as it is; `launcher.os_errors` words it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,10 @@ class SlurmError(LauncherError):
 
     def __str__(self) -> str:
         return f"`{self.command}`: {self.output}"
+
+
+class FilesError(LauncherError):
+    """Files of a run cannot be read or written, at present or by this user."""
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:
