@@ -2,7 +2,10 @@
 |- DoesNotFitError        a run asks for more than the cluster has
 |- SubmissionError        the job could not be started
 |- LockHeldError          another process holds a lock for longer than this one waits
-`- SlurmError             a Slurm command failed, or timed out
+|- SlurmError             a Slurm command failed, or timed out
+`- FilesError             files of a run cannot be read or written, now or by this user
+
+An OSError that nothing is added to passes as it is; `launcher.os_errors` words it.
 """
 
 from __future__ import annotations
@@ -57,6 +60,10 @@ def is_slurm_away(error: LauncherError) -> bool:
     command that the job has just started; the text is all that tells.
     """
     return _AWAY.search(str(error)) is not None
+
+
+class FilesError(LauncherError):
+    """Files of a run cannot be read or written, at present or by this user."""
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:

@@ -15,4 +15,8 @@ PARTLY_SUBMITTED = 6
 """Some jobs were accepted, and the output lists them; the runs of the others are unchanged."""
 NOT_VALID = 7
 """A checkpoint is damaged, or belongs to another run."""
+UNAVAILABLE = 8
+"""A file, a disk or this machine could not be used, or refused access; see `launcher.os_errors`."""
+BUG = 70
+"""An error that `launch` does not expect, with a traceback. EX_SOFTWARE of sysexits.h."""
 INTERRUPTED = 130

@@ -30,8 +30,10 @@ def first_names(names: Sequence[str], most: int) -> str:
 
 def short(path: Path | str) -> str:
     """Return the path, relative to the current folder if it lies below it."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, FileNotFoundError):  # elsewhere, or the current folder is gone
+        return str(path)
 
 
 def show_seconds(seconds: float) -> str:

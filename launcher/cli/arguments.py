@@ -20,6 +20,8 @@ _EXIT_CODES = """exit codes:
     5  the job was not started, or Slurm did not answer
     6  some jobs were submitted, the others refused
     7  a checkpoint is not valid
+    8  a file or a disk could not be used, or access was refused
+   70  a bug in launch
   130  interrupted
 """
 
@@ -45,8 +47,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.command == "logs" and arguments.follow and arguments.json:
-        parser.error("--json prints a log as it is now; leave out --json or --follow")
+    if arguments.command == "logs" and arguments.follow and (arguments.json or arguments.job):
+        option = "--json" if arguments.json else "--job"
+        parser.error(f"{option} prints a log as it is now; leave out {option} or --follow")
     if rest:
         if arguments.command not in ("submit", "profile") or any(
             each.startswith("-") for each in rest
@@ -208,6 +211,12 @@ def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--follow",
         action="store_true",
         help="keep printing, over all attempts, until the run ends",
+    )
+    logs.add_argument(
+        "--job",
+        action="store_true",
+        help="show the output of its job instead: of the batch script and the supervisor; the "
+        "default if no attempt has begun",
     )
     logs.add_argument("--attempt", type=_count, metavar="N", help="from 0 [the newest]")
     logs.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from launcher import exit_codes
-from launcher.cli.printing import print_json, print_progress, print_result
+from launcher.cli.printing import print_json, print_progress, print_result, print_text
 from launcher.experiment.experiment_folder import ROOT
 
 if TYPE_CHECKING:
@@ -28,17 +27,21 @@ def status(arguments: Namespace) -> int:
 
 def logs(arguments: Namespace) -> int:
     from launcher.monitor.find_run import find_run
-    from launcher.monitor.logs import choose_log, log_json, read_log
+    from launcher.monitor.logs import choose_job_log, choose_log, log_json, read_log
 
     run = find_run(arguments.run, ROOT)
     if arguments.follow and _follow(run, arguments):
         return exit_codes.OK
-    log = choose_log(run, attempt=arguments.attempt, rank=arguments.rank)
+    log = (
+        choose_job_log(run)
+        if arguments.job
+        else choose_log(run, attempt=arguments.attempt, rank=arguments.rank)
+    )
     if arguments.json:
         print_json(log_json(run, log))
     else:
         print_progress(_log_header(log.path))
-        print(read_log(log), end="")
+        print_text(read_log(log), end="")
     return exit_codes.OK
 
 
@@ -55,7 +58,7 @@ def _follow(run: RunFolder, arguments: Namespace) -> bool:
         if isinstance(part, RunLog):
             print_progress(_log_header(part.path))
         else:
-            print(part, end="", flush=True)
+            print_text(part, end="")
     return shown
 
 
@@ -92,8 +95,10 @@ def checkpoints(arguments: Namespace) -> int:
     data = checkpoints_json(run, found, verified=verify)
     text = checkpoints_text(found, metric=metric, verified=verify, now=now)
     print_result(arguments, data, text)
-    is_any_invalid = any(each.state == CheckpointState.NOT_VALID for each in found)
-    return exit_codes.NOT_VALID if is_any_invalid else exit_codes.OK
+    states = {each.state for each in found}
+    if CheckpointState.NOT_VALID in states:
+        return exit_codes.NOT_VALID
+    return exit_codes.UNAVAILABLE if CheckpointState.UNREADABLE in states else exit_codes.OK
 
 
 def profile(arguments: Namespace) -> int:
@@ -104,7 +109,7 @@ def profile(arguments: Namespace) -> int:
     run = read_experiment(arguments.file, arguments.overrides).runs[0]
     print_progress(f"run {run.name}: {arguments.iterations} iterations")
     found = profile_run(run, arguments.iterations)
-    print(file=sys.stderr)
+    print_progress("")
     return print_result(arguments, found, profile_text(found))
 
 

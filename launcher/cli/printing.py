@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from typing import Any
 
 from launcher import exit_codes
@@ -15,14 +15,30 @@ def print_result(arguments: Namespace, data: Any, text: str) -> int:
     if arguments.json:
         print_json(data)
     else:
-        print(text)
+        print_text(text)
     return exit_codes.OK
 
 
 def print_json(data: Any) -> None:
-    print(json.dumps(data, indent=1, default=str))
+    import json  # not needed to say how a command line is wrong
+
+    print_text(json.dumps(data, indent=1, default=str))
+
+
+def print_text(text: str, *, end: str = "\n") -> None:
+    """Print to stdout at once.
+
+    Raises:
+        OSError: It cannot be written; the error names it in place of a path.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def print_progress(text: str) -> None:
-    """Print a line to stderr at once; stdout is for the result alone."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line to stderr at once, if it can be written; stdout is for the result alone."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

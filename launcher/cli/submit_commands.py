@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from launcher import exit_codes
-from launcher.cli.printing import print_json, print_progress, print_result
+from launcher.cli.printing import print_json, print_progress, print_result, print_text
 from trainers.run.run_state import Status
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def cancel(arguments: Namespace) -> int:
     outcomes = cancel_runs(*arguments.folders)
     rows = [(each.name, each.outcome) for each in outcomes]
     data = list(map(attrs.asdict, outcomes))
-    return print_result(arguments, data, table(("RUN", "OUTCOME"), rows))
+    print_result(arguments, data, table(("RUN", "OUTCOME"), rows))
+    return exit_codes.UNAVAILABLE if any(each.failed for each in outcomes) else exit_codes.OK
 
 
 def _options(arguments: Namespace) -> SubmitOptions:
@@ -97,7 +98,7 @@ def _report(submission: Submission, arguments: Namespace) -> int:
 
     report = report_json(submission)
     if not arguments.json:
-        print(report_text(submission), flush=True)
+        print_text(report_text(submission))
     code = exit_codes.OK if submission.due else exit_codes.NOTHING_TO_DO
     if submission.refusal:
         print_progress(f"the other jobs were refused: {submission.refusal}")
@@ -123,12 +124,11 @@ def _submit_here(experiment: Experiment, options: SubmitOptions, arguments: Name
         print_progress("nothing to do: all runs are already finished, queued or running")
         return exit_codes.NOTHING_TO_DO
     others = [config.name for config in experiment.runs if config.name != run.config.name]
-    output = sys.stderr if arguments.json else sys.stdout
+    say = print_progress if arguments.json else print_text
     where = short(run.folder.path)
-    print(f"run {run.config.name} in this process, data workers too: {where}", file=output)
+    say(f"run {run.config.name} in this process, data workers too: {where}")
     if others:
-        print(f"not run: {', '.join(others)}", file=output)
-    output.flush()
+        say(f"not run: {', '.join(others)}")
     if options.dry_run:
         return exit_codes.OK
     exit_status = run_here(run.folder)
@@ -145,7 +145,7 @@ def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
     statuses: list[RunStatus] = []
     for statuses in watch(runs):
         if not silent:
-            print(progress.text(statuses, time.monotonic()), end="", flush=True)
+            print_text(progress.text(statuses, time.monotonic()), end="")
     return statuses
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -10,8 +13,11 @@ from attrs import frozen
 import cluster_configs
 from launcher.clusters.cluster_config import ClusterConfig, cluster_of, read_cluster
 from launcher.errors import LauncherError, suggestions
+from launcher.os_errors import sentence
 from trainers.config.yaml_source import YamlSource
 from trainers.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -76,17 +82,27 @@ def find_clusters() -> list[FoundCluster]:
 
 def _paths_by_name() -> dict[str, Path]:
     """Return config files by name; a file hides files of the same name in later folders."""
-    config_home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    folders = (
-        Path("cluster_configs"),
-        Path(config_home) / "launch" / "clusters",
-        Path(cluster_configs.__file__).parent,
-    )
     paths: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.yaml")):
+    for folder in _folders():
+        try:
+            found = sorted(path for path in folder.iterdir() if path.suffix == ".yaml")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # the other folders may have what is needed
+            _logger.warning("left out: %s", sentence(error))
+            continue
+        for path in found:
             paths.setdefault(path.stem, path)
     return paths
+
+
+def _folders() -> Iterator[Path]:
+    """Yield the folders of cluster configs, the first one with a name wins."""
+    yield Path("cluster_configs")
+    # A user without a home has no configs of their own: a batch job with another user id, say.
+    with suppress(RuntimeError):
+        yield Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "launch/clusters")
+    yield Path(cluster_configs.__file__).parent
 
 
 def _describe(path: Path) -> str:
@@ -94,3 +110,5 @@ def _describe(path: Path) -> str:
         return read_cluster(path).description
     except ConfigError as error:
         return f"not usable: {error}"
+    except OSError as error:
+        return f"not usable: {sentence(error)}"

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 from attrs import frozen
 
 from launcher.explain.attempt_history import Attempt
+from launcher.explain.job_output import JobProblem, job_problem
 from launcher.explain.pending_reasons import PendingReason, pending_reason
 from launcher.explain.run_info import RunInfo
+from launcher.job.pack import PackEventKind
 from launcher.monitor.run_warnings import RunWarnings
 from launcher.monitor.status import RunStatus
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.run.lease import LeaseRecord
 from trainers.run.run_state import Cause, Status
+
+_PATH = re.compile(r"(?:[a-z0-9]+://|(?<![\w./])/)[^\s:'\",;]+")
+"""A path or a URL in the reason of a failure."""
+_OF_A_GPU = re.compile(r"GPU|CUDA|CUBLAS|CUDNN|NCCL|Xid|\bECC\b")
+_EARLY = (Status.SUBMITTED, Status.WAITING, Status.FAILED)
+"""The states of runs whose job may have ended before it began."""
 
 
 @frozen(kw_only=True)
@@ -64,12 +74,19 @@ class Explanation:
     log: str | None
     last_lines: tuple[str, ...]
     """The end of the log, if the run has failed."""
+    job_log: str | None
+    """The output of its job, if that ended before the run began, like `job_lines`."""
+    job_lines: tuple[str, ...]
+    """The end of it."""
+    unreadable: tuple[str, ...]
+    """What could not be read, a sentence each: the rest may be incomplete."""
 
 
 def explain(info: RunInfo) -> Explanation:
     """Return the explanation of a run; pure, reads no file and asks no scheduler."""
     status, state = info.status, info.state
     position = _queue_position(info)
+    is_early = _ended_before_it_began(info)
     return Explanation(
         status=status,
         why=_why(info, position),
@@ -85,8 +102,19 @@ def explain(info: RunInfo) -> Explanation:
         warnings=info.warnings,
         job_events=info.job_events,
         log=info.log,
-        last_lines=info.last_lines if status.state == Status.FAILED else (),
+        last_lines=info.last_lines if status.state == Status.FAILED and not is_early else (),
+        job_log=info.job_log if is_early else None,
+        job_lines=info.job_lines if is_early else (),
+        unreadable=info.unreadable,
     )
+
+
+def _ended_before_it_began(info: RunInfo) -> bool:
+    """Return whether its job has ended, at least once, before the run began in it."""
+    if info.job_log is None or info.status.state not in _EARLY:
+        return False
+    ends = any(event["event"] == PackEventKind.STEP_ENDED for event in info.job_events)
+    return ends or not info.status.is_expected
 
 
 def _queue_position(info: RunInfo) -> QueuePosition | None:
@@ -131,11 +159,17 @@ def _why(info: RunInfo, position: QueuePosition | None) -> str:
     why = status.reason
     if position and position.pending and status.is_expected:
         why = f"{why} ({position.pending.meaning})"
+    if problem := _job_problem(info):
+        return "; ".join(filter(None, (why, problem.meaning)))
     if status.state == Status.SUBMITTED and not why:
         return "its job runs, and has no free slot for it yet"
     if status.state == Status.WAITING and status.is_expected and not (position or status.doubt):
         return "; ".join(filter(None, (why, "its supervisor is about to start it again")))
     return why or {Status.CANCELLED: "it was asked to end"}.get(status.state, "")
+
+
+def _job_problem(info: RunInfo) -> JobProblem | None:
+    return job_problem(info.job_lines) if _ended_before_it_began(info) else None
 
 
 def _who_trains(info: RunInfo) -> str:
@@ -148,22 +182,26 @@ def _who_trains(info: RunInfo) -> str:
 def _advice(info: RunInfo, position: QueuePosition | None) -> list[str]:
     status = info.status
     resubmit = f"launch resubmit {status.folder} --state {status.state}"
+    problem = _job_problem(info)
+    first = [problem.advice] if problem else []
+    if status.state == Status.UNREADABLE:
+        return [f"ask again once its files can be read: {status.folder}"]
     if status.doubt:
         return [
             "ask again when Slurm answers (`scontrol ping`)",
             f"to start it elsewhere meanwhile: launch cancel {status.folder}, then submit again",
         ]
     if status.state == Status.FAILED:
-        return [*_remedy(info), f"start it again, with new budgets: {resubmit}"]
+        return [*(first or _remedy(info)), f"start it again, with new budgets: {resubmit}"]
     if status.state == Status.CANCELLED or (
         status.state == Status.WAITING and not status.is_expected
     ):
-        return [f"resume it: {resubmit}"]
+        return [*first, f"resume it: {resubmit}"]
     if status.state == Status.PLANNED:
         return ["submit it: launch submit FILE --cluster NAME"]
     if position and position.pending:
-        return [position.pending.advice]
-    return []
+        return [*first, position.pending.advice]
+    return first
 
 
 def _remedy(info: RunInfo) -> list[str]:
@@ -175,9 +213,9 @@ def _remedy(info: RunInfo) -> list[str]:
             "its attempts end before they have saved anything: save more often"
             f"{_than_now(info.saving)}, or have longer jobs (--time)"
         ]
-    cause = last.cause if last else None
+    cause, reason = (last.cause, last.reason) if last else (None, "")
     if cause == Cause.OUT_OF_MEMORY:
-        return [_more_memory(info, last.reason if last else "")]
+        return [_more_memory(info, reason)]
     if cause == Cause.TIME_LIMIT:
         return [
             "its jobs reached their time limit more often than retries.time_limit allows: leave "
@@ -193,23 +231,36 @@ def _remedy(info: RunInfo) -> list[str]:
             each.node for each in info.attempts if each.cause == cause and each.node
         )
         named = f" ({', '.join(nodes)})" if nodes else ""
+        if _OF_A_GPU.search(reason):
+            return [
+                f"a GPU of its nodes{named} is faulty: report it to an administrator, with what "
+                "`nvidia-smi -q` and `dmesg` say there, and start it again on other nodes"
+            ]
         return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
     if cause == Cause.UNAVAILABLE:
-        return [
-            "look whether its data and its disk are there, and have room (the reason names the "
-            "path); then resume it. It waits trainer.reading.timeout_s seconds for data"
-        ]
+        return [_look_at(_PATH.findall(reason), last.node if last else None)]
     if cause == Cause.NON_FINITE:
         return [
             "look at the sample that the reason names; then a lower learning rate, "
             "max_gradient_norm, precision bf16 or fp32, or non_finite: skip or rewind"
         ]
     if cause == Cause.HANG:
+        where = f" on {last.node}" if last and last.node else ""
         return [
             f"its log shows where each thread stood ({info.log}; other ranks' are beside it). "
-            "Look at the storage and the node first; a hang in user code returns at the same place"
+            f"Look at the storage and the node{where} first; a hang in user code returns at the "
+            "same place"
         ]
     return [f"see the end of its log: {info.log}"] if info.log else []
+
+
+def _look_at(paths: Sequence[str], node: str | None) -> str:
+    what = " and ".join(dict.fromkeys(paths)) or "its data and its folder"
+    where = f" on {node}" if node else ""
+    return (
+        f"look whether {what} can be read and written{where} and has room (`ls`, `df`). Attempts "
+        "wait for data trainer.reading.timeout_s seconds, and start again retries.unavailable times"
+    )
 
 
 def _than_now(saving: CheckpointConfig | None) -> str:

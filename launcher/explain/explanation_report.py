@@ -67,17 +67,24 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
         yield _attempt_table(found.attempts, now)
     if found.budgets:
         yield ""
-        yield from _labelled("started again", ", ".join(map(_budget, found.budgets)))
+        used = [_budget(budget) for budget in found.budgets if budget.used]
+        yield from _labelled("started again", ", ".join(used) or "not yet")
     yield from _warning_lines(found.warnings)
     yield from _labelled("saved", _saved(found))
     if found.damaged:
         yield from _labelled("damaged", "\n".join(_damaged_lines(found)))
     if found.job_events:
         yield from _labelled("its job", "\n".join(_event_lines(found)))
+    if found.job_log:
+        yield from _labelled("job log", short(found.job_log))
+    for line in found.job_lines:
+        yield f"    {line}"
     if found.log:
         yield from _labelled("log", short(found.log))
     for line in found.last_lines:
         yield f"    {line}"
+    if found.unreadable:
+        yield from _labelled("not read", "\n".join(found.unreadable))
 
 
 def _labelled(label: str, text: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
@@ -12,9 +14,10 @@ from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.job_status import JobPoller
-from launcher.monitor.logs import find_logs
+from launcher.monitor.logs import find_job_log, find_logs
 from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
+from launcher.os_errors import PatientReader
 from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
 from trainers.config.checkpoint_config import CheckpointConfig
@@ -22,7 +25,7 @@ from trainers.config.run_config import ResourcesConfig, RetriesConfig
 from trainers.errors import ConfigError
 from trainers.run.lease import LeaseRecord, live_holder
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state
+from trainers.run.run_state import EventKind, RunState, read_state
 
 _NUM_LINES = 20
 _TAIL_BYTES = 16384
@@ -53,34 +56,71 @@ class RunInfo:
     log: str | None = None
     """The log of rank 0 in the newest attempt."""
     last_lines: tuple[str, ...] = ()
+    job_log: str | None = None
+    """The output of its job, if no attempt has begun since the submission."""
+    job_lines: tuple[str, ...] = ()
+    """The end of it."""
+    unreadable: tuple[str, ...] = ()
+    """What could not be read, a sentence each."""
 
 
 def read_run_info(run: RunFolder) -> RunInfo:
-    """Return everything known about a run; files that cannot be read are left out."""
+    """Return everything known about a run; files that cannot be read are named in `unreadable`."""
     jobs = JobPoller()
     (status,) = read_statuses([run], jobs=jobs)
     pack = ExperimentFolder.of_run(run).pack(status.pack) if status.pack else None
     config = config_or_none(run)
-    names = sorted(path.name for path in run.checkpoints.glob("*"))
-    events = list(read_events(run.events))
-    logs = [log.path for log in find_logs(run) if log.rank == 0]
-    last_lines = read_tail(logs[-1], num_lines=_NUM_LINES, num_bytes=_TAIL_BYTES) if logs else []
+    reader = PatientReader()
+    names = reader.read_or((), lambda: _names_in(run.checkpoints))
+    events = reader.read_or((), lambda: list(read_events(run.events)))
+    logs = reader.read_or((), lambda: [log.path for log in find_logs(run) if log.rank == 0])
+    log = logs[-1] if logs else None
+    job_log = None if has_begun(events) else reader.read_or(None, lambda: find_job_log(run))
+    job_events = reader.read_or((), lambda: list(read_events(pack.events)) if pack else ())
+    queue = reader.read_or(None, lambda: jobs.queue_of(pack) if pack and status.job_state else None)
     return RunInfo(
         status=status,
-        state=_state(run),
+        state=reader.read_or(RunState(), lambda: _state(run)),
         attempts=tuple(attempt_history(events)),
         warnings=run_warnings(events),
-        job_events=tuple(read_events(pack.events)) if pack else (),
-        queued=jobs.queue().jobs.get(status.job_id or "") if status.job_state else None,
+        job_events=tuple(job_events),
+        queued=queue.jobs.get(status.job_id or "") if queue else None,
         retries=config.retries if config else None,
         resources=config.resources if config else None,
         saving=config.checkpoint if config else None,
-        holder=live_holder(run.lease),
+        holder=reader.read_or(None, lambda: live_holder(run.lease)),
         checkpoints=tuple(map(folder_name, iterations_in(names))),
         damaged=tuple(name for name in names if name.startswith(DAMAGED_PREFIX)),
-        log=str(logs[-1]) if logs else None,
-        last_lines=tuple(last_lines),
+        log=str(log) if log else None,
+        last_lines=reader.read_or((), lambda: _tail(log)),
+        job_log=str(job_log.path) if job_log else None,
+        job_lines=reader.read_or((), lambda: _tail(job_log.path if job_log else None)),
+        unreadable=tuple(dict.fromkeys(reader.problems)),
     )
+
+
+def has_begun(events: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether an attempt has begun since the run was last submitted."""
+    begun = False
+    for event in events:
+        if event["event"] == EventKind.SUBMITTED:
+            begun = False
+        elif event["event"] in (EventKind.LAUNCHED, EventKind.ATTEMPT):
+            begun = True
+    return begun
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _tail(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    return tuple(read_tail(path, num_lines=_NUM_LINES, num_bytes=_TAIL_BYTES))
 
 
 def _state(run: RunFolder) -> RunState:

@@ -15,10 +15,12 @@ from attrs import frozen
 from launcher.job.pack import read_events
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.run_warnings import run_warnings
+from launcher.os_errors import PatientReader, sentence
 from trainers.checkpoints.layout import DAMAGED_PREFIX, iterations_in
 from trainers.checkpoints.verification import inspect, verify
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError
 from trainers.run.atomic_write import is_temporary
+from trainers.run.failure_class import is_of_this_moment
 from trainers.run.lease import TTL_S, live_holder
 from trainers.run.run_folder import RunFolder
 
@@ -34,6 +36,8 @@ class CheckpointState(StrEnum):
     NOT_VALID = "not valid"
     NOT_FINITE = "not finite"
     """Whole, but with weights that are NaN or infinite: no run resumes from it."""
+    UNREADABLE = "unreadable"
+    """It cannot be read, now or by this user: nobody knows whether it is valid."""
     SET_ASIDE = "set aside"
     """It was damaged, and a restore has renamed it."""
     BEING_WRITTEN = "being written"
@@ -122,8 +126,10 @@ class _Inspection:
         self._folder = run.checkpoints
         self._count = count
         self._expected = _expected_of(run)
-        self._reasons = run_warnings(read_events(run.events)).damaged
-        self._holder = live_holder(run.lease)
+        reader = PatientReader()
+        events = reader.read_or((), lambda: list(read_events(run.events)))
+        self._reasons = run_warnings(events).damaged
+        self._holder = reader.read_or(None, lambda: live_holder(run.lease))
 
     def of(self, name: str) -> SavedCheckpoint | None:
         """Return the checkpoint of this name; None if it has been deleted."""
@@ -156,10 +162,10 @@ class _Inspection:
             else:
                 manifest = verify(path, **self._expected, on_read=self._count)
         except CheckpointError as error:
-            reason = str(
-                error.__cause__ or error
-            )  # its message without the path, which the table shows
-            return CheckpointState.NOT_VALID, reason, {}
+            if refusal := _refusal(error):
+                return CheckpointState.UNREADABLE, sentence(refusal), {}
+            # The message without the path, which the table shows.
+            return CheckpointState.NOT_VALID, str(error.__cause__ or error), {}
         state = CheckpointState.VALID if manifest.is_finite else CheckpointState.NOT_FINITE
         return state, "", manifest.metrics
 
@@ -173,6 +179,16 @@ class _Inspection:
             return half, "by an attempt that has ended; the next one removes it"
         being = CheckpointState.BEING_DELETED if is_deleted else CheckpointState.BEING_WRITTEN
         return being, f"by process {self._holder.pid} on {self._holder.host}"
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """Return why a checkpoint cannot be read, now or by this user; None if it is damaged."""
+    while error is not None and not isinstance(error, DamagedCheckpointError):
+        if isinstance(error, OSError):
+            is_refused = is_of_this_moment(error) or isinstance(error, PermissionError)
+            return error if is_refused else None
+        error = error.__cause__
+    return None
 
 
 def _expected_of(run: RunFolder) -> Mapping[str, Any]:
@@ -199,5 +215,5 @@ def _size(path: Path) -> tuple[int, float | None]:
 def _stats(folder: Path) -> Iterator[os.stat_result]:
     for parent, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 yield Path(parent, name).lstat()

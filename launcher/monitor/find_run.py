@@ -38,10 +38,10 @@ def find_run(text: str, root: Path) -> RunFolder:
 
 
 def config_or_none(run: RunFolder) -> RunConfig | None:
-    """Return the resolved config of a run; None if it is missing or not valid."""
+    """Return the resolved config of a run; None if it is missing, not valid, or cannot be read."""
     try:
         return read_run_config(run.config)
-    except ConfigError:
+    except (ConfigError, OSError):
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum, auto
+from functools import partial
 
 from attrs import frozen
 
@@ -11,7 +12,10 @@ from launcher import file_lock
 from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack import SubmittedJob, read_job, read_pack
+from launcher.monitor.logs import job_output
+from launcher.os_errors import PatientReader, sentence
 from launcher.slurm import client
+from launcher.slurm.jobs import JobRecord
 from launcher.slurm.queue_cache import QueueSnapshot, queue_snapshot
 from trainers.run.lease import is_live
 
@@ -65,11 +69,14 @@ IN_SUBMISSION = JobStatus(phase=JobPhase.UNKNOWN, description="its job is being 
 NEVER_SUBMITTED = JobStatus(phase=JobPhase.GONE, description="its submission was interrupted")
 
 
-def job_status(job: SubmittedJob, queue: QueueSnapshot, *, final_state: str = "") -> JobStatus:
+def job_status(
+    job: SubmittedJob, queue: QueueSnapshot, *, final_state: str = "", died_early: bool = False
+) -> JobStatus:
     """Return the status of a job, from a snapshot of the queue that may predate its submission.
 
     Args:
-        final_state: The job's state in the accounting records; empty if there is none.
+        final_state: How it ended by the accounting records; empty if there is none.
+        died_early: Whether it printed something, but its supervisor never began.
     """
     if not job.job_id:
         is_recent = queue.time < job.submitted + SUBMISSION_TIMEOUT_S
@@ -92,9 +99,10 @@ def job_status(job: SubmittedJob, queue: QueueSnapshot, *, final_state: str = ""
         description = f"{name} was submitted a moment ago"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
     how = f" ({final_state})" if final_state else ""
-    return JobStatus(
-        phase=JobPhase.GONE, job_id=job.job_id, description=f"{name} has left the queue{how}"
-    )
+    description = f"{name} has left the queue{how}"
+    if died_early:
+        description = f"{name} ended before it began{how}: see `launch logs`"
+    return JobStatus(phase=JobPhase.GONE, job_id=job.job_id, description=description)
 
 
 class JobPoller:
@@ -104,12 +112,27 @@ class JobPoller:
         self._max_age_s = max_age_s
         self._final_states: dict[str, str] = {}
 
-    def queue(self) -> QueueSnapshot:
-        """Return a snapshot of the queue; all commands of the user share one for a few seconds."""
-        return queue_snapshot(self._max_age_s)
+    def queue(self, owner: int | None = None) -> QueueSnapshot:
+        """Return a snapshot of the queue; all commands of the user share one for a few seconds.
+
+        Args:
+            owner: The user id whose jobs to show; None for the user of this process.
+        """
+        return queue_snapshot(self._max_age_s, owner)
+
+    def queue_of(self, pack: PackFolder) -> QueueSnapshot:
+        """Return a snapshot of the queue of whoever submitted a pack.
+
+        Raises:
+            OSError: The pack's files cannot be read.
+        """
+        try:
+            return self.queue(pack.job.stat().st_uid)
+        except FileNotFoundError:
+            return self.queue()
 
     def final_states(self, job_ids: Iterable[str]) -> dict[str, str]:
-        """Return the accounting states of jobs that have left the queue, by id; "" if unknown.
+        """Return how jobs that have left the queue ended, by id; "" without a record of it.
 
         Jobs that were not asked about before share one call of `sacct`.
         """
@@ -142,6 +165,7 @@ def pack_statuses(
     packs: Mapping[PackFolder, float],
     unfinished: Iterable[PackFolder],
     jobs: JobPoller,
+    reader: PatientReader,
     *,
     is_locked: bool,
 ) -> dict[PackFolder, PackStatus]:
@@ -153,20 +177,31 @@ def pack_statuses(
         is_locked: Whether the caller holds the experiment's lock, so that nobody else submits.
     """
     unfinished = set(unfinished)
-    has_jobs = any(pack.job.exists() for pack in unfinished)
-    # The queue first, then `job.json`: a job that is missing in the snapshot is then gone, or was
-    # replaced; the other way round, a job that was submitted in between would be taken for gone.
-    queue = jobs.queue() if has_jobs else None
-    supervised = {pack: is_live(pack.lease, now=now) for pack, now in packs.items()}
-    found = {pack: read_job(pack) for pack in packs}
-    statuses = {
-        pack: PackStatus(
-            is_supervised=supervised[pack],
-            job=_job(pack, job, queue if pack in unfinished else None, is_locked=is_locked),
-        )
-        for pack, job in found.items()
-    }
-    return statuses | _with_final_states(statuses, found, queue, jobs)
+    statuses: dict[PackFolder, PackStatus] = {}
+    found: dict[PackFolder, SubmittedJob] = {}
+    queues: dict[PackFolder, QueueSnapshot] = {}
+    for pack, now in packs.items():
+        try:
+            # The queue first, then `job.json`: a job that is missing in the snapshot is then gone,
+            # or was replaced; the other way round, one submitted in between would seem gone.
+            if pack in unfinished and reader.read(pack.job.exists):
+                queues[pack] = reader.read(partial(jobs.queue_of, pack))
+            is_supervised = reader.read(partial(is_live, pack.lease, now=now))
+            job = reader.read(partial(read_job, pack))
+            job_now = reader.read(partial(_job, pack, job, queues.get(pack), is_locked=is_locked))
+        except OSError as error:
+            description = f"its job is not known: {sentence(error)}"
+            job_now = JobStatus(phase=JobPhase.UNKNOWN, description=description)
+            statuses[pack] = PackStatus(job=job_now)
+            continue
+        except (ValueError, TypeError) as error:
+            description = f"the records in {pack.path} are damaged ({error})"
+            statuses[pack] = PackStatus(job=JobStatus(phase=JobPhase.GONE, description=description))
+            continue
+        statuses[pack] = PackStatus(is_supervised=is_supervised, job=job_now)
+        if job:
+            found[pack] = job
+    return statuses | _with_final_states(statuses, found, queues, jobs)
 
 
 def _job(
@@ -185,26 +220,38 @@ def _job(
 
 def _with_final_states(
     statuses: Mapping[PackFolder, PackStatus],
-    found: Mapping[PackFolder, SubmittedJob | None],
-    queue: QueueSnapshot | None,
+    found: Mapping[PackFolder, SubmittedJob],
+    queues: Mapping[PackFolder, QueueSnapshot],
     jobs: JobPoller,
 ) -> dict[PackFolder, PackStatus]:
     """Return the statuses of packs whose jobs are gone, with their final states."""
     gone = {
         pack: job
         for pack, job in found.items()
-        if job and job.job_id and statuses[pack].job.phase == JobPhase.GONE
+        if job.job_id and pack in queues and statuses[pack].job.phase == JobPhase.GONE
     }
-    if not gone or queue is None:
+    if not gone:
         return {}
     states = jobs.final_states(job.job_id for job in gone.values())
     return {
         pack: PackStatus(
             is_supervised=statuses[pack].is_supervised,
-            job=job_status(job, queue, final_state=states[job.job_id]),
+            job=job_status(
+                job,
+                queues[pack],
+                final_state=states[job.job_id],
+                died_early=_died_early(pack, job),
+            ),
         )
         for pack, job in gone.items()
     }
+
+
+def _died_early(pack: PackFolder, job: SubmittedJob) -> bool:
+    try:
+        return not pack.events.exists() and job_output(pack, job.job_id) is not None
+    except OSError:
+        return False
 
 
 def _in_queue(name: str, state: str, reason: str | None) -> str:
@@ -220,4 +267,14 @@ def _recorded(job_ids: Iterable[str]) -> dict[str, str]:
         records = client.job_records(job_ids)
     except SlurmError:
         return {}
-    return {job_id: attempts[-1].state for job_id, attempts in records.items()}
+    return {job_id: _end_of(attempts[-1]) for job_id, attempts in records.items()}
+
+
+def _end_of(record: JobRecord) -> str:
+    """Return how a job ended, such as `FAILED, exit code 127`."""
+    parts = [record.state]
+    if record.exit_code:
+        parts.append(f"exit code {record.exit_code}")
+    if record.signal:
+        parts.append(f"signal {record.signal}")
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Find, read and follow the logs of a run, one per rank and attempt."""
+"""Find, read and follow the logs of a run: one per rank and attempt, and that of its job."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import codecs
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 
 from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.pack import read_job
+from trainers.run.backoff import retry
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 _NAME = re.compile(r"attempt-(\d+)\.rank-(\d+)\.log")
 _MAX_LISTED = 20
+_OUTAGE_S = 120.0
+"""How long following a log waits for a file system that does not answer."""
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -27,19 +36,56 @@ class RunLog:
     rank: int
 
 
+@frozen(kw_only=True)
+class JobLog:
+    """The output of a job, of no attempt and no rank."""
+
+    path: Path
+    attempt: None = None
+    rank: None = None
+
+
+def find_job_log(run: RunFolder) -> JobLog | None:
+    """Return the output of the job that has the run, or had it last; None if it has none.
+
+    It holds what Slurm, the batch script and the supervisor printed: all there is if the job ended
+    before it began an attempt.
+    """
+    state = read_state(run)
+    pack = ExperimentFolder.of_run(run).pack(state.pack) if state.pack else None
+    job = read_job(pack) if pack else None
+    path = job_output(pack, job.job_id if job else "") if pack else None
+    return JobLog(path=path) if path else None
+
+
+def job_output(pack: PackFolder, job_id: str) -> Path | None:
+    """Return the output of a pack's job, as submitit names it; None if there is none.
+
+    Args:
+        job_id: Empty for a local job.
+    """
+    if job_id:
+        name = pack.experiment.submitit / f"{job_id}_0_log"
+        paths = [name.with_name(f"{name.name}.{end}") for end in ("out", "err")]
+    else:
+        newest_first = sorted(pack.submitit.glob("*_0_log.out"), key=_written, reverse=True)
+        paths = [*newest_first, pack.start_log]
+    return next((path for path in paths if path.exists()), None)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def find_logs(run: RunFolder) -> list[RunLog]:
     """Return all logs of a run, sorted by attempt and rank."""
-    matches = ((path, _NAME.fullmatch(path.name)) for path in run.logs.glob("attempt-*.log"))
-    logs = [
-        RunLog(path=path, attempt=int(match[1]), rank=int(match[2]))
-        for path, match in matches
-        if match
-    ]
-    return sorted(logs, key=lambda log: (log.attempt, log.rank))
+    matches = ((_NAME.fullmatch(path.name), path) for path in run.logs.glob("attempt-*.log"))
+    found = sorted((int(match[1]), int(match[2]), path) for match, path in matches if match)
+    return [RunLog(path=path, attempt=attempt, rank=rank) for attempt, rank, path in found]
 
 
-def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog:
-    """Return the log of a rank.
+def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog | JobLog:
+    """Return the log of a rank; that of the job if no attempt has begun.
 
     Args:
         attempt: None for the newest one.
@@ -49,6 +95,8 @@ def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog:
     """
     logs = find_logs(run)
     if not logs:
+        if attempt is None and (log := find_job_log(run)):
+            return log
         raise LauncherError(
             f"{run.name} has no logs, since no attempt has begun; see "
             f"`launch explain {run.path}`, or wait for one with -f"
@@ -66,12 +114,25 @@ def choose_log(run: RunFolder, *, attempt: int | None, rank: int) -> RunLog:
     return ranks[rank]
 
 
-def read_log(log: RunLog) -> str:
+def choose_job_log(run: RunFolder) -> JobLog:
+    """Return the log of the job that has the run.
+
+    Raises:
+        LauncherError: There is none.
+    """
+    if log := find_job_log(run):
+        return log
+    raise LauncherError(
+        f"{run.name} has no job that has printed anything; see `launch explain {run.path}`"
+    )
+
+
+def read_log(log: RunLog | JobLog) -> str:
     """Return the text of a log; bytes that are not UTF-8 are replaced."""
     return log.path.read_bytes().decode(errors="replace")
 
 
-def log_json(run: RunFolder, log: RunLog) -> dict[str, Any]:
+def log_json(run: RunFolder, log: RunLog | JobLog) -> dict[str, Any]:
     """Return a log and the list of all logs as plain data, for `launch logs --json`."""
     return {
         "name": run.name,
@@ -100,22 +161,30 @@ def follow(
     Args:
         attempt: The attempt to start with; None for the newest.
         is_over: Returns whether nothing more is to come.
+
+    Raises:
+        OSError: The logs cannot be read, and an outage was waited out in vain.
     """
     log: RunLog | None = None
     text = _GrowingText()
     while True:
         over = is_over()  # before the logs are read: what comes after the last read would be lost
-        later = _later_logs(run, log, attempt, rank)
-        if log:
-            yield from text.more(log.path)
+        later = _waiting_out(partial(_later_logs, run, log, attempt, rank))
+        if log and (new := _waiting_out(partial(text.more, log.path))):
+            yield new
         for log in later:
             yield log
             text = _GrowingText()
-            yield from text.more(log.path)
+            if new := _waiting_out(partial(text.more, log.path)):
+                yield new
         if over:
             return
         if not later:
             time.sleep(poll_s)
+
+
+def _waiting_out(attempt: Callable[[], T]) -> T:
+    return retry(attempt, timeout_s=_OUTAGE_S)
 
 
 def _later_logs(run: RunFolder, log: RunLog | None, attempt: int | None, rank: int) -> list[RunLog]:
@@ -141,11 +210,10 @@ class _GrowingText:
         self._done = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def more(self, path: Path) -> Iterator[str]:
-        """Yield the text that was added since the last call, if any."""
+    def more(self, path: Path) -> str:
+        """Return the text that was added since the last call, perhaps none."""
         with path.open("rb") as file:
             file.seek(self._done)
             new = file.read()
         self._done += len(new)
-        if text := self._decoder.decode(new):
-            yield text
+        return self._decoder.decode(new)

@@ -12,6 +12,7 @@ from trainers.run.run_state import Status
 LINE_INTERVAL_S = 10.0
 _DISPLAY_ORDER = (
     Status.FAILED,
+    Status.UNREADABLE,
     Status.RUNNING,
     Status.WAITING,
     Status.CANCELLED,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -19,11 +22,17 @@ from launcher.monitor.job_status import (
     PackStatus,
     pack_statuses,
 )
-from trainers.errors import ConfigError
+from launcher.os_errors import PatientReader, doing, may_pass, sentence
+from trainers.errors import ConfigError, UnavailableError
 from trainers.run.lease import is_live
 from trainers.run.lease_file import file_system_time
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status, read_state
+
+_logger = logging.getLogger(__name__)
+
+_UNREADABLE = (ConfigError, UnavailableError, OSError)
+"""What reading a run's files may raise."""
 
 
 @frozen(kw_only=True)
@@ -76,6 +85,8 @@ def status(folder: str | Path) -> list[RunStatus]:
 
     Raises:
         LauncherError: It holds no runs.
+        OSError: It cannot be read. What cannot be read below it is a run in the state `unreadable`,
+            or an experiment that a logged warning names.
     """
     return read_statuses(find_runs(Path(folder).absolute()))
 
@@ -83,15 +94,33 @@ def status(folder: str | Path) -> list[RunStatus]:
 def find_runs(path: Path) -> list[RunFolder]:
     """Return the runs below a root, experiment or run folder, sorted by name.
 
+    An experiment below a root that cannot be read is left out; a logged warning names it, which the
+    command prints to stderr.
+
     Raises:
         LauncherError: There are none.
+        OSError: The folder cannot be read, or none of the experiments in it.
     """
-    if (path / "config.yaml").exists() or (path / "state.json").exists():
-        return [RunFolder(path)]
+    reader = PatientReader()
     experiments = [ExperimentFolder(path)]
-    if path.is_dir() and not experiments[0].runs.is_dir():
-        experiments = [ExperimentFolder(child) for child in sorted(path.iterdir())]
-    runs = [run for experiment in experiments for run in _runs_of(experiment)]
+    runs: list[RunFolder] = []
+    unreadable: list[OSError] = []
+    with doing("looking for runs", path):
+        if reader.read(lambda: (path / "config.yaml").exists() or (path / "state.json").exists()):
+            return [RunFolder(path)]
+        if reader.read(lambda: path.is_dir() and not experiments[0].runs.is_dir()):
+            names = reader.read(lambda: _folders_in(path))
+            experiments = [ExperimentFolder(path / name) for name in names]
+    for experiment in experiments:
+        try:
+            with doing("looking for runs", experiment.path):
+                runs += reader.read(partial(_runs_of, experiment))
+        except OSError as error:
+            unreadable.append(error)
+    if unreadable and not runs:
+        raise unreadable[0]
+    for each in unreadable:
+        _logger.warning("left out: %s", sentence(each))
     if not runs:
         what = "holds no runs" if path.is_dir() else "is not a directory"
         raise LauncherError(
@@ -99,6 +128,22 @@ def find_runs(path: Path) -> list[RunFolder]:
             "`launch submit` (./experiments unless --root says otherwise)"
         )
     return runs
+
+
+def _runs_of(experiment: ExperimentFolder) -> list[RunFolder]:
+    """Return the runs of an experiment; none if the folder is not an experiment."""
+    return [experiment.run(name) for name in _folders_in(experiment.runs)]
+
+
+def _folders_in(path: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; hidden ones are unfinished."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def read_statuses(
@@ -111,7 +156,10 @@ def read_statuses(
 def observe(
     runs: Sequence[RunFolder], *, jobs: JobPoller | None = None, is_locked: bool = False
 ) -> list[ObservedRun]:
-    """Return each run's status and record; one with an unreadable state counts as failed.
+    """Return each run's status and record.
+
+    One whose state is damaged counts as failed; one whose files cannot be read is `unreadable`, and
+    may be expected to go on if that may pass.
 
     Args:
         jobs: Pass the same one to poll repeatedly; it caches what Slurm has reported.
@@ -122,11 +170,13 @@ def observe(
     packs: dict[PackFolder, float] = {}
     unfinished = set()
     over: dict[RunFolder, RunState] = {}
+    reader = PatientReader()
     for run, experiment in experiments.items():
-        state = _state_or_none(run)
-        if state is None:
+        try:
+            state = reader.read(partial(read_state, run, timeout_s=0))
+            is_over = state.status.is_over and not awaits_retry_decision(run, state)
+        except _UNREADABLE:  # as is told below
             continue
-        is_over = state.status.is_over and not awaits_retry_decision(run, state)
         if is_over:
             over[run] = state
         if state.pack:
@@ -136,25 +186,11 @@ def observe(
                 unfinished.add(pack)
     # States of runs that are not over are read again after their packs: a supervisor that has
     # exited in between has written its last state, which the first read may have missed.
-    statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), is_locked=is_locked)
+    statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), reader, is_locked=is_locked)
     return [
-        _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]])
+        _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]], reader)
         for run in runs
     ]
-
-
-def _runs_of(experiment: ExperimentFolder) -> Iterator[RunFolder]:
-    """Yield the runs of an experiment; none if the folder is not an experiment."""
-    if experiment.runs.is_dir():
-        names = sorted(child.name for child in experiment.runs.iterdir())
-        yield from (experiment.run(name) for name in names if not name.startswith("."))
-
-
-def _state_or_none(run: RunFolder) -> RunState | None:
-    try:
-        return read_state(run)
-    except ConfigError:
-        return None
 
 
 def _observe(
@@ -163,14 +199,20 @@ def _observe(
     experiment: ExperimentFolder,
     statuses: Mapping[PackFolder, PackStatus],
     now: float,
+    reader: PatientReader,
 ) -> ObservedRun:
     recorded: RunState | None = None
     try:
-        recorded, effective, pack = _read_state(run, over, experiment, statuses, now)
+        recorded, effective, pack = _read_state(run, over, experiment, statuses, now, reader)
         state = recorded
-    except ConfigError as error:
+        is_expected = _is_expected(run, state, effective, pack)
+        is_doubted = effective.state in UNFINISHED and _is_unknown(pack)
+        doubt = pack.job.description if is_doubted else None
+    except _UNREADABLE as error:
         state, pack = RunState(), NO_PACK
-        effective = EffectiveState(state=Status.FAILED, reason=str(error))
+        effective = _unreadable(error)
+        is_expected = may_pass(error)  # it goes on, perhaps, and is seen as soon as it can be read
+        doubt = effective.reason if is_expected else None
     status = RunStatus(
         name=run.name,
         experiment=experiment.name,
@@ -182,11 +224,11 @@ def _observe(
         reason=effective.reason,
         concern=state.concern if effective.state == Status.RUNNING else "",
         wandb_id=state.wandb_id,
-        is_expected=_is_expected(run, state, effective, pack),
+        is_expected=is_expected,
         pack=state.pack or None,
         job_id=pack.job.job_id or None,
         job_state=pack.job.job_state or None,
-        doubt=pack.job.description if effective.state in UNFINISHED and _is_unknown(pack) else None,
+        doubt=doubt,
     )
     return ObservedRun(status=status, recorded=recorded)
 
@@ -197,29 +239,37 @@ def _read_state(
     experiment: ExperimentFolder,
     statuses: Mapping[PackFolder, PackStatus],
     now: float,
+    reader: PatientReader,
 ) -> tuple[RunState, EffectiveState, PackStatus]:
     """Return the recorded state, the effective one, and the status of the run's pack.
 
     Args:
         over: The record of a run that is over, which is not read again.
     """
-    state = over or read_state(run)
+    state = over or reader.read(partial(read_state, run, timeout_s=0))
     while True:
         pack = statuses.get(experiment.pack(state.pack), NEW_PACK) if state.pack else NO_PACK
         is_open = pack.is_expected and awaits_retry_decision(run, state)
         effective = effective_state(
             Status.RUNNING if is_open else state.status,
             state.reason,
-            trained=is_live(run.lease, now=now),
+            trained=reader.read(partial(is_live, run.lease, now=now)),
             supervised=pack.is_supervised,
             job=pack.job,
-            cancel_requested=run.cancel_request.exists(),
+            cancel_requested=reader.read(run.cancel_request.exists),
         )
         if effective.state == state.status:
             return state, effective, pack
-        before, state = state, read_state(run)
+        before, state = state, reader.read(partial(read_state, run, timeout_s=0))
         if state == before:  # else the attempt was recorded after the first read
             return state, effective, pack
+
+
+def _unreadable(error: Exception) -> EffectiveState:
+    if isinstance(error, ConfigError) and not isinstance(error, UnavailableError):
+        return EffectiveState(state=Status.FAILED, reason=str(error))  # damaged for good
+    what = sentence(error) if isinstance(error, OSError) else str(error)
+    return EffectiveState(state=Status.UNREADABLE, reason=f"unreadable: {what}")
 
 
 def _is_unknown(pack: PackStatus) -> bool:

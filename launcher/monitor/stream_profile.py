@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LauncherError
+from launcher.os_errors import doing
 from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
 
@@ -33,10 +34,12 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
     Raises:
         LauncherError: The run cannot be trained; the subprocess has printed why.
+        OSError: There is no room for temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="launch-profile-") as folder:
         path = Path(folder) / "config.yaml"
-        write_run_config(path, config)
+        with doing("writing what to profile", path):
+            write_run_config(path, config)
         done = subprocess.run(
             [sys.executable, "-m", "trainers.profile", path, "--iterations", str(num_iterations)],
             stdout=subprocess.PIPE,

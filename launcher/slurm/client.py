@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from launcher.errors import SlurmError
+from launcher.os_errors import sentence
 from launcher.slurm.jobs import (
     QUEUE_COLUMNS,
     RECORD_COLUMNS,
@@ -79,7 +80,7 @@ def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
     """Return the pending and running jobs by id, such as 12, or 12_3 for a task of an array.
 
     Args:
-        user: None is the user of this process.
+        user: A name or an id; None is the user of this process.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -213,6 +214,8 @@ def _run(program: str, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
     except FileNotFoundError:
         reason = "no such program; run this where Slurm is, such as on a login node"
         raise SlurmError(command, reason) from None
+    except OSError as error:  # it may not be executed, or no process can be started
+        raise SlurmError(command, sentence(error)) from None
     except subprocess.TimeoutExpired:
         reason = f"no answer within {timeout_s:g} s; try again when `scontrol ping` answers"
         raise SlurmError(command, reason) from None

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class QueueSnapshot:
     """Why Slurm did not answer; then the jobs are unknown."""
 
 
-def queue_snapshot(max_age_s: float = 5.0) -> QueueSnapshot:
+def queue_snapshot(max_age_s: float = 5.0, owner: int | None = None) -> QueueSnapshot:
     """Return the cached queue, or ask Slurm if the cache is older than `max_age_s`; never raise.
 
     Processes that ask at the same time wait for the one that asks Slurm. Errors are cached too:
@@ -43,18 +44,23 @@ def queue_snapshot(max_age_s: float = 5.0) -> QueueSnapshot:
 
     Args:
         max_age_s: 0 always asks Slurm.
+        owner: The user id whose jobs to show; None for the user of this process.
     """
-    path = _cache_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock.hold(path.with_suffix(".lock")):
-            snapshot = _read(path)
-            if snapshot is None or not _is_fresh(snapshot, max_age_s):
-                snapshot = _ask()
-                _write(path, snapshot)
-            return snapshot
-    except (OSError, LockHeldError):  # the home folder is full or read-only, or another one hangs
-        return _ask()
+    user = client.user_name() if owner in (None, os.getuid()) else str(owner)
+    path = _cache_file(user)
+    asked: QueueSnapshot | None = None
+    # Without a cache if the home folder is missing, full, read-only, or has no locks, or if another
+    # process hangs with it.
+    with suppress(OSError, LockHeldError):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with file_lock.hold(path.with_suffix(".lock")):
+                cached = _read(path)
+                if cached is not None and _is_fresh(cached, max_age_s):
+                    return cached
+                asked = _ask(user)
+                _write(path, asked)
+    return asked or _ask(user)
 
 
 def _is_fresh(snapshot: QueueSnapshot, max_age_s: float) -> bool:
@@ -62,18 +68,24 @@ def _is_fresh(snapshot: QueueSnapshot, max_age_s: float) -> bool:
     return max_age_s > 0 and 0 <= time.time() - snapshot.time <= max_age_s
 
 
-def _ask() -> QueueSnapshot:
+def _ask(user: str) -> QueueSnapshot:
     try:
-        return QueueSnapshot(jobs=client.queued_jobs(), time=time.time())
+        return QueueSnapshot(jobs=client.queued_jobs(user), time=time.time())
     except SlurmError as error:
         return QueueSnapshot(time=time.time(), error=str(error))
 
 
-def _cache_file() -> Path:
-    """Return the path of the cache, which differs by machine, user and cluster."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _cache_file(user: str) -> Path | None:
+    """Return the path of the cache, which differs by machine, user and cluster.
+
+    None for a user without a home: `Path.home` knows only $HOME and the list of users.
+    """
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     which = [os.environ.get(name, "") for name in ("SLURM_CONF", "SLURM_CLUSTERS")]
-    key = hashlib.sha256("\0".join([socket.gethostname(), client.user_name(), *which]).encode())
+    key = hashlib.sha256("\0".join([socket.gethostname(), user, *which]).encode())
     return Path(home) / "launch" / f"queue-{key.hexdigest()[:16]}.json"
 
 

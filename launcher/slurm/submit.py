@@ -17,6 +17,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.os_errors import doing, sentence
 
 
 def submit_array(
@@ -33,17 +34,31 @@ def submit_array(
             by its qualified name, so that name must stay the same while jobs are in the queue.
 
     Raises:
-        SubmissionError: Slurm refused.
+        SubmissionError: Slurm refused, or what it needs cannot be written.
     """
-    folder.submitit.mkdir(exist_ok=True)
     listing = folder.submitit / f"packs-{uuid4().hex}.txt"
-    listing.write_text("".join(f"{pack.name}\n" for pack in packs))
+    try:
+        with doing("writing what Slurm is to run", listing):
+            folder.submitit.mkdir(exist_ok=True)
+            listing.write_text("".join(f"{pack.name}\n" for pack in packs))
+            return _submit(folder, packs, parameters, entry_point, listing)
+    except OSError as error:
+        raise SubmissionError(f"the jobs were not submitted: {sentence(error)}") from error
+
+
+def _submit(
+    folder: ExperimentFolder,
+    packs: Sequence[PackFolder],
+    parameters: Mapping[str, Any],
+    entry_point: Callable[[str], None],
+    listing: Path,
+) -> list[str]:
     executor = SlurmExecutor(folder.submitit)
     setup = [*parameters["setup"], *_batch_lines(folder, listing)]
     executor.update_parameters(**{**parameters, "setup": setup})
     try:
         jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
-    except (FailedJobError, FailedSubmissionError, OSError) as error:
+    except (FailedJobError, FailedSubmissionError) as error:
         raise SubmissionError(f"Slurm refused the jobs: {error}") from error
     return [job.job_id for job in jobs]
 

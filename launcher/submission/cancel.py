@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterable, Sequence
@@ -12,17 +13,20 @@ import attrs
 from attrs import frozen
 
 from launcher import file_lock
-from launcher.errors import SlurmError
+from launcher.errors import LockHeldError, SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
 from launcher.monitor.job_status import JobPoller
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.os_errors import doing, sentence
 from launcher.slurm import client
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, TrainerError
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
+
+_logger = logging.getLogger(__name__)
 
 _NUM_WRITERS = 16
 """Threads that write run folders; each mostly waits for the disk."""
@@ -35,6 +39,8 @@ class Cancellation:
     name: str
     folder: str
     outcome: str
+    failed: bool = False
+    """Whether the request could not be made: the run goes on, and `outcome` says why."""
 
 
 def cancel(*folders: str | Path) -> list[Cancellation]:
@@ -47,6 +53,8 @@ def cancel(*folders: str | Path) -> list[Cancellation]:
 
     Raises:
         LauncherError: One of them holds no run.
+        OSError: One of them cannot be read. A run that cannot be cancelled is a `Cancellation` that
+            has failed.
     """
     runs = [run for folder in folders for run in find_runs(Path(folder).absolute())]
     return cancel_runs(list(dict.fromkeys(runs)))
@@ -60,12 +68,21 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     by themselves with their last run.
     """
     statuses = read_statuses(runs, jobs=JobPoller(max_age_s=0))
-    outcomes = {run: _cancel(run, status.state) for run, status in zip(runs, statuses, strict=True)}
-    _mark_cancelled(run for run, status in zip(runs, statuses, strict=True) if status.pack)
-    for run, end in _cancel_idle_jobs(zip(runs, statuses, strict=True)).items():
+    outcomes: dict[RunFolder, str] = {}
+    failed = set()
+    for run, status in zip(runs, statuses, strict=True):
+        try:
+            with doing("requesting that the run end", run.cancel_request):
+                outcomes[run] = _cancel(run, status.state)
+        except OSError as error:  # the other runs are to be cancelled all the same
+            outcomes[run] = f"not cancelled: {sentence(error)}"
+            failed.add(run)
+    requested = [each for each in zip(runs, statuses, strict=True) if each[0] not in failed]
+    _mark_cancelled(run for run, status in requested if status.pack)
+    for run, end in _cancel_idle_jobs(requested).items():
         outcomes[run] += f"; {end}"
     return [
-        Cancellation(name=run.name, folder=str(run.path), outcome=outcome)
+        Cancellation(name=run.name, folder=str(run.path), outcome=outcome, failed=run in failed)
         for run, outcome in outcomes.items()
     ]
 
@@ -74,7 +91,12 @@ def _cancel(run: RunFolder, state: Status) -> str:
     if state.is_over:
         return f"{state} already"
     run.cancel_request.touch()
-    append_event(run, EventKind.CANCEL_REQUESTED)
+    try:
+        append_event(run, EventKind.CANCEL_REQUESTED)
+    except OSError as error:  # the request counts without it
+        _logger.warning("not recorded that %s was cancelled: %s", run.name, sentence(error))
+    if state == Status.UNREADABLE:
+        return "requested; whether it trains cannot be read"
     if state != Status.RUNNING:
         return "cancelled"
     if pid := _stop_trainer(run):
@@ -85,7 +107,16 @@ def _cancel(run: RunFolder, state: Status) -> str:
 def _mark_cancelled(runs: Iterable[RunFolder]) -> None:
     """Write the state of cancelled runs that have no supervisor; a supervisor writes it itself."""
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
-        list(writers.map(_mark_one_cancelled, [run for run in runs if run.cancel_request.exists()]))
+        list(writers.map(_try_to_mark, [run for run in runs if run.cancel_request.exists()]))
+
+
+def _try_to_mark(run: RunFolder) -> None:
+    """Mark a run as cancelled, or log why not: the request counts, and the status shows it."""
+    try:
+        _mark_one_cancelled(run)
+    except (OSError, LockHeldError, TrainerError) as error:
+        reason = sentence(error) if isinstance(error, OSError) else error
+        _logger.warning("%s is cancelled, but not in its state: %s", run.name, reason)
 
 
 def _mark_one_cancelled(run: RunFolder) -> None:
@@ -124,30 +155,33 @@ def _cancel_idle_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFo
 
 
 def _has_work(pack: PackFolder) -> bool:
-    return any(
-        not pack.experiment.run(member.name).cancel_request.exists()
-        for member in unfinished(pack, read_pack(pack).members)
-    )
+    try:
+        return any(
+            not pack.experiment.run(member.name).cancel_request.exists()
+            for member in unfinished(pack, read_pack(pack).members)
+        )
+    except (TrainerError, OSError, ValueError):
+        return True  # a run whose files cannot be read may still need the job
 
 
 def _stop_trainer(run: RunFolder) -> int | None:
-    """Send SIGTERM to the run's trainer; return its process id, or None if none runs here.
+    """Send SIGTERM to the run's trainer; return its process id, or None if none of ours runs here.
 
     A pidfd is opened before the process is checked: if the process ends and its id is reused in
     between, the signal still cannot reach the new process.
     """
-    holder = read_lease(run.lease)
-    if holder is None or holder.released or not holder.is_on_this_machine:
-        return None
     try:
+        holder = read_lease(run.lease)
+        if holder is None or holder.released or not holder.is_on_this_machine:
+            return None
         process = os.pidfd_open(holder.pid)
-    except ProcessLookupError:
+    except OSError:  # the process has ended, the lease is not readable, or pidfds are forbidden
         return None
     try:
         if not holder.is_process_alive:
             return None
         signal.pidfd_send_signal(process, signal.SIGTERM)
-    except ProcessLookupError:
+    except OSError:  # it has ended, or is another user's
         return None
     finally:
         os.close(process)

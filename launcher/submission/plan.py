@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from launcher.errors import FilesError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.status import RunStatus, observe
 from launcher.tables import first_names
@@ -59,6 +60,7 @@ def plan_runs(
     Raises:
         ConfigError: Runs of these names exist and train something else; says what differs. Or the
             weights that a run starts from cannot be used.
+        FilesError: A run exists and cannot be read.
     """
     wanted = [(config, folder.run(config.name)) for config in configs]
     existing = [run for _, run in wanted if run.path.exists()]
@@ -71,7 +73,8 @@ def plan_runs(
         status, state = (seen.status, seen.recorded) if seen else (None, RunState())
         if state is None:  # overwriting it would lose the attempts and the W&B id
             assert status is not None
-            raise ConfigError(status.reason)
+            is_unreadable = status.state == Status.UNREADABLE
+            raise (FilesError if is_unreadable else ConfigError)(status.reason)
         if status and state.identity != config.fingerprint:
             conflicts += _conflict(config, run)
         if config.init_from and not state.saved_iteration:

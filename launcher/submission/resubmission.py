@@ -81,5 +81,8 @@ def _cluster_of_pack(folder: ExperimentFolder, name: str) -> str:
     pack = folder.pack(name)
     if not name or not pack.manifest.exists():
         return "local"
-    terms = read_pack(pack).slurm
+    try:
+        terms = read_pack(pack).slurm
+    except (ValueError, TypeError, KeyError) as error:
+        raise LauncherError(f"{pack.manifest} is damaged ({error}); add --cluster") from error
     return terms.cluster if terms else "local"

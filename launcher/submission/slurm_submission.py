@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -18,6 +19,7 @@ from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.job.pack_job import run_pack
+from launcher.os_errors import doing, sentence
 from launcher.packing.packing import Packing, PlannedPack, infeasible_reasons, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
@@ -32,8 +34,11 @@ from launcher.submission.submission import (
     write_all_submitted,
 )
 from launcher.submission.write_runs import write_source
+from trainers.run.backoff import retry
 
 _REPORT_EVERY_S = 2.0
+_RECORD_TIMEOUT_S = 20.0
+"""Jobs wait for their record for a minute."""
 
 
 def submit_to_slurm(
@@ -155,6 +160,7 @@ def _submit(
         parameters = job_parameters(folder, chunk[0][1], code, choice.target)
         try:
             job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
+            record_jobs([path for path, _ in chunk], job_ids)
         except SubmissionError as error:
             restore_states(
                 [due[m.demand.name] for rest in left for _, plan in rest for m in plan.members]
@@ -166,7 +172,6 @@ def _submit(
             )
         num_calls += 1
         for (path, plan), job_id in zip(chunk, job_ids, strict=True):
-            write_job(path, SubmittedJob(job_id=job_id, submitted=time.time()))
             names = tuple(each.demand.name for each in plan.members)
             submitted.append(SubmittedPack(folder=path, job_id=job_id, runs=names))
         left.pop(0)
@@ -174,6 +179,26 @@ def _submit(
             reported_at_s = time.monotonic()
             report(f"submitted {len(submitted)} of {len(packs)} jobs")
     return attrs.evolve(submission, packs=tuple(submitted), num_calls=num_calls)
+
+
+def record_jobs(packs: Sequence[PackFolder], job_ids: Sequence[str]) -> None:
+    """Record which job has which pack; a disk that has no room for that is waited for.
+
+    Raises:
+        SubmissionError: It cannot be written. The jobs were cancelled: they would wait for it.
+    """
+    for path, job_id in zip(packs, job_ids, strict=True):
+        job = SubmittedJob(job_id=job_id, submitted=time.time())
+        try:
+            with doing(f"recording job {job_id}", path.job):
+                retry(partial(write_job, path, job), timeout_s=_RECORD_TIMEOUT_S)
+        except OSError as error:
+            problem = f"the jobs {', '.join(job_ids)} cannot be recorded: {sentence(error)}"
+            try:
+                client.cancel(job_ids)
+            except SlurmError as refusal:
+                raise SubmissionError(f"{problem}; cancel them: {refusal}") from error
+            raise SubmissionError(f"{problem}; they were cancelled") from error
 
 
 def _snapshot(folder: ExperimentFolder, due: Sequence[PlannedRun]) -> CodeSnapshot:

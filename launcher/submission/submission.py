@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from launcher.clusters.slurm_target import SlurmTarget
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.machine import Machine
+from launcher.os_errors import doing, sentence
 from launcher.packing.packing import Packing
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun, plan_runs
@@ -23,8 +26,11 @@ from trainers.run.run_state import read_state, write_state
 
 _SUBMISSION_TIMEOUT_S = 60.0
 """How long to wait for another submission of the experiment to end."""
+_logger = logging.getLogger(__name__)
+
 _NUM_WRITERS = 16
 """Threads that write run folders; each mostly waits for the disk."""
+_PACK = re.compile(r"pack-(\d+)")
 
 
 @frozen(kw_only=True)
@@ -72,21 +78,23 @@ def planned(
     Raises:
         ConfigError: A run exists and trains something else.
         LockHeldError: Another submission takes too long; the message names it.
+        OSError: The folder cannot be written, or what is in it cannot be read.
     """
     folder = ExperimentFolder(options.root.absolute() / experiment.name)
-    if options.dry_run:
-        yield folder, plan_runs(folder, experiment.runs)
-        return
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
-        yield folder, plan_runs(folder, experiment.runs, is_locked=True)
+    with doing(f"submitting the experiment {experiment.name}", folder.path):
+        if options.dry_run:
+            yield folder, plan_runs(folder, experiment.runs)
+            return
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
+            yield folder, plan_runs(folder, experiment.runs, is_locked=True)
 
 
 def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
     """Create `count` pack folders, numbered after the existing ones."""
     folder.jobs.mkdir(exist_ok=True)
-    numbers = [int(path.name.removeprefix("pack-")) for path in folder.jobs.glob("pack-*")]
-    first = max(numbers, default=-1) + 1
+    matches = (_PACK.fullmatch(path.name) for path in folder.jobs.iterdir())
+    first = max((int(match[1]) for match in matches if match), default=-1) + 1
     packs = [folder.pack(f"pack-{number:04d}") for number in range(first, first + count)]
     for pack in packs:
         pack.path.mkdir()
@@ -103,7 +111,13 @@ def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
 
 
 def restore_states(runs: Sequence[PlannedRun]) -> None:
-    """Give runs the status that they had before the submission, since their job did not start."""
+    """Give runs the status that they had before the submission, since their job did not start.
+
+    One whose state cannot be written stays as it is: without a job it counts as waiting soon.
+    """
     for run in runs:
-        with file_lock.hold(run.folder.state_lock):
-            write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
+        try:
+            with file_lock.hold(run.folder.state_lock):
+                write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
+        except OSError as error:
+            _logger.warning("%s is still called submitted: %s", run.folder.name, sentence(error))

@@ -40,6 +40,8 @@ def submit(
         DoesNotFitError: A run asks for more than the cluster has.
         SubmissionError, SlurmError: Nothing was started; the states of the runs are as before.
         LauncherError: The cluster is unknown or does not take the options.
+        FilesError, OSError: A run that exists cannot be read, or the experiment's folder cannot be
+            written; what was not started then can be submitted again.
     """
     options = options or SubmitOptions()
     opened = open_cluster(str(cluster))

@@ -52,10 +52,10 @@ echo {name} "$@" >>{shlex.quote(str(self._calls))}
             )
         self._says("squeue", "".join(f"{row}\n" for row in rows))
 
-    def ended(self, **states):
+    def ended(self, exit_code="0:0", **states):
         """What accounting has: `ended(_12_3="TIMEOUT")`."""
         rows = [
-            f"{job_id[1:]}|{state}|0:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1\n"
+            f"{job_id[1:]}|{state}|{exit_code}|2026-01-01T10:00:00|2026-01-01T11:00:00|n1\n"
             for job_id, state in states.items()
         ]
         self._says("sacct", "".join(rows))
@@ -100,6 +100,15 @@ def _member(run):
     if run.config.exists():
         return Member.of(read_run_config(run.config))
     return Member(name=run.name, gpus=1, cpus=1)
+
+
+def job_printed(pack, *lines, job_id="12_3"):
+    """The log of a pack's job, as submitit has Slurm name it."""
+    folder = pack.experiment.submitit
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{job_id}_0_log.out"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
 
 
 def add_events(path: Path, *events):

@@ -145,7 +145,13 @@ def _read_path(folder: Path, data: Any, _: Any) -> Path:
     """
     if not isinstance(data, str) or not data:
         raise MalformedError.at_top(f"found {show(data)}; must be a path")
-    return Path(os.path.normpath(folder / Path(data).expanduser()))
+    try:
+        path = Path(data).expanduser()
+    except RuntimeError:  # no $HOME, and no such user
+        raise MalformedError.at_top(
+            f"found {show(data)}; nobody knows where this home folder is: write it out"
+        ) from None
+    return Path(os.path.normpath(folder / path))
 
 
 _SCALARS: dict[type, Callable[[Any, type], Any]] = {

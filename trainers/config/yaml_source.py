@@ -12,6 +12,7 @@ from attrs import frozen
 from trainers.config.yaml_text import YamlError, parse_yaml
 from trainers.config_faults import Fault, Key, LocatedFault, MalformedError, SourceLocation, show
 from trainers.errors import ConfigError
+from trainers.run.failure_class import is_of_this_moment
 
 
 @frozen
@@ -32,11 +33,14 @@ class YamlSource:
         """Read a file; messages show `path` as given.
 
         Raises:
-            ConfigError: It cannot be read, or is not YAML.
+            ConfigError: It is missing, may not be read, or is not YAML.
+            OSError: It cannot be read at present, see `failure_class.is_of_this_moment`.
         """
         try:
             yaml = parse_yaml(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
+            if is_of_this_moment(error):
+                raise
             raise ConfigError(f"{path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: not UTF-8 text: {error.reason}") from error

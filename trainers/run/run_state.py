@@ -36,6 +36,8 @@ class Status(StrEnum):
     FINISHED = auto()
     FAILED = auto()
     CANCELLED = auto()
+    UNREADABLE = auto()
+    """Its files cannot be read, now or by this user; never in `state.json`."""
 
     @property
     def is_over(self) -> bool:

@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 
+from launcher import exit_codes
 from launcher.cli import arguments
 from launcher.experiment import experiment_folder
 from launcher.submission.options import SubmitOptions
-from scripts.workloads.checkout import LAUNCH
+from scripts.workloads.checkout import LAUNCH, ROOT
 from trainers.run.run_state import Status
 
 SWEEP = "sweep.seed=[1, 2]"
@@ -174,6 +176,18 @@ def test_a_reader_may_stop_reading(workplace):
 
     assert (clusters.returncode, clusters.stderr) == (0, b"")
     os.close(writing_end)
+
+
+def test_the_exit_codes_are_told_wherever_they_are_listed(capsys):
+    """In the help and in the documentation: all of them, and no other."""
+    with pytest.raises(SystemExit):
+        arguments.parse(["--help"])
+    told = capsys.readouterr().out.partition("exit codes:\n")[2]
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    known = {value for name, value in vars(exit_codes).items() if name.isupper()}
+
+    assert {int(line.split()[0]) for line in told.splitlines() if line.strip()} == known
+    assert set(map(int, re.findall(r"^\| (\d+) \| ", page, re.MULTILINE))) == known
 
 
 def test_what_the_command_line_writes_out_is_as_elsewhere():

@@ -124,6 +124,90 @@ def test_what_may_keep_a_run_from_failing_again(facts, advice):
     assert found.last_lines == ("Traceback", "ValueError: no")
 
 
+DIED = ("/opt/venv/bin/python: No such file or directory",)
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_shown"),
+    [
+        (make_facts(reason="gone"), True),
+        (make_facts("failed", reason="given up"), True),
+        (make_facts(is_expected=True, job_events=({"event": "step ended", "status": 127},)), True),
+        (make_facts("submitted", is_expected=True), False),
+        (make_facts("running"), False),
+        (make_facts("cancelled"), False),
+    ],
+)
+def test_the_words_of_a_job_that_died_early(facts, is_shown):
+    """They are shown once it has ended, with what they mean, before any other advice."""
+    facts = attrs.evolve(facts, job_log="/one/submitit/12_3_0_log.out", job_lines=DIED)
+
+    found = explain(facts)
+
+    if not is_shown:
+        assert (found.job_log, found.job_lines) == (None, ())
+        return
+    assert (found.job_log, found.job_lines) == ("/one/submitit/12_3_0_log.out", DIED)
+    assert found.last_lines == ()
+    assert found.why.endswith("there is no /opt/venv/bin/python on its node")
+    assert found.advice[0].startswith("submit from an environment on a file system that every node")
+
+
+def test_words_that_nobody_knows_are_shown_all_the_same():
+    """Without a guess at what they mean."""
+    facts = make_facts(reason="gone", job_log="/log", job_lines=("strange",))
+
+    found = explain(facts)
+
+    assert (found.why, found.job_lines) == ("gone", ("strange",))
+    assert list(found.advice) == [f"resume it: {RESUBMIT} waiting"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            failed_by("unavailable", "/data/a.zarr/raw: Input/output error for 600 s"),
+            ["look whether /data/a.zarr/raw can be read and written on n1", "timeout_s"],
+        ),
+        (
+            failed_by("unavailable", "s3://bucket/a.zarr: expired token"),
+            ["look whether s3://bucket/a.zarr can be read"],
+        ),
+        (
+            failed_by("unavailable", "no answer"),
+            ["look whether its data and its folder can be read"],
+        ),
+        (
+            failed_by("node_failure", "CUDA error: uncorrectable ECC error encountered"),
+            ["a GPU of its nodes (n1) is faulty", "on other nodes"],
+        ),
+        (
+            failed_by("non_finite", "loss is nan at iteration 7"),
+            ["the sample that the reason names", "non_finite: skip or rewind"],
+        ),
+        (
+            failed_by("hang", "no progress in `data` for 120 s"),
+            ["/one/runs/a/logs/attempt-001.rank-0.log", "the node on n1 first"],
+        ),
+    ],
+)
+def test_a_remedy_names_places(facts, words):
+    """Paths from the reason, the node, and the log."""
+    advice, _ = explain(facts).advice
+
+    for each in words:
+        assert each in advice
+
+
+def test_a_run_whose_files_cannot_be_read():
+    """It is not submitted again on a guess."""
+    found = explain(make_facts("unreadable", reason="unreadable: /one: Permission denied"))
+
+    assert found.why == "unreadable: /one: Permission denied"
+    assert list(found.advice) == ["ask again once its files can be read: /one/runs/a"]
+
+
 def test_budgets_count_from_the_last_submission():
     """Attempts that were forgiven are not among those used."""
     facts = make_facts("failed", counted={"crashed": 5, "preempted": 3})

@@ -11,9 +11,10 @@ from launcher.explain.attempt_history import attempt_history
 from launcher.explain.explanation import explain
 from launcher.explain.explanation_report import explanation_json, explanation_text
 from launcher.monitor.run_warnings import run_warnings
-from tests.fakes.fake_slurm import add_events, submitted
+from tests.fakes.fake_slurm import add_events, job_printed, submitted
 from tests.launcher.explain.facts import EVENTS, REMARKS, job, make_facts, waiting_for
 from trainers.run.lease import Lease
+from trainers.run.run_state import RunState, write_state
 
 
 def test_remarks_as_text():
@@ -74,11 +75,7 @@ def test_an_explanation_as_text():
     assert " ".join(lines[4].split()) == "ATTEMPT BEGAN TOOK ITERATIONS LOST NODE GPUS ENDED BY"
     assert lines[5].endswith("00:00:20  0 + 30            n1    GPU-a GPU-b  crashed: exit code 1")
     assert lines[6].endswith("00:00:09  30 + 10     5     n2                 preempted (SIGTERM)")
-    assert lines[7] == (
-        "started again: preempted 0 of any, time_limit 0 of any, node_failure 0 of 10, "
-        "out_of_memory 0 of 1, unavailable 0 of 50, hang 0 of 3, non_finite 0 of 0, "
-        "crashed 0 of 2, without_progress 0 of 10"
-    )
+    assert lines[7] == "started again: not yet"
     assert lines[8] == (
         "saved:         iteration-000000020, iteration-000000030, iteration-000000040, and 1 "
         "before; 5 iterations lost at stops"
@@ -130,6 +127,49 @@ def test_a_run_folder_is_explained(tmp_path, slurm, capsys):
     assert data["remarks"]["doubts"][0]["reason"] == "the number of ranks is 2, and was 4"
     assert data["remarks"]["first_weights"]["mismatched"][1] == "head.bias [3], there [1]"
     assert len(slurm.calls("squeue")) == 1
+
+
+def test_a_job_that_died_before_it_began_is_explained(tmp_path, slurm, capsys):
+    """Its last words, what they mean and what to do; how it ended, from accounting."""
+    experiment = ExperimentFolder(tmp_path / "one")
+    path = job_printed(submitted(experiment, "pack-0001", "a"), "loading", "/opt/python: not found")
+    add_events(experiment.run("a").events, *EVENTS[:9], {"time": 99, "event": "submitted"})
+    slurm.ended("127:0", _12_3="FAILED")
+
+    assert cli.main(["explain", str(experiment.run("a").path)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        "why:           its job 12_3 ended before it began (FAILED, exit code 127): see `launch "
+        "logs`; submit again to resume; there is no /opt/python on its node"
+    )
+    assert lines[2].startswith("to do:         submit from an environment on a file system that")
+    assert lines[3].startswith("to do:         resume it: launch resubmit ")
+    assert lines[-3:] == [f"job log:       {path}", "    loading", "    /opt/python: not found"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path, capsys):
+    """The rest is explained."""
+    run = ExperimentFolder(tmp_path / "one").run("a")
+    run.path.mkdir(parents=True)
+    write_state(run, RunState(status="finished", num_iterations=7))
+    run.events.mkdir()
+
+    assert cli.main(["explain", str(run.path)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "why:           all 7 iterations are done"
+    assert lines[-1].startswith(f"not read:      {run.events}: Is a directory: a folder is where")
+
+
+def test_only_budgets_that_were_used_are_shown():
+    """The JSON has all of them."""
+    facts = make_facts(counted={"preempted": 3, "crashed": 1})
+
+    lines = explanation_text(explain(facts), now=0.0).splitlines()
+
+    assert "started again: preempted 3 of any, crashed 1 of 2" in lines
+    assert len(explanation_json(explain(facts))["budgets"]) == 9
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What lies in a run's folder of checkpoints, and whether each of them is whole."""
 
+import errno
 import json
 import os
 import re
@@ -11,10 +12,12 @@ import time
 import pytest
 import torch
 
-from launcher import cli
+from launcher import cli, exit_codes
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.checkpoint_report import ReadingProgress, show_bytes
 from launcher.monitor.checkpoints import find_checkpoints
+from scripts.workloads.checkout import LAUNCH
+from scripts.workloads.fault_windows import FaultWindows
 from tests.launcher.workplace import EXPERIMENT
 from trainers.checkpoints import CheckpointStore, Retention
 from trainers.config.config_io import read_run_config, write_run_config
@@ -65,6 +68,25 @@ def look(run, capsys):
         return code, lines, json.loads(capsys.readouterr().out)
 
     return look
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(run, tmp_path):
+    """The others are looked at; the exit code is that of what is away."""
+    save(run, 10, 20)
+    windows = FaultWindows(tmp_path)
+
+    with windows.open(run.checkpoints / "iteration-000000010" / DATA, errno.ESTALE):
+        done = subprocess.run(
+            [*LAUNCH, "checkpoints", run.path, "--verify"],
+            env={**os.environ, **windows.environment},
+            capture_output=True,
+            text=True,
+        )
+
+    assert (done.returncode, done.stderr) == (exit_codes.UNAVAILABLE, "")
+    _, first, second, _ = done.stdout.splitlines()
+    assert "unreadable: " in first and "Stale file handle: it may pass" in first
+    assert second.endswith("  valid")
 
 
 def flip(path, position):

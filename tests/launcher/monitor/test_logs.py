@@ -1,5 +1,6 @@
 """What runs have printed."""
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.logs import RunLog, follow
 from scripts.workloads.checkout import LAUNCH
+from tests.fakes.fake_slurm import job_printed, submitted
 from trainers.run.run_state import RunState, write_state
 
 LONG = "num_iterations=1000000"
@@ -80,6 +82,64 @@ def test_a_name_of_several_runs_is_refused(run, launch, tmp_path):
         "'a' is the name of 2 runs; give one of: one/a, two/a\n",
     )
     assert launch("logs", "two/a")[2].startswith("a has no logs, since no attempt has begun; see")
+
+
+def test_a_job_that_died_early_is_all_there_is(tmp_path, monkeypatch, launch):
+    """Its output is shown while no attempt has one; later it is shown on request."""
+    monkeypatch.chdir(tmp_path)
+    experiment = ExperimentFolder(tmp_path / "experiments" / "one")
+    pack, run = submitted(experiment, "pack-0001", "a"), experiment.run("a")
+    said = "/opt/python: No such file or directory"
+    path = job_printed(pack, said)
+
+    assert launch("logs", "a") == (
+        0,
+        f"{said}\n",
+        "==> experiments/one/submitit/12_3_0_log.out <==\n",
+    )
+    shown = json.loads(launch("logs", "a", "--json")[1])
+    assert (shown["attempt"], shown["rank"], shown["logs"]) == (None, None, [])
+    assert (shown["path"], shown["text"]) == (str(path), f"{said}\n")
+    assert launch("logs", "a", "--attempt=0")[0] == 2
+    run.logs.mkdir()
+    run.log(0).write_text("hello\n")
+    assert launch("logs", "a")[1] == "hello\n"
+    assert launch("logs", "a", "--job")[1] == f"{said}\n"
+
+
+def test_a_local_job_has_an_output_too(tmp_path, launch):
+    """The newest start of it, or that of the process that was to start it."""
+    experiment = ExperimentFolder(tmp_path / "one")
+    pack = submitted(experiment, "pack-0001", "a", job_id=None)
+    run = str(experiment.run("a").path)
+    code, _, err = launch("logs", run, "--job")
+    assert (code, err[:46]) == (2, "a has no job that has printed anything; see `l")
+
+    pack.start_log.write_text("no fork\n")
+    assert launch("logs", run)[1] == "no fork\n"
+    pack.submitit.mkdir()
+    for number, (pid, text) in enumerate([("7", "old\n"), ("5", "new\n")]):
+        path = pack.submitit / f"{pid}_0_log.out"
+        path.write_text(text)
+        os.utime(path, (number, number))
+    assert launch("logs", run)[1] == "new\n"
+
+
+def test_an_outage_while_a_log_is_followed(run, monkeypatch):
+    """It is waited out, and nothing is lost or shown twice."""
+    away = [OSError(errno.ESTALE, "Stale file handle")]
+    open_file = Path.open
+
+    def open_unless_away(path, *arguments, **options):
+        if path.suffix == ".log" and away:
+            raise away.pop()
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_unless_away)
+
+    parts = follow(run, attempt=1, rank=0, is_over=lambda: True)
+
+    assert list(parts)[1:] == ["attempt 1, rank 0: größer\n"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
+import errno
+import io
 import json
+import os
 
 import attrs
 import pytest
@@ -13,7 +16,7 @@ from launcher.job.unfinished_members import unfinished
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
 from launcher.monitor.status_table import status_table, summary
 from launcher.monitor.watch import is_under_way, watch
-from tests.fakes.fake_slurm import submitted
+from tests.fakes.fake_slurm import add_events, job_printed, submitted
 from trainers.config.run_config import RetriesConfig
 from trainers.run.lease import Lease
 from trainers.run.run_state import Cause, RunState, Status, read_state, write_state
@@ -185,6 +188,55 @@ def test_without_accounting_the_queue_is_enough(root, slurm):
     assert status.reason == "its job 12_3 has left the queue; submit again to resume"
 
 
+def test_a_job_that_died_before_it_began(root, slurm):
+    """How, and where its words are, in short; one that has begun, or was silent, is just gone."""
+    experiment = ExperimentFolder(root / "one")
+    early = submitted(experiment, "pack-0001", "a")
+    begun = submitted(experiment, "pack-0002", "b", job_id="14_0")
+    for pack, job_id in ((early, "12_3"), (begun, "14_0")):
+        job_printed(pack, "python: not found", job_id=job_id)
+    add_events(begun.events, {"time": 5, "event": "started", "job": "14_0"})
+    slurm.ended("127:0", _12_3="FAILED", _14_0="FAILED")
+
+    first, second = read_statuses(find_runs(experiment.path))
+
+    assert first.reason == (
+        "its job 12_3 ended before it began (FAILED, exit code 127): see `launch logs`; "
+        "submit again to resume"
+    )
+    assert second.reason == (
+        "its job 14_0 has left the queue (FAILED, exit code 127); submit again to resume"
+    )
+
+
+def test_a_signal_that_ended_a_job_is_told(root, slurm):
+    """As accounting has it."""
+    submitted(ExperimentFolder(root / "one"), "pack-0001", "a")
+    slurm.ended("0:9", _12_3="FAILED")
+
+    (status,) = read_statuses([ExperimentFolder(root / "one").run("a")])
+
+    assert "its job 12_3 has left the queue (FAILED, signal 9); submit" in status.reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs files of several users")
+def test_the_jobs_of_a_colleague_are_asked_for(root, slurm):
+    """Of whoever submitted a pack, once for each; one that waits is not taken for gone."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "pack-0001", "a")
+    theirs = submitted(experiment, "pack-0002", "b", job_id="14_0")
+    os.chown(theirs.job, 54321, 54321)
+    slurm.queue(("14_0", "PENDING", "Priority"), ("12_3", "PENDING", "Priority"))
+
+    for _ in range(2):
+        first, second = read_statuses(find_runs(experiment.path))
+
+    assert (first.state, second.state) == ("submitted", "submitted")
+    assert second.reason == "its job 14_0 waits in the queue: Priority"
+    users = [call.partition("--user=")[2].split()[0] for call in slurm.calls("squeue")]
+    assert sorted(users) == ["54321", "root"]
+
+
 def test_a_watch_asks_about_a_job_that_is_gone_once(root, slurm):
     """However long it goes on."""
     experiment = ExperimentFolder(root / "one")
@@ -318,6 +370,75 @@ def test_an_unreadable_state_is_told(root):
     assert "state.json is not the state of a run" in damaged.reason
     assert "Remove it" in damaged.reason
     assert other.state == "planned"
+
+
+def test_a_state_that_cannot_be_read_is_told(root, monkeypatch):
+    """The other runs are shown; while that may pass, the run is expected to go on."""
+    failing_with(monkeypatch, root / "one" / "runs" / "a" / "state.json", errno.EIO, forever=True)
+    monkeypatch.setattr("launcher.os_errors.PATIENCE_S", 0.1)
+
+    unreadable, other = read_statuses(find_runs(root / "one"))
+
+    assert (unreadable.state, unreadable.is_expected) == ("unreadable", True)
+    assert "state.json: Input/output error: it may pass: try again" in unreadable.reason
+    assert unreadable.doubt == unreadable.reason
+    assert is_under_way(unreadable)
+    assert other.state == "planned"
+
+
+@pytest.mark.parametrize("name", ["runs/a/state.json", "runs/a/lease.json", "jobs/p/job.json"])
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
+def test_what_fails_for_a_moment_is_read_again(root, slurm, monkeypatch, name, number):
+    """NFS says so when another machine replaces a file at that moment."""
+    experiment = ExperimentFolder(root / "one")
+    submitted(experiment, "p", "a")
+    slurm.queue(("12_3", "RUNNING"))
+    failing_with(monkeypatch, experiment.path / name, number)
+
+    status = status_of(experiment.run("a"))
+
+    assert (status.state, status.reason) == ("submitted", "its job 12_3 is running")
+
+
+def test_the_files_of_a_job_that_cannot_be_read(root, slurm, monkeypatch):
+    """Its runs may go on for all that is known; no other run is hidden by it."""
+    experiment = ExperimentFolder(root / "one")
+    pack = submitted(experiment, "pack-0001", "a")
+    failing_with(monkeypatch, pack.job, errno.EACCES, forever=True)
+
+    first, second = read_statuses(find_runs(experiment.path))
+
+    assert (first.state, first.is_expected) == ("submitted", True)
+    assert first.doubt is not None and first.doubt.startswith("its job is not known: ")
+    assert second.state == "planned"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"job": 3}'])
+def test_a_damaged_record_of_a_job(root, slurm, content):
+    """It is named, and the run can be submitted again."""
+    experiment = ExperimentFolder(root / "one")
+    pack = submitted(experiment, "pack-0001", "a")
+    pack.job.write_text(content)
+
+    status = status_of(experiment.run("a"))
+
+    assert (status.state, status.is_expected) == ("waiting", False)
+    assert status.reason.startswith(f"the records in {pack.path} are damaged (")
+
+
+def failing_with(monkeypatch, path, number, *, forever=False):
+    """A file whose next read fails, or each."""
+    left = [path]
+    open_file = io.open
+
+    def open_or_fail(file, *arguments, **options):
+        if file == path and left:
+            if not forever:
+                left.clear()
+            raise OSError(number, os.strerror(number), str(path))
+        return open_file(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", open_or_fail)
 
 
 def make_status(**changes):

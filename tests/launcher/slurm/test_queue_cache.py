@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -120,6 +121,57 @@ def test_a_home_that_cannot_be_written_to(squeue, tmp_path):
     assert len(queue_snapshot(60).jobs) == 2
     assert len(queue_snapshot(60).jobs) == 2
     assert squeue.num_calls == 2
+
+
+def test_a_home_without_locks(squeue, monkeypatch):
+    """NFS without its lock service: Slurm is asked, once for each command."""
+
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    assert len(queue_snapshot(60).jobs) == 2
+    assert squeue.num_calls == 1
+
+
+def test_a_full_home_costs_no_second_question(squeue, monkeypatch):
+    """What Slurm has answered is used though it cannot be kept."""
+
+    def refuse(path, snapshot):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("launcher.slurm.queue_cache._write", refuse)
+
+    assert len(queue_snapshot(60).jobs) == 2
+    assert squeue.num_calls == 1
+
+
+def test_without_a_home(squeue, monkeypatch):
+    """A user whom the machine does not know, with no $HOME."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+
+    assert len(queue_snapshot(60).jobs) == 2
+
+
+def test_each_user_has_a_queue(squeue):
+    """Another owner of jobs, another answer."""
+    queue_snapshot(60)
+    queue_snapshot(60, os.getuid())
+    queue_snapshot(60, 54321)
+    queue_snapshot(60, 54321)
+
+    assert squeue.num_calls == 2
+
+
+def test_a_program_that_may_not_be_run(squeue, monkeypatch):
+    """Is as silent as a controller that is down."""
+    squeue._program.chmod(0o644)
+    monkeypatch.setenv("PATH", str(squeue._program.parent))
+
+    assert "Permission denied" in queue_snapshot().error
 
 
 def test_what_the_environment_says_about_squeue_does_not_count(squeue, monkeypatch):

@@ -1,6 +1,11 @@
 """Ending runs, wherever they are on their way."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +114,81 @@ def test_what_has_ended_is_left_alone(experiment, slurm):
     assert slurm.calls("squeue") == []
 
 
+def test_one_run_that_cannot_be_cancelled_stops_no_other(experiment, slurm, monkeypatch):
+    """It says why, and counts as failed; its job stays."""
+    submitted(experiment, "pack-0001", "a", job_id="12_0")
+    submitted(experiment, "pack-0002", "b", job_id="12_1")
+    slurm.queue(("12_[0-1]", "PENDING"))
+    private, touch = experiment.run("a").cancel_request, Path.touch
+
+    def touch_unless_private(path):
+        if path == private:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        touch(path)
+
+    monkeypatch.setattr(Path, "touch", touch_unless_private)
+    first, second = cancel_runs([experiment.run(name) for name in "ab"])
+
+    assert first.failed and not second.failed
+    assert first.outcome == (
+        f"not cancelled: {private}: Permission denied, while requesting that the run end: ask its "
+        "owner for access, or take another folder (`ls -ld` shows who may use which)"
+    )
+    assert second.outcome == "cancelled; its job 12_1 was removed from the queue"
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_1"]
+
+
+@pytest.mark.parametrize("what", ["events", "state"])
+def test_a_cancellation_counts_without_its_records(experiment, slurm, monkeypatch, what):
+    """The request alone makes the run cancelled; what could not be written is a warning."""
+    submitted(experiment, "pack-0001", "a", job_id="12_0", status="waiting")
+    slurm.queue(("12_0", "PENDING"))
+    full = OSError(errno.ENOSPC, "No space left on device", "/full")
+    name = {"events": "append_event", "state": "write_state"}[what]
+
+    def refuse(*arguments, **options):
+        raise full
+
+    monkeypatch.setattr(f"launcher.submission.cancel.{name}", refuse)
+
+    assert cancelled(experiment, "a") == {"a": "cancelled; its job 12_0 was removed from the queue"}
+    assert read_statuses([experiment.run("a")])[0].state == "cancelled"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a process of another user")
+def test_the_trainer_of_a_colleague_is_left_to_its_supervisor(experiment):
+    """A signal to it is refused, and the request is enough."""
+    run = experiment.run("a")
+    run.path.mkdir(parents=True)
+    write_state(run, RunState(status="running"))
+    code = (
+        "import sys; from pathlib import Path; from trainers.run.run_folder import RunFolder; "
+        "from launcher.submission.cancel import cancel_runs; "
+        "print(cancel_runs([RunFolder(Path(sys.argv[1]))])[0].outcome)"
+    )
+    plain_user = ("setpriv", "--reuid=54321", "--inh-caps=-all", "--ambient-caps=-all")
+    trainer = subprocess.Popen([*plain_user, "sleep", "60"])
+    try:
+        with Lease.take(run.lease, owner="x", attempt=0):
+            held = json.loads(run.lease.read_bytes())
+            started = int(
+                Path(f"/proc/{trainer.pid}/stat").read_text().rpartition(")")[2].split()[19]
+            )
+            run.lease.write_text(
+                json.dumps(held | {"pid": trainer.pid, "process_started": started})
+            )
+            done = subprocess.run(
+                ["setpriv", "--bounding-set=-kill", sys.executable, "-c", code, run.path],
+                capture_output=True,
+                text=True,
+            )
+    finally:
+        trainer.kill()
+        trainer.wait()
+
+    assert done.stdout == "its supervisor will signal it to checkpoint and exit\n", done.stderr
+
+
 def test_a_cancellation_as_json(experiment, slurm, capsys):
     """Programs are told the same as people."""
     submitted(experiment, "pack-0001", "a", job_id="12_0")
@@ -116,5 +196,10 @@ def test_a_cancellation_as_json(experiment, slurm, capsys):
     assert cli.main(["cancel", str(experiment.path), "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out) == [
-        {"name": "a", "folder": str(experiment.run("a").path), "outcome": "cancelled"}
+        {
+            "name": "a",
+            "folder": str(experiment.run("a").path),
+            "outcome": "cancelled",
+            "failed": False,
+        }
     ]

@@ -66,6 +66,16 @@ def test_runs_go_where_they_were(written, slurm):
         again(written, "failed", "waiting")
 
 
+def test_a_pack_that_is_damaged_is_not_needed(written, slurm):
+    """Where its runs were submitted to can be said by hand."""
+    pack = submitted(written.experiment, "pack-0001", "seed-1", status="failed")
+    pack.manifest.write_text("{")
+
+    with pytest.raises(LauncherError, match=r"pack.json is damaged \(.*\); add --cluster"):
+        again(written, "failed")
+    assert again(written, "failed", cluster="mine.yaml").cluster == "mine.yaml"
+
+
 def test_several_experiments_are_refused(written, tmp_path):
     """Each has a submission of its own."""
     other = written.experiment.path.parent / "others" / "runs" / "x"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,29 @@ def test_paths_start_at_the_folder():
     assert read.raw.path == Path("/experiments/raw")
     assert read.gt.path == Path("/gt")
     assert read.mask is None
+
+
+def test_a_home_folder_that_nobody_knows():
+    """Neither the environment nor the list of users has it."""
+    run = {**to_plain(random_run(0)), "python_path": ["~nobody-of-this-name/nets"]}
+
+    with pytest.raises(MalformedError, match="nobody knows where this home folder is: write it"):
+        from_plain(RunConfig, run)
+
+
+def test_a_file_that_cannot_be_read_now_is_no_fault_of_its_author(tmp_path, monkeypatch):
+    """A retry may help then, but not where the file is missing or may not be read."""
+    path, numbers = tmp_path / "config.yaml", [errno.EACCES, errno.EIO]
+
+    def fail(*arguments, **options):
+        raise OSError(numbers.pop(), "no", str(path))
+
+    monkeypatch.setattr(Path, "read_text", fail)
+
+    with pytest.raises(OSError):
+        read_run_config(path)
+    with pytest.raises(ConfigError):
+        read_run_config(path)
 
 
 def test_faults_of_a_run_folder(tmp_path):

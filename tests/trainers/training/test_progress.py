@@ -7,6 +7,7 @@ import pytest
 
 from scripts.workloads.logs import json_lines
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_record import RunRecord
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.run.sections import Section, Sections
 from trainers.stream.worker_pool import WorkerPool
@@ -23,8 +24,8 @@ class Attempt:
         self.sections = Sections()
         self.folder = folder
         prefetch: Any = SimpleNamespace(seconds=0.0)
-        self.record = RunRecord(folder, RunState())
-        startup = Startup(self.record, StartTimes(), WorkerPool(), prefetch)
+        self.record = RunRecord(folder, read_state(folder))
+        startup = Startup(StartTimes(), self.record, WorkerPool(), prefetch)
         self.progress = RunProgress(self.record, 100_000, startup)
         self.progress.begin(0, restored=False)
         self.iteration = 0
@@ -41,7 +42,12 @@ class Attempt:
 
     @property
     def events(self):
+        self.record.flush(10)
         return [event["event"] for event in json_lines(self.folder.events)]
+
+    def state(self):
+        self.record.flush(10)
+        return read_state(self.folder)
 
 
 @pytest.fixture
@@ -56,13 +62,13 @@ def test_a_slow_run_is_recorded_once_and_so_is_its_recovery(attempt):
     """As events, and in the state for as long as it lasts."""
     attempt.train(5, 60.0)
     attempt.train(12, 180.0, kind="data")
-    state = read_state(attempt.folder)
+    state = attempt.state()
     assert state.concern.startswith("slow: 180 s an iteration, 60 s at its best; data grew most")
     assert state.fastest_iteration_s == {"step": 60.0}
 
     attempt.train(3, 60.0)
 
-    assert read_state(attempt.folder).concern == ""
+    assert attempt.state().concern == ""
     assert attempt.events == ["started", "began", "slow", "recovered"]
 
 
@@ -72,9 +78,7 @@ def test_w_and_b_that_does_not_answer_is_recorded_once(attempt):
     attempt.sections.silent = frozenset([Section.WANDB])
     attempt.train(1, 60.0)
 
-    assert read_state(attempt.folder).concern == (
-        "W&B does not answer; training continues without it"
-    )
+    assert attempt.state().concern == ("W&B does not answer; training continues without it")
     assert attempt.events == ["started", "began", "W&B silent"]
 
 
@@ -84,7 +88,7 @@ def test_the_slowest_sections_are_known_to_the_next_attempt(attempt):
 
     attempt.train(1, 60.0)
 
-    assert read_state(attempt.folder).slowest_sections_s == {"save": 12.3}
+    assert attempt.state().slowest_sections_s == {"save": 12.3}
 
 
 def test_a_new_attempt_has_no_concern_yet(tmp_path):
@@ -92,7 +96,6 @@ def test_a_new_attempt_has_no_concern_yet(tmp_path):
     folder = RunFolder(tmp_path)
     write_state(folder, RunState(concern="slow", fastest_iteration_s={"step": 1.0}))
 
-    Attempt(folder)
+    state = Attempt(folder).state()
 
-    state = read_state(folder)
     assert (state.concern, state.fastest_iteration_s) == ("", {"step": 1.0})
