@@ -87,16 +87,13 @@ class LeaseRecord:
     def is_live(self, *, now: float) -> bool:
         """Return whether the lease is held: not released, and its process alive.
 
-        A process on this machine may be suspended, as by gang scheduling: it lives on without
-        renewing. One on another machine counts as alive until its lease expires.
+        One on this machine may be suspended, and not renew; one elsewhere lives until it expires.
 
         Args:
             now: From `file_system_time`.
         """
-        if self.released:
-            return False
-        if self.is_on_this_machine:
-            return self.is_process_alive
+        if self.released or self.is_on_this_machine:
+            return not self.released and self.is_process_alive
         return now < self.renewed + TTL_S
 
     @property

@@ -86,7 +86,7 @@ class Watchdog:
 
     def run(self) -> None:
         while True:
-            _postpone_alarm(self._until_alarm_s())
+            _postpone_alarm(self.until_alarm_s())
             time.sleep(_PERIOD_S)
             self.look()
 
@@ -101,15 +101,18 @@ class Watchdog:
             if silence.kind is not Section.WANDB:  # training does without W&B
                 self._on_hang(silence)
 
-    def _until_alarm_s(self) -> float:
-        """Return after how long without a look the process counts as hung."""
-        main = threading.main_thread().ident
-        assert main is not None
-        kind = self._sections.current(main)
-        if kind is None or kind is Section.START:  # the loader of shared libraries keeps the GIL
-            return bound_s(None, min_bound_s=self._sections.min_bound_s)
-        left_s = self._sections.bound_s(kind) - self._sections.silent_s(main)
-        return max(_MAX_TICK_S, left_s - signal.SIGALRM)
+    def until_alarm_s(self) -> float:
+        """Return after how long without a look the process counts as hung.
+
+        The main thread may be in another section a moment later: that with the widest bound counts.
+        """
+        sections = self._sections
+        if sections.current(threading.main_thread().ident) in (None, Section.START):
+            # The loader of shared libraries keeps the GIL.
+            return bound_s(None, min_bound_s=sections.min_bound_s)
+        seen = [kind for kind in (Section.DATA, Section.COLLECTIVE) if kind in sections.slowest_s]
+        longest_s = max(map(sections.bound_s, [Section.STEP, *seen]))
+        return max(_MAX_TICK_S, longest_s - signal.SIGALRM)
 
 
 def _postpone_alarm(seconds: float) -> None:

@@ -3,6 +3,8 @@
 import sys
 import threading
 
+import pytest
+
 from trainers.run.sections import Section, Sections, Silence
 from trainers.run.watchdog import Watchdog, describe
 
@@ -92,3 +94,21 @@ def test_a_hang_is_told_in_one_line():
     )
     assert line.endswith("stacks above; the run resumes from its last checkpoint")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("now_in", "slowest_s", "seconds"),
+    [
+        (Section.STEP, {"step": 1.0, "data": 1.0}, 46),
+        (Section.STEP, {"step": 1.0, "data": 100.0}, 486),
+        (Section.SAVE, {"step": 1.0}, 46),
+        (Section.STEP, {"data": 1.0}, 1786),
+        (Section.START, {"step": 1.0, "start": 1.0}, 1800),
+    ],
+)
+def test_the_alarm_has_the_widest_bound_of_an_iteration(now_in, slowest_s, seconds):
+    """Less the 14 s between its two signals; imports keep the GIL for as long as the disk takes."""
+    watchdog, _, sections, _ = watched(slowest_s)
+    sections.enter(now_in)
+
+    assert watchdog.until_alarm_s() == seconds
