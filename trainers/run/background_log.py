@@ -18,6 +18,8 @@ _waiting: Queue[logging.LogRecord] = Queue(MAX_WAITING)
 
 
 class _Handler(QueueHandler):
+    """Neither waits nor fails while the queue is full."""
+
     def enqueue(self, record: logging.LogRecord) -> None:
         with suppress(Full):
             self.queue.put_nowait(record)

@@ -1,5 +1,7 @@
 """What a run goes on from, read before torch is there."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -17,11 +19,18 @@ from trainers.datasets import ArrayConfig, DatasetConfig
 from trainers.distributed.process_group import ALONE, ProcessGroup
 from trainers.distributed.rank_info import RankInfo
 from trainers.dummy_trainer_config import DummyTrainerConfig
-from trainers.errors import CheckpointError, LeaseLostError
+from trainers.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RankError,
+    StopRequestedError,
+    StorageUnavailableError,
+)
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.tasks.task_configs import AffinitiesTaskConfig
+from trainers.training import restore
 from trainers.training.restore import CheckpointPrefetch
 
 CONFIG = RunConfig(
@@ -163,6 +172,50 @@ def test_other_ranks_take_what_the_first_has_decided(folder: RunFolder, decision
     assert checkpoint is not None
     assert checkpoint.state["weight"][0] == decision
     assert restoration.store is None
+
+
+class FirstOfTwo(ProcessGroup):
+    """Remembers what it has told the second one."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs.evolve(SECOND, rank=0, local_rank=0))
+        self.told: list[int] = []
+
+    def broadcast_from_rank0(self, value: int) -> int:
+        self.told.append(value)
+        return value
+
+
+@pytest.mark.parametrize(
+    ("stops", "raised_first", "raised_second"),
+    [(False, StorageUnavailableError, RankError), (True, StopRequestedError, StopRequestedError)],
+)
+def test_all_ranks_learn_that_the_first_cannot_read(
+    folder: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    stops: bool,
+    raised_first: type[Exception],
+    raised_second: type[Exception],
+) -> None:
+    """It tells them before it fails, so that they do not wait; a stop is a stop for all."""
+    monkeypatch.setattr(restore, "TIMEOUT_S", 60.0 if stops else 0.0)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("trainers.checkpoints.checkpoint_files.fill", fail)
+    first = FirstOfTwo()
+
+    with pytest.raises(raised_first):
+        CheckpointPrefetch(
+            RunRecord(folder, RunState()), CONFIG, FIRST, should_stop=lambda: stops
+        ).checkpoint(first)
+    (decision,) = first.told
+    with pytest.raises(raised_second):
+        prefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(decision))
+
+    names = sorted(path.name for path in folder.checkpoints.iterdir())
+    assert names == ["iteration-000000010", "iteration-000000020"]
 
 
 def test_other_ranks_change_nothing(folder: RunFolder) -> None:
