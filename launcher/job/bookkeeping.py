@@ -143,29 +143,35 @@ class MemberRecords:
         Args:
             find_end: Tells the end from the state so far; None if there is nothing to count.
         """
-        counted: tuple[RunState, AttemptEnd] | None = None
-        details: dict[str, Any] = {}
+        ended_at = _now()
+        end: AttemptEnd | None = None
+        written: RunState | None = None
 
         def count() -> tuple[RunState, AttemptEnd] | None:
-            nonlocal counted, details
+            nonlocal end, written
             state = read_state(run)
-            # A write may fail after it has replaced the file: nothing is counted twice.
-            if counted is None or state != counted[0]:
-                end = find_end(state) if is_of_pack(self._folder, state) else None
-                if end is None:
-                    return None
-                new_state, details = count_end(state, end, retries)
-                counted = (new_state, end)
-                write_state(run, new_state)
-            self.put_event(run, EventKind.ENDED, **details)
-            return counted
+            # A write may fail after it has replaced the file: nothing is counted or told twice.
+            if end and written and state == written:
+                return written, end
+            if not is_of_pack(self._folder, state):
+                return None
+            end = end or find_end(state)
+            if end is None:
+                return None
+            new_state, details = count_end(state, end, retries)
+            if written is None:
+                # Before the state: whoever sees that the attempt has ended finds the event, too.
+                append_event(run, EventKind.ENDED, **{"time": ended_at, **details})
+            written = new_state
+            write_state(run, new_state)
+            return new_state, end
 
         return self._decide(run, count)
 
     def put_event(self, run: RunFolder, kind: EventKind, **details: Any) -> None:
         """Append an event, with the time of now."""
         event = partial(append_event, run, kind, **{"time": _now(), **details})
-        self._writer(run).put(run.events, event)
+        self._writer(run).put(run.state, event)  # in one order with the states
 
     def close(self, timeout_s: float) -> None:
         """Wait for what is not written yet; say what is lost."""
