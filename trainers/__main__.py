@@ -31,6 +31,7 @@ from trainers.run.failure_class import exit_code_of
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
+from trainers.run.writable_folders import prepare_folders
 from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, background_startup
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
+        prepare_folders(folder)
         config = read_run_config(folder.config)
         number = arguments.attempt
         if number is None:

@@ -22,6 +22,7 @@ from trainers.training.determinism import (
     set_determinism,
     watch_nondeterminism,
 )
+from trainers.training.device import check_gpu
 from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
@@ -50,9 +51,11 @@ def train_run(
         startup: From `background_startup`.
 
     Raises:
-        TrainerError: Config, data or checkpoints are not usable, or a rank was lost.
+        TrainerError: Config, data or checkpoints are not usable, the GPU is not, or a rank was
+            lost.
     """
     startup.times.end("imports")
+    check_gpu()  # before the ranks meet: they would agree on the CPU
     with open_process_group(folder, attempt, should_stop) as ranks:
         if ranks is None:
             return False
