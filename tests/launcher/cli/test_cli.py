@@ -153,7 +153,7 @@ def test_a_job_that_does_not_start(workplace, monkeypatch):
     assert workplace.submit() == 5
 
     assert "did not start" in workplace.err
-    assert "No such file or directory: '/proc/no/such/folder'" in workplace.err
+    assert "/proc/no/such/folder (No such file or directory)" in workplace.err
     assert workplace.status().state == "planned"
 
 
