@@ -59,6 +59,8 @@ class Explanation:
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
+    bad_nodes: tuple[str, ...]
+    """Nodes that failed this experiment, and are avoided."""
     warnings: RunWarnings
     job_events: tuple[dict[str, Any], ...]
     log: str | None
@@ -82,6 +84,7 @@ def explain(info: RunInfo) -> Explanation:
         holder=info.holder,
         checkpoints=info.checkpoints,
         damaged=info.damaged,
+        bad_nodes=info.bad_nodes,
         warnings=info.warnings,
         job_events=info.job_events,
         log=info.log,
@@ -193,7 +196,10 @@ def _remedy(info: RunInfo) -> list[str]:
             each.node for each in info.attempts if each.cause == cause and each.node
         )
         named = f" ({', '.join(nodes)})" if nodes else ""
-        return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
+        return [
+            f"its nodes{named} were lost, or their GPUs cannot be used: see `sinfo -R` and "
+            "`launch nodes`, or raise retries.node_failure"
+        ]
     if cause == Cause.UNAVAILABLE:
         return [
             "look whether its data and its disk are there, and have room (the reason names the "

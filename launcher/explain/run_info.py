@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.explain.attempt_history import Attempt, attempt_history
+from launcher.job.bad_nodes import bad_nodes, read_node_failures
 from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
@@ -50,6 +51,8 @@ class RunInfo:
     """Names, oldest first."""
     damaged: tuple[str, ...] = ()
     """Names of checkpoints that were set aside."""
+    bad_nodes: tuple[str, ...] = ()
+    """Nodes that failed this experiment, and are avoided."""
     log: str | None = None
     """The log of rank 0 in the newest attempt."""
     last_lines: tuple[str, ...] = ()
@@ -78,6 +81,7 @@ def read_run_info(run: RunFolder) -> RunInfo:
         holder=live_holder(run.lease),
         checkpoints=tuple(map(folder_name, iterations_in(names))),
         damaged=tuple(name for name in names if name.startswith(DAMAGED_PREFIX)),
+        bad_nodes=tuple(bad_nodes(read_node_failures(ExperimentFolder.of_run(run)))),
         log=str(logs[-1]) if logs else None,
         last_lines=tuple(last_lines),
     )

@@ -11,6 +11,7 @@ import signal
 import sys
 
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, note_node_failure
 from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import (
     PackEventKind,
@@ -43,6 +44,15 @@ def main() -> int:
         return status
     append_pack_event(folder, PackEventKind.STEP_ENDED, job=node.job, status=status)
     failed_starts = count_failed_starts(folder)
+    # In a job over several nodes it is not known on which one it failed.
+    if failed_starts and status not in _STOP_STATUSES and pack.num_nodes == 1:
+        failure = NodeFailure(
+            node=node.name,
+            kind=NodeFailureKind.FAILED_START,
+            job=node.job,
+            reason=f"exit code {status}; see {folder.experiment.submitit}",
+        )
+        note_node_failure(folder.experiment, failure)
     _kill_surviving_supervisor(folder, node)
     count_finished(folder, pack.members)
     if failed_starts > MAX_FAILED_STARTS:

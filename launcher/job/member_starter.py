@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.member_ranks import MemberRanks
@@ -41,8 +41,12 @@ class MemberStarter:
         self._command = command
         self._kept: dict[str, Slot] = {}
 
-    def take_slot(self, member: Member) -> Slot | None:
-        """Return a slot for the member; None while too little of the node is free."""
+    def take_slot(self, member: Member, avoided: Collection[str] = ()) -> Slot | None:
+        """Return a slot for the member; None while too little of the node is free.
+
+        Args:
+            avoided: GPUs to take only if no others are free.
+        """
         if member.name in self._kept:
             return self._kept[member.name]
         position = member.nodes.index(self._node.index)
@@ -51,6 +55,7 @@ class MemberStarter:
             cpus=member.cpus,
             memory_gb=member.memory_gb,
             planned=member.planned_gpus[position] if member.planned_gpus else (),
+            avoided=avoided,
         )
         if slot and len(member.nodes) > 1:
             self._kept[member.name] = slot

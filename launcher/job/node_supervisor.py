@@ -11,6 +11,7 @@ import attrs
 from launcher import file_lock
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd, attempt_end
+from launcher.job.bad_nodes import NodeHealth
 from launcher.job.member_ranks import MemberRanks, joint_status
 from launcher.job.member_starter import Command, MemberStarter, trainer_command
 from launcher.job.multi_node_rendezvous import MemberRendezvous
@@ -86,6 +87,7 @@ class NodeSupervisor:
         self._node = node
         self._stop = stop
         self._starter = MemberStarter(folder, slots, node, command)
+        self.health = NodeHealth(self._experiment, node, pack.slurm)
         self._oom_kills = OutOfMemoryCounter()
         own = [member for member in pack.members if node.index in member.nodes]
         self._queue = [_Waiting(member) for member in own if member.nodes[0] == node.index]
@@ -100,6 +102,10 @@ class NodeSupervisor:
             if stopping:
                 self._queue.clear()
                 self._followed.clear()
+            elif self.health.must_leave:
+                for waiting in self._queue:
+                    self._starter.release(waiting.member)
+                self._queue.clear()
             self._stop_members(stopping, now_s)
             self._collect_ended(now_s)
             self._start_members(now_s)
@@ -142,6 +148,7 @@ class NodeSupervisor:
     ) -> None:
         member, attempt = running.ranks.member, running.ranks.attempt
         logger.info("%s: attempt %d, exit status %d", folder.name, attempt, exit_status)
+        self.health.note_end(running.ranks, exit_status)
         if member.nodes[0] != self._node.index:
             self._starter.rendezvous(member).report_exit(self._node.index, attempt, exit_status)
             return
@@ -183,12 +190,17 @@ class NodeSupervisor:
         for waiting in [each for each in self._queue if each.not_before_s <= now_s]:
             folder = self._experiment.run(waiting.member.name)
             is_cancelled = folder.cancel_request.exists()
-            slot = None if is_cancelled else self._starter.take_slot(waiting.member)
+            slot = None if is_cancelled else self._take_slot(waiting.member)
             if slot or is_cancelled:
                 self._queue.remove(waiting)
                 with file_lock.hold(self._experiment.lock):
                     self._folder.fence()
                     self._start_or_drop(waiting, folder, slot)
+
+    def _take_slot(self, member: Member) -> Slot | None:
+        if self.health.is_checking:
+            return None
+        return self._starter.take_slot(member, self.health.faulty_gpus)
 
     def _start_or_drop(self, waiting: _Waiting, folder: RunFolder, slot: Slot | None) -> None:
         """Start a member, unless its run is over, cancelled or assigned to another pack."""
@@ -231,7 +243,7 @@ class NodeSupervisor:
                 self._followed.remove(member)
                 self._starter.release(member)
             elif attempt is not None and not self._has_reported(rendezvous, attempt):
-                slot = self._starter.take_slot(member)
+                slot = self._take_slot(member)
                 if slot:
                     self._join(member, folder, attempt, slot)
 

@@ -11,6 +11,7 @@ import attrs
 
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import exclude_list, excluded_by, with_exclude
 from launcher.job.node import ThisNode
 from launcher.job.pack import (
     Member,
@@ -36,6 +37,8 @@ def requeue_pack(
     node: ThisNode,
     left: Sequence[Member],
     entry_point: Callable[[str], None],
+    *,
+    as_new_job: bool = False,
 ) -> bool:
     """Requeue the job or, where that is refused, resubmit the pack; return whether it runs again.
 
@@ -45,10 +48,14 @@ def requeue_pack(
     Args:
         left: The unfinished members.
         entry_point: The function that a new job calls, see `submit_array`.
+        as_new_job: Do not requeue: Slurm has started this job on a node that it must not use.
     """
     try:
         if not _is_cancelled(terms, node):
-            _requeue(folder, terms, node.job, entry_point)
+            if as_new_job:
+                _resubmit(folder, terms, node.job, entry_point)
+            else:
+                _requeue(folder, terms, node.job, entry_point)
             return True
         status, reason = Status.CANCELLED, "its job was cancelled"
     except LauncherError as error:
@@ -70,12 +77,27 @@ def _requeue(
         except LauncherError as error:
             refusal = str(error)
         else:
+            _keep_from_bad_nodes(folder, terms, job_id)
             return
     # Without a grace Slurm requeues a preempted job itself, before it is asked: that is success.
     if _is_pending(job_id):
         return
     logger.warning("%s: submitted again as a new job, because %s", folder.name, refusal)
     _resubmit(folder, terms, job_id, entry_point)
+
+
+def _keep_from_bad_nodes(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
+    """Exclude bad nodes from a job that was requeued; it keeps its old list otherwise.
+
+    What is refused here is made up for at the next start: see `as_new_job`.
+    """
+    if bad := excluded_by(folder.experiment, terms):
+        nodes = exclude_list(terms.parameters, bad)
+        logger.warning("job %s is kept from %s", job_id, nodes)
+        try:
+            client.exclude_nodes(job_id, nodes)
+        except LauncherError as error:
+            logger.warning("%s", error)
 
 
 def _is_pending(job_id: str) -> bool:
@@ -106,6 +128,7 @@ def _resubmit(
     # sbatch reads options from the environment, and this one describes the job that ends.
     for name in filter(client.is_of_job, list(os.environ)):
         del os.environ[name]
-    (job_id,) = submit_array(folder.experiment, [folder], terms.parameters, entry_point)
+    parameters = with_exclude(terms.parameters, excluded_by(folder.experiment, terms))
+    (job_id,) = submit_array(folder.experiment, [folder], parameters, entry_point)
     write_job(folder, attrs.evolve(job, job_id=job_id))
     append_pack_event(folder, PackEventKind.RESUBMITTED, job=job_id)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -15,6 +15,7 @@ from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.experiment.code_snapshot import verify_snapshot
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, excluded_by, note_node_failure
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import (
@@ -108,6 +109,10 @@ class _SlurmPack:
         self._terms = terms
         self._node = node
         self._lease = lease
+        self._must_leave = False
+        """Whether a node of the job is a bad one for this experiment."""
+        self._is_misplaced = False
+        """Whether it was one when the job began: Slurm has not heeded its list of nodes."""
         self._stop: JobStop = SlurmStop(flag, folder, terms, node, num_nodes=pack.num_nodes)
 
     def run(self, entry_point: Callable[[str], None]) -> bool:
@@ -127,6 +132,10 @@ class _SlurmPack:
             return False
         count_finished(folder, led)
         self._record_lost_attempts(led, earlier)
+        if bad := set(excluded_by(folder.experiment, self._terms)).intersection(node.job_nodes):
+            logger.warning("no run is started, on account of bad nodes: %s", ", ".join(sorted(bad)))
+            self._must_leave = self._is_misplaced = True
+            return self._end(entry_point)
         machine = self._pack.machine or allocated_machine(os.environ)
         name = f"{node.job}-{node.name}"
         supervisor = NodeSupervisor(
@@ -141,6 +150,7 @@ class _SlurmPack:
         except LeaseLostError:
             supervisor.kill_all()
             raise
+        self._must_leave = supervisor.health.must_leave
         return self._end(entry_point)
 
     def _code_is_intact(self, led: Iterable[Member]) -> bool:
@@ -163,9 +173,25 @@ class _SlurmPack:
             lost = [member for member in led if self._is_lost(experiment.run(member.name))]
             if not lost:
                 return
-            end = lost_end(earlier, self._records())
+            records = self._records()
+            self._note_lost_node(records, lost)
+            end = lost_end(earlier, records)
             for member in lost:
                 record_end(experiment.run(member.name), end, member.retries)
+
+    def _note_lost_node(self, records: Sequence[JobRecord], lost: Sequence[Member]) -> None:
+        """Blame the node that Slurm has given up, if it was the only one of the job."""
+        ended = [record for record in records if record.end is not None]
+        if ended and ended[-1].state == "NODE_FAIL" and len(ended[-1].nodes) == 1:
+            names = ", ".join(member.name for member in lost)
+            failure = NodeFailure(
+                node=ended[-1].nodes[0],
+                kind=NodeFailureKind.LOST,
+                run=names,
+                job=self._node.job,
+                reason="Slurm says NODE_FAIL",
+            )
+            note_node_failure(self._folder.experiment, failure)
 
     def _is_lost(self, run: RunFolder) -> bool:
         state = read_state(run)
@@ -188,7 +214,7 @@ class _SlurmPack:
         if node.index:
             with atomic_write(folder.node_end(node.index)) as file:
                 file.write(json.dumps({"start": node.start}).encode())
-            return self._stop.is_requested()
+            return self._stop.is_requested() or self._must_leave
         self._wait_for_other_nodes()
         self._lease.check()
         is_requeued = self._requeue_if_needed(entry_point)
@@ -197,13 +223,20 @@ class _SlurmPack:
 
     def _requeue_if_needed(self, entry_point: Callable[[str], None]) -> bool:
         left = unfinished(self._folder, self._pack.members)
-        if not left or not self._stop.is_requested():
+        if not left or not (self._stop.is_requested() or self._must_leave):
             append_pack_event(self._folder, PackEventKind.ENDED, unfinished=len(left))
             return False
         # Before the requeue, which kills the batch script and soon this process: without the file
         # the batch script would take the supervisor to have died, and requeue a second time.
         self._folder.is_over.touch()
-        return requeue_pack(self._folder, self._terms, self._node, left, entry_point)
+        return requeue_pack(
+            self._folder,
+            self._terms,
+            self._node,
+            left,
+            entry_point,
+            as_new_job=self._is_misplaced,
+        )
 
     def _wait_for_other_nodes(self) -> None:
         """Wait until the other nodes have ended, or are to stop and their supervisors are dead."""

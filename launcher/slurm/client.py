@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,12 @@ from launcher.slurm.parse_site import ASSOCIATION_COLUMNS, QOS_COLUMNS, parse_si
 from launcher.slurm.site import SlurmSite
 
 _TIMEOUT_S = 30
+_SHORT_TIMEOUT_S = 5
+"""For what a supervisor asks beside its members, which may be asked to stop meanwhile."""
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
+_UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
+"""States of a node in the words of `sinfo`; an asterisk marks one that does not respond."""
 
 _PREFIXES = ("SLURM", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_")
 _KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
@@ -153,6 +158,34 @@ def requeue(job_id: str) -> None:
             raise
 
 
+def exclude_nodes(job_id: str, nodes: str) -> None:
+    """Keep a pending job away from nodes, in place of those that it was kept away from before.
+
+    A user may do so for their own job, also right after its requeue, while its processes still end.
+
+    Args:
+        nodes: A list as for `sbatch --exclude`.
+
+    Raises:
+        SlurmError: It was refused, as for a job that runs.
+    """
+    _run("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}")
+
+
+def usable_nodes(partition: str) -> tuple[str, ...]:
+    """Return the nodes of a partition that are not down, drained or failing now.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    options = ("--noheader", "--Node", f"--partition={partition}", "--format=%N %T")
+    text = _run("sinfo", *options, timeout_s=_SHORT_TIMEOUT_S)
+    rows = [line.split() for line in text.splitlines()]
+    return tuple(
+        dict.fromkeys(row[0] for row in rows if len(row) == 2 and not _UNUSABLE.search(row[1]))
+    )
+
+
 def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
     """Cancel jobs; those that have ended are left alone.
 
@@ -180,7 +213,7 @@ def _sacctmgr_show(what: Sequence[str]) -> str:
         return ""
 
 
-def _run(program: str, *arguments: str) -> str:
+def _run(program: str, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Return the output of a command.
 
     Raises:
@@ -194,7 +227,7 @@ def _run(program: str, *arguments: str) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             env=_environment(),
             check=False,
         )
@@ -202,7 +235,7 @@ def _run(program: str, *arguments: str) -> str:
         reason = "no such program; run this where Slurm is, such as on a login node"
         raise SlurmError(command, reason) from None
     except subprocess.TimeoutExpired:
-        reason = f"no answer within {_TIMEOUT_S} s; try again when `scontrol ping` answers"
+        reason = f"no answer within {timeout_s:g} s; try again when `scontrol ping` answers"
         raise SlurmError(command, reason) from None
     if result.returncode != 0:
         reason = " ".join((result.stderr.strip() or result.stdout.strip()).split())
