@@ -14,7 +14,7 @@ from attrs import frozen
 
 logger = logging.getLogger(__name__)
 
-_NVIDIA_SMI_TIMEOUT_S = 20.0
+NVIDIA_SMI_TIMEOUT_S = 20.0
 """It needs up to some seconds for eight GPUs whose driver is not loaded yet."""
 
 _GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)")
@@ -120,7 +120,7 @@ def parse_gpu_list(text: str) -> dict[str, list[str]]:
     return {**gpus, **parts}
 
 
-def nvidia_smi(timeout_s: float = _NVIDIA_SMI_TIMEOUT_S) -> str:
+def nvidia_smi(timeout_s: float | None = None) -> str:
     """Return the output of `nvidia-smi -L`; empty if there is no driver, it fails, or hangs."""
     try:
         process = subprocess.Popen(
@@ -137,6 +137,7 @@ def nvidia_smi(timeout_s: float = _NVIDIA_SMI_TIMEOUT_S) -> str:
     except OSError as error:
         logger.warning("nvidia-smi cannot be started: %s", error)
         return ""
+    timeout_s = timeout_s or NVIDIA_SMI_TIMEOUT_S
     try:
         listing, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

@@ -19,6 +19,10 @@ from launcher.errors import LauncherError
 from launcher.job.machine import Machine
 from launcher.packing.demand import GPU, gpu_units
 
+_BASES = (Path("/tmp"), Path("/dev/shm"))
+"""Neither TMPDIR, which differs between shells, nor XDG_RUNTIME_DIR, which is deleted when the user
+logs out, while runs go on."""
+
 
 @frozen(kw_only=True)
 class Slot:
@@ -106,7 +110,8 @@ class Slots:
     def _shortage(self, gpus: float) -> str:
         if not self._machine.lacks_gpus(gpus):
             return ""
-        return f"the node has {len(self._machine.gpus)} GPUs for the job; the run needs {gpus:g}"
+        needed = "1 GPU" if gpus <= 1 else f"{gpus:g} GPUs"
+        return f"the run needs {needed}, and the job has {len(self._machine.gpus)} here"
 
     def _choose(
         self,
@@ -199,11 +204,9 @@ def slots_folder(name: str = "") -> Path:
     Raises:
         LauncherError: No folder can be used, or not the one that LAUNCH_SLOTS_DIR names.
     """
-    # Neither TMPDIR, which differs between shells, nor XDG_RUNTIME_DIR, which is deleted when the
-    # user logs out, while runs go on.
     user = f"launch-slots-{os.getuid()}"
     chosen = os.environ.get("LAUNCH_SLOTS_DIR")
-    bases = [Path(chosen)] if chosen else [Path("/tmp") / user, Path("/dev/shm") / user]
+    bases = [Path(chosen)] if chosen else [base / user for base in _BASES]
     if not chosen and (home := os.environ.get("HOME")):
         bases.append(Path(home) / ".cache" / f"{user}-{os.uname().nodename}")
     refusals = []

@@ -1,0 +1,120 @@
+"""Nodes that fail runs: what a job does there, and that the experiment leaves them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.workplace import Workplace
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+FAULTY = """\
+import os
+import pathlib
+import time
+
+import torch
+
+BAD_NODES = pathlib.Path({file!r})
+
+
+class SleepingNet(torch.nn.Module):
+    def __init__(self, in_channels, seconds, dropout):
+        super().__init__()
+        self.layer = torch.nn.Conv3d(in_channels, 1, 1)
+        self.calls = 0
+
+    def forward(self, raw):
+        self.calls += 1
+        if self.calls > 3 and os.environ.get("SLURMD_NODENAME") in BAD_NODES.read_text().split():
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        return self.layer(raw)
+"""
+NVIDIA_SMI = """\
+#!/bin/sh
+{trouble}
+for gpu in 0 ${{alone:-1}}; do
+  [ "$gpu" != yes ] || break
+  echo "GPU $gpu: NVIDIA H200 (UUID: GPU-0000000$gpu-0000-0000-0000-000000000000)"
+done
+"""
+
+
+def nodes_of(workplace: Workplace, name: str = "naps") -> list[str]:
+    """The nodes of a run's attempts."""
+    return [each["node"] for each in workplace.events(name) if each["event"] == "launched"]
+
+
+def histories(workplace: Workplace) -> dict[str, dict]:
+    found = json.loads(workplace.launch("nodes", "experiments", "--json"))
+    return {each["node"]: each for each in found}
+
+
+def write_nvidia_smi(workplace: Workplace, trouble: str) -> None:
+    """Put one first in the PATH of jobs."""
+    programs = workplace.folder / "programs"
+    programs.mkdir()
+    (programs / "nvidia-smi").write_text(NVIDIA_SMI.format(trouble=trouble))
+    (programs / "nvidia-smi").chmod(0o755)
+    config = workplace.folder / "cluster_configs" / "sandbox.yaml"
+    config.write_text(f"{config.read_text()}setup: ['export PATH={programs}:$PATH']\n")
+
+
+def bad_nodes(workplace: Workplace, *names: str) -> Path:
+    file = workplace.folder / "bad.txt"
+    file.write_text(" ".join(names))
+    (workplace.folder / "naps.py").write_text(FAULTY.format(file=str(file)))
+    return file
+
+
+def test_a_node_that_fails_twice_is_left_and_may_be_forgiven(workplace):
+    """The third attempt runs elsewhere, as do later jobs, until the node is forgotten."""
+    file = bad_nodes(workplace, "n1")
+    workplace.submit("num_iterations=20")
+    workplace.wait_for_end()
+
+    assert workplace.state().status == "finished", workplace.story()
+    first, second, third = nodes_of(workplace)
+    assert (first, second) == ("n1", "n1")
+    assert third != "n1"
+    assert workplace.state().attempts == {"node_failure": 2, "finished": 1}
+    assert histories(workplace)["n1"]["failures"] == "GPU fault 2"
+    assert histories(workplace)["n1"]["is_avoided"]
+    assert "bad nodes:     n1" in workplace.launch("explain", "naps")
+
+    report = workplace.submit("num_iterations=20", "sweep.seed=[7]")
+    workplace.wait_for_end("seed-7")
+    assert any("not on n1" in notice for notice in report["notices"])
+    assert nodes_of(workplace, "seed-7") != ["n1"]
+
+    file.write_text("")
+    workplace.launch("nodes", "experiments", "--forget", "n1")
+    workplace.submit("num_iterations=20", "sweep.seed=[8]")
+    workplace.wait_for_end("seed-8")
+    assert nodes_of(workplace, "seed-8") == ["n1"]
+    assert histories(workplace) == {}
+
+
+def test_a_node_with_fewer_gpus_than_the_job_got(workplace):
+    """A run of two GPUs does not wait there, nor use the CPU: it goes to another node."""
+    write_nvidia_smi(workplace, '[ "$SLURMD_NODENAME" != n1 ] || alone=yes')
+    workplace.submit("num_iterations=20", "resources.gpus=2", "architecture.arguments.seconds=0")
+    workplace.wait_for_end()
+
+    assert workplace.state().status == "finished", workplace.story()
+    assert nodes_of(workplace)[0] == "n1"
+    assert nodes_of(workplace)[-1] != "n1"
+    assert histories(workplace)["n1"]["is_avoided"]
+    (reason,) = {each["reason"] for each in histories(workplace).values()}
+    assert "the run needs 2 GPUs, and the job has 1 here" in reason
+
+
+def test_a_hanging_nvidia_smi(workplace):
+    """It is given up after a while, and the run starts with Slurm's own names of the GPUs."""
+    write_nvidia_smi(workplace, "sleep 600")
+    workplace.submit("num_iterations=20", "architecture.arguments.seconds=0")
+    workplace.wait_for_end()
+
+    assert workplace.state().attempts == {"finished": 1}, workplace.story()
+    assert histories(workplace) == {}
