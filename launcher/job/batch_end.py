@@ -14,6 +14,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, note_node_failure
 from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import (
+    Pack,
     PackEventKind,
     SubmittedJob,
     append_pack_event,
@@ -44,15 +45,7 @@ def main() -> int:
         return status
     append_pack_event(folder, PackEventKind.STEP_ENDED, job=node.job, status=status)
     failed_starts = count_failed_starts(folder)
-    # In a job over several nodes it is not known on which one it failed.
-    if failed_starts and status not in _STOP_STATUSES and pack.num_nodes == 1:
-        failure = NodeFailure(
-            node=node.name,
-            kind=NodeFailureKind.FAILED_START,
-            job=node.job,
-            reason=f"exit code {status}; see {folder.experiment.submitit}",
-        )
-        note_node_failure(folder.experiment, failure)
+    _blame_node(folder, pack, node, status)
     _kill_surviving_supervisor(folder, node)
     count_finished(folder, pack.members)
     if failed_starts > MAX_FAILED_STARTS:
@@ -62,6 +55,25 @@ def main() -> int:
     elif left := unfinished(folder, pack.members):
         requeue_pack(folder, pack.slurm, node, left, run_pack)
     return status
+
+
+def _blame_node(folder: PackFolder, pack: Pack, node: ThisNode, status: int) -> None:
+    """Note a failure of the node if no supervisor has started there."""
+    has_started = any(
+        event["event"] == PackEventKind.STARTED
+        and (event.get("job"), event.get("start")) == (node.job, node.start)
+        for event in read_pack_events(folder)
+    )
+    # In a job over several nodes it is not known on which one the start failed.
+    if has_started or status in _STOP_STATUSES or pack.num_nodes > 1:
+        return
+    failure = NodeFailure(
+        node=node.name,
+        kind=NodeFailureKind.FAILED_START,
+        job=node.job,
+        reason=f"exit code {status}; see {folder.experiment.submitit}",
+    )
+    note_node_failure(folder.experiment, failure)
 
 
 def count_failed_starts(folder: PackFolder) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.job.bad_nodes import NodeFailure, note_node_failure
+from scripts.workloads.processes import is_running
 from tests.slurm.workplace import Workplace
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -118,3 +120,36 @@ def test_a_hanging_nvidia_smi(workplace):
 
     assert workplace.state().attempts == {"finished": 1}, workplace.story()
     assert histories(workplace) == {}
+
+
+def test_a_job_that_was_placed_on_a_bad_node_trains_nothing_there(sandbox, workplace):
+    """As when another run found out meanwhile: the pack is submitted again, away from the node."""
+    workplace.submit("num_iterations=2000")
+    workplace.wait_for_iteration(10)
+    (node,) = nodes_of(workplace)
+    job = workplace.job()
+    supervisor = workplace.supervisor_pid()
+    sandbox.run("scontrol", "requeuehold", job)
+    sandbox.wait_for(lambda: not is_running(supervisor))
+    for _ in range(2):
+        note_node_failure(workplace.experiment, NodeFailure(node=node, kind="hang"))
+
+    sandbox.run("scontrol", "release", job)
+
+    sandbox.wait_for(lambda: workplace.launches() == 2, 120)
+    assert nodes_of(workplace)[1] != node
+    assert workplace.job() != job
+    assert sandbox.details(workplace.job())["ExcNodeList"] == node
+
+
+def test_a_lost_node_is_noted(sandbox, workplace):
+    """Slurm says so in its records; once is not enough to avoid it."""
+    workplace.submit("num_iterations=2000")
+    workplace.wait_for_iteration(10)
+    (node,) = nodes_of(workplace)
+
+    sandbox.kill_slurmd(node)
+
+    sandbox.wait_for(lambda: workplace.launches() == 2, 120)
+    assert histories(workplace)[node]["failures"] == "lost 1"
+    assert not histories(workplace)[node]["is_avoided"]
