@@ -1,12 +1,14 @@
 """LauncherError            a request that cannot be met as it stands
 |- DoesNotFitError        a run asks for more than the cluster has
 |- SubmissionError        the job could not be started
+|- LockHeldError          another process holds a lock for longer than this one waits
 `- SlurmError             a Slurm command failed, or timed out
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from attrs import define
@@ -24,6 +26,10 @@ class SubmissionError(LauncherError):
     """The job could not be started; the message ends with its output."""
 
 
+class LockHeldError(LauncherError):
+    """Another process holds a lock for longer than this one waits; the message names it."""
+
+
 @define
 class SlurmError(LauncherError):
     """A Slurm command failed, is missing, or timed out."""
@@ -34,6 +40,22 @@ class SlurmError(LauncherError):
 
     def __str__(self) -> str:
         return f"`{self.command}`: {self.output}"
+
+
+_AWAY = re.compile(
+    r"unable to contact slurm|no answer within|exit code -|timed out|connection (refused|reset|failure|timed)"
+    r"|connect failure|communication|zero bytes|temporarily unable|standby|try again",
+    re.IGNORECASE,
+)
+
+
+def is_slurm_away(error: LauncherError) -> bool:
+    """Return whether Slurm did not answer, or not yet: it refused nothing, and may be asked again.
+
+    Any command fails so while its controller restarts, or when Slurm signals a job and with it the
+    command that the job has just started; the text is all that tells.
+    """
+    return _AWAY.search(str(error)) is not None
 
 
 def suggestions(word: str, known: Iterable[str]) -> str:

@@ -68,7 +68,8 @@ def cancel(arguments: Namespace) -> int:
 
 def nodes(arguments: Namespace) -> int:
     from launcher.experiment.experiment_folder import ExperimentFolder
-    from launcher.job.bad_nodes import forget_node, node_histories
+    from launcher.explain.attempt_history import node_histories
+    from launcher.job.bad_nodes import forget_node, read_node_failures
     from launcher.monitor.status import find_runs
     from launcher.tables import table
 
@@ -80,7 +81,11 @@ def nodes(arguments: Namespace) -> int:
             print_progress(f"nothing to do: {node} has failed no run in {arguments.folder}")
             return exit_codes.NOTHING_TO_DO
         print_progress(f"{node} is forgotten in {', '.join(forgotten)}")
-    found = [(each.name, node) for each in experiments for node in node_histories(each)]
+    found = [
+        (each.name, node)
+        for each in experiments
+        for node in node_histories(read_node_failures(each))
+    ]
     rows = [
         (
             name,

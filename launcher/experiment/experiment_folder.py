@@ -103,7 +103,11 @@ class ExperimentFolder:
 
     @property
     def lock(self) -> Path:
-        """Locked while a submission or a supervisor decides about the states of runs."""
+        """Locked by a submission, from its plan to its last `sbatch`: no other one starts a run.
+
+        Jobs take the locks of runs, `RunFolder.state_lock`. Those that an earlier version submitted
+        take this one instead, and wait for submissions as they always have.
+        """
         return self.path / ".lock"
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
@@ -23,6 +22,7 @@ from launcher.job.member_ranks import MemberRanks
 from launcher.job.node import ThisNode
 from launcher.job.pack import SlurmTerms, read_events
 from launcher.slurm import client
+from launcher.slurm.jobs import JobRecord
 from trainers import exit_codes
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,8 @@ class NodeHealth:
         failed = [each for each in read_node_failures(folder) if each.node == node.name]
         self.faulty_gpus = {gpu for failure in failed for gpu in failure.gpus}
         """Those on which a run has failed: another GPU is better, if it is free."""
+        self.is_misplaced = self._is_bad()
+        """Whether the job was started on a bad node: Slurm has not heeded its list of nodes."""
 
     @property
     def is_checking(self) -> bool:
@@ -92,6 +94,8 @@ class NodeHealth:
     @property
     def must_leave(self) -> bool:
         """Whether a node of this job is a bad one by now: start nothing more here."""
+        if self.is_misplaced:
+            return True
         return self._last is not None and self._last.done() and self._last.result()
 
     def note_end(self, ranks: MemberRanks, exit_status: int) -> None:
@@ -107,12 +111,31 @@ class NodeHealth:
         self.faulty_gpus |= set(failure.gpus) if failure else set()
         self._last = self._checks.submit(self._check, failure)
 
+    def note_too_few_gpus(self, run: str, lack: str) -> None:
+        """Note that the job has fewer GPUs here than a run needs, and so than it asked for.
+
+        Args:
+            lack: What is missing, in words.
+        """
+        if self._terms is not None:
+            failure = NodeFailure(
+                node=self._node.name,
+                kind=NodeFailureKind.GPU_FAULT,
+                run=run,
+                job=self._node.job,
+                reason=lack,
+            )
+            self._last = self._checks.submit(self._check, failure)
+
     def _check(self, failure: NodeFailure | None) -> bool:
         if failure:
             note_node_failure(self._folder, failure)
+        # Also without a failure here: another node of the job may have noted one.
+        return self._is_bad()
+
+    def _is_bad(self) -> bool:
         if self._terms is None:
             return False
-        # Also without a failure here: another node of the job may have noted one.
         bad = set(excluded_by(self._folder, self._terms)).intersection(self._node.job_nodes)
         if bad:
             logger.warning("no run is started on %s any more", ", ".join(sorted(bad)))
@@ -131,7 +154,7 @@ def _failure(ranks: MemberRanks, node: ThisNode) -> NodeFailure | None:
         run=ranks.member.name,
         job=node.job,
         gpus=ranks.slot.gpus,
-        reason=ranks.slot.shortage or f"see {ranks.decisive_log()}",
+        reason=f"see {ranks.decisive_log()}",
     )
 
 
@@ -155,42 +178,6 @@ def bad_nodes(failures: Iterable[NodeFailure], *, within_s: float = WITHIN_S) ->
             bad[failure.node] = failure.time
         last[key] = failure.time
     return sorted(bad, key=lambda node: -bad[node])
-
-
-@frozen(kw_only=True)
-class NodeHistory:
-    """What `launch nodes` shows of a node."""
-
-    node: str
-    failures: str
-    """How often it has failed, by kind: `GPU fault 2, hang 1`."""
-    last: float
-    """Unix time in seconds of the last one, like `first`."""
-    first: float
-    is_avoided: bool
-    reason: str
-    """What is known of the last one."""
-
-
-def node_histories(folder: ExperimentFolder) -> list[NodeHistory]:
-    """Return the nodes that have failed runs of an experiment, by name."""
-    failures = read_node_failures(folder)
-    bad = bad_nodes(failures)
-    found = []
-    for node in sorted({failure.node for failure in failures}):
-        its = sorted((each for each in failures if each.node == node), key=lambda each: each.time)
-        numbers = Counter(each.kind for each in its)
-        found.append(
-            NodeHistory(
-                node=node,
-                failures=", ".join(f"{kind} {number}" for kind, number in numbers.items()),
-                first=its[0].time,
-                last=its[-1].time,
-                is_avoided=node in bad,
-                reason=": ".join(filter(None, (its[-1].run, its[-1].reason))),
-            )
-        )
-    return found
 
 
 def nodes_to_exclude(
@@ -235,10 +222,10 @@ def excluded_by(folder: ExperimentFolder, terms: SlurmTerms) -> tuple[str, ...]:
 
 def with_exclude(parameters: Mapping[str, Any], nodes: Collection[str]) -> dict[str, Any]:
     """Return the parameters of a job that also keep it away from these nodes."""
-    additional = dict(parameters["additional_parameters"])
-    if nodes:
-        additional["exclude"] = exclude_list(parameters, nodes)
-    return {**parameters, "additional_parameters": additional}
+    if not nodes:
+        return dict(parameters)
+    exclude = {"exclude": exclude_list(parameters, nodes)}
+    return {**parameters, "additional_parameters": parameters["additional_parameters"] | exclude}
 
 
 def exclude_list(parameters: Mapping[str, Any], nodes: Collection[str]) -> str:
@@ -254,6 +241,16 @@ def note_node_failure(folder: ExperimentFolder, failure: NodeFailure) -> None:
         _append(folder, {"event": "failure", **attrs.asdict(failure)})
     except OSError as error:
         logger.warning("cannot write to %s: %s", folder.nodes, error)
+
+
+def note_lost_node(folder: ExperimentFolder, job: str, records: Iterable[JobRecord]) -> None:
+    """Note the node of a job's last start if Slurm has given it up, and it was the only one."""
+    ended = [record for record in records if record.end is not None]
+    if ended and ended[-1].state == "NODE_FAIL" and len(ended[-1].nodes) == 1:
+        (node,) = ended[-1].nodes
+        reason = "Slurm says NODE_FAIL"
+        failure = NodeFailure(node=node, kind=NodeFailureKind.LOST, job=job, reason=reason)
+        note_node_failure(folder, failure)
 
 
 def forget_node(folder: ExperimentFolder, node: str) -> bool:

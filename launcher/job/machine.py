@@ -53,10 +53,6 @@ class Machine:
         """Return whether a run that asks for this many GPUs gets any; else it uses the CPU."""
         return gpus > 0 and len(self.gpus) > 0
 
-    def lacks_gpus(self, gpus: float) -> bool:
-        """Return whether a run that asks for this many GPUs can never get them here."""
-        return self.owes_gpus and gpus > 0 and max(1, int(gpus)) > len(self.gpus)
-
     def cores_beside(self, gpu: str) -> tuple[int, ...]:
         """Return the GPU's equal share of the cores, as a contiguous range.
 

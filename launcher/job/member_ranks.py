@@ -53,7 +53,7 @@ class MemberRanks:
                         gpus=_gpus_of(slot, local_rank, member),
                         cpus=max(1, member.cpus // member.ranks_per_node),
                         log=folder.log(attempt, rank),
-                        environment=_rank_environment(member, rank, local_rank) | _shortage(slot),
+                        environment=_rank_environment(member, rank, local_rank),
                     )
                 )
             except OSError:
@@ -166,11 +166,6 @@ def _gpus_of(slot: Slot, local_rank: int, member: Member) -> tuple[str, ...]:
     if member.ranks_per_node == 1:
         return slot.gpus
     return slot.gpus[local_rank : local_rank + 1]
-
-
-def _shortage(slot: Slot) -> dict[str, str]:
-    """Return what tells a trainer that the node cannot train it: it ends as a fault of the node."""
-    return {"LAUNCH_MISSING_GPUS": slot.shortage} if slot.shortage else {}
 
 
 def _rank_environment(member: Member, rank: int, local_rank: int) -> dict[str, str]:

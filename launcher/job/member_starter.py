@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.attempt_end import AttemptEnd
+from launcher.job.bad_nodes import NodeHealth
+from launcher.job.bookkeeping import MemberRecords, PackRecords
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.multi_node_rendezvous import MemberRendezvous
 from launcher.job.node import ThisNode
 from launcher.job.pack import Member
 from launcher.job.slots import Slot, Slots
+from trainers.run.failure_class import is_of_this_moment
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import EventKind, append_event
+from trainers.run.run_state import Cause, EventKind
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +38,30 @@ class MemberStarter:
     slot on one node, all of its nodes would wait.
     """
 
-    def __init__(self, folder: PackFolder, slots: Slots, node: ThisNode, command: Command) -> None:
+    def __init__(
+        self,
+        folder: PackFolder,
+        slots: Slots,
+        node: ThisNode,
+        command: Command,
+        pack_records: PackRecords,
+        member_records: MemberRecords,
+        health: NodeHealth,
+    ) -> None:
         self._folder = folder
+        self._pack_records = pack_records
+        self._member_records = member_records
+        self._health = health
         self._slots = slots
         self._node = node
         self._command = command
         self._kept: dict[str, Slot] = {}
+        self._rendezvous: dict[str, MemberRendezvous] = {}
 
-    def take_slot(self, member: Member, avoided: Collection[str] = ()) -> Slot | None:
-        """Return a slot for the member; None while too little of the node is free.
-
-        Args:
-            avoided: GPUs to take only if no others are free.
-        """
+    def take_slot(self, member: Member) -> Slot | None:
+        """Return a slot for the member; None while too little of the node is free."""
+        if self._health.is_checking:
+            return None
         if member.name in self._kept:
             return self._kept[member.name]
         position = member.nodes.index(self._node.index)
@@ -55,7 +70,7 @@ class MemberStarter:
             cpus=member.cpus,
             memory_gb=member.memory_gb,
             planned=member.planned_gpus[position] if member.planned_gpus else (),
-            avoided=avoided,
+            avoided=self._health.faulty_gpus,
         )
         if slot and len(member.nodes) > 1:
             self._kept[member.name] = slot
@@ -63,16 +78,21 @@ class MemberStarter:
 
     def start(
         self, member: Member, folder: RunFolder, attempt: int, slot: Slot
-    ) -> MemberRanks | OSError:
-        """Start the ranks of an attempt; return the error if the program cannot be started."""
+    ) -> MemberRanks | AttemptEnd:
+        """Start the ranks of an attempt; if that fails, return how it ended."""
         command = self._command(folder, attempt, self._folder.name)
         try:
             ranks = MemberRanks(
                 member, folder, command, attempt=attempt, node=self._node.index, slot=slot
             )
         except OSError as error:
-            return OSError(f"{command[0]} could not be started: {error}")
-        append_event(
+            passes = is_of_this_moment(error)
+            return AttemptEnd(
+                cause=Cause.UNAVAILABLE if passes else Cause.CRASHED,
+                reason=f"{command[0]} could not be started: {error}",
+                can_be_retried=passes,
+            )
+        self._member_records.put_event(
             folder,
             EventKind.LAUNCHED,
             attempt=attempt,
@@ -99,4 +119,8 @@ class MemberStarter:
 
     def rendezvous(self, member: Member) -> MemberRendezvous:
         """Return where the nodes of a member coordinate their attempts."""
-        return MemberRendezvous(self._folder, member, start=self._node.start)
+        if member.name not in self._rendezvous:
+            self._rendezvous[member.name] = MemberRendezvous(
+                self._folder, self._pack_records, member, start=self._node.start
+            )
+        return self._rendezvous[member.name]

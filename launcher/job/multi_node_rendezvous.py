@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.pack import Member
-from trainers.run.atomic_write import atomic_write
 
 _RUNS, _OVER, _DISMISSED = "runs", "over", "dismissed"
 
@@ -21,14 +21,22 @@ _RUNS, _OVER, _DISMISSED = "runs", "over", "dismissed"
 class MemberRendezvous:
     """The rendezvous of one member in one start of the job.
 
+    A message that cannot be read for now is as it was when it was last read.
+
     Args:
+        records: Writes the messages.
         start: Counts the starts of the job; files that an earlier start left behind are ignored.
     """
 
-    def __init__(self, folder: PackFolder, member: Member, *, start: int) -> None:
+    def __init__(
+        self, folder: PackFolder, records: PackRecords, member: Member, *, start: int
+    ) -> None:
         self._folder = folder
+        self._records = records
         self._member = member
         self._start = start
+        self._last_read: dict[Path, dict[str, Any]] = {}
+        self._reported: int | None = None
 
     def start_attempt(self, attempt: int) -> None:
         """Leader: have every node start its ranks of an attempt."""
@@ -53,36 +61,36 @@ class MemberRendezvous:
 
     def report_exit(self, node: int, attempt: int, exit_status: int) -> None:
         """Follower: report the exit status of a node's ranks."""
+        self._reported = attempt
         content = {"start": self._start, "attempt": attempt, "exit_status": exit_status}
-        _write(self._folder.rendezvous_exit(self._member.name, node), content)
+        self._records.replace(self._folder.rendezvous_exit(self._member.name, node), content)
+
+    def has_reported(self, attempt: int) -> bool:
+        """Follower: return whether it has reported the end of this attempt."""
+        return self._reported == attempt
 
     def exit_statuses(self, attempt: int) -> dict[int, int]:
         """Return the exit status of each follower node that has reported one."""
         found = {}
         for node in self._member.nodes[1:]:
-            content = _read(self._folder.rendezvous_exit(self._member.name, node))
+            content = self._read(self._folder.rendezvous_exit(self._member.name, node))
             if (content.get("start"), content.get("attempt")) == (self._start, attempt):
                 found[node] = content["exit_status"]
         return found
 
     def _publish(self, attempt: int, what: str) -> None:
         content = {"start": self._start, "attempt": attempt, "what": what}
-        _write(self._folder.rendezvous_state(self._member.name), content)
+        self._records.replace(self._folder.rendezvous_state(self._member.name), content)
 
     def _poll(self) -> dict[str, Any]:
-        content = _read(self._folder.rendezvous_state(self._member.name))
+        content = self._read(self._folder.rendezvous_state(self._member.name))
         return content if content.get("start") == self._start else {}
 
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with atomic_write(path) as file:
-        file.write(json.dumps(content).encode())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return content
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            self._last_read[path] = dict(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return {}
+        except (OSError, TypeError, ValueError):
+            pass
+        return self._last_read.get(path, {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from attrs import field, frozen
@@ -16,6 +18,12 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
 from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import retry
+
+T = TypeVar("T")
+
+PATIENCE_S = 30.0
+"""How long a file of the pack may be away, or be seen half written through NFS."""
 
 
 @frozen(kw_only=True)
@@ -145,11 +153,29 @@ def read_job(folder: PackFolder) -> SubmittedJob | None:
         return None
 
 
+def read_own_job(folder: PackFolder) -> SubmittedJob | None:
+    """Return the job of a pack to a process of that job; None if nobody has written it yet.
+
+    Raises:
+        FileNotFoundError: It was written, since the pack has events, but does not show.
+    """
+    job = read_job(folder)
+    if job is None and folder.events.exists():
+        raise FileNotFoundError(
+            errno.ENOENT, "is missing, though the pack has events", str(folder.job)
+        )
+    return job
+
+
 class PackEventKind(StrEnum):
     """What happened to the job of a pack; the text is that of its `events.jsonl`."""
 
     STARTED = "started"
     """A supervisor has started on a node."""
+    START_FAILED = "start failed"
+    """A supervisor could not set itself up on a node; its `error` says why."""
+    BEGAN = "began"
+    """The first member of this start of the job has its processes."""
     STOPPING = "stopping"
     """The job was asked to stop."""
     REQUEUEING = "requeueing"
@@ -161,14 +187,24 @@ class PackEventKind(StrEnum):
 
 def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
     """Append a line to the pack's `events.jsonl`, with the Unix time in seconds."""
-    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details})
-    with folder.events.open("ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
+    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
+    with folder.events.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            line = b"\n" + line  # the line before was cut short, by a full disk or a kill
+        if file.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.events))
 
 
 def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:
     """Yield the complete lines of the pack's `events.jsonl`, oldest first."""
     return read_events(folder.events)
+
+
+def patiently(read: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
+    """Return what a file of the pack says; try again while it cannot be read, or is half of one."""
+    return retry(
+        read, timeout_s=timeout_s, passes=lambda error: isinstance(error, (OSError, ValueError))
+    )
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from functools import partial
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
-from launcher.job.pack import Pack, read_pack
+from launcher.job.pack import Pack, patiently, read_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_request import SignalStop
 from trainers.run.lease import Lease
 from trainers.stop_flag import StopFlag
+
+_LAST_RECORDS_TIMEOUT_S = 10.0
 
 
 def run_pack(path: str) -> None:
@@ -32,7 +35,10 @@ def run_pack(path: str) -> None:
     logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder = PackFolder(path)
-    pack = read_pack(folder)
+    try:
+        pack = patiently(partial(read_pack, folder))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder.manifest} cannot be read: {error}") from error
     if pack.slurm:
         from launcher.job.slurm_supervisor import run_slurm_pack
 
@@ -53,3 +59,4 @@ def _run_locally(folder: PackFolder, pack: Pack, stop: StopFlag) -> None:
     # The lease is taken last: the submitting process waits for it as the sign of a started job.
     with Lease.take(folder.lease, owner=folder.name, attempt=0):
         supervisor.run()
+        supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)

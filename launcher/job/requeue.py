@@ -6,33 +6,41 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, SlurmError, is_slurm_away
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import exclude_list, excluded_by, with_exclude
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.pack import (
     Member,
     PackEventKind,
     SlurmTerms,
     SubmittedJob,
-    append_pack_event,
+    patiently,
     read_job,
     write_job,
 )
 from launcher.job.stop_cause import is_cancelled
 from launcher.job.unfinished_members import mark_ended
 from launcher.slurm import client
+from launcher.slurm.jobs import JobDetails
 from launcher.slurm.submit import submit_array
+from trainers.run.backoff import retry
 from trainers.run.run_state import Status
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_S = 600.0
+"""How long to go on asking a controller that does not answer, as while it restarts."""
+
 
 def requeue_pack(
     folder: PackFolder,
+    records: PackRecords,
     terms: SlurmTerms,
     node: ThisNode,
     left: Sequence[Member],
@@ -42,8 +50,9 @@ def requeue_pack(
 ) -> bool:
     """Requeue the job or, where that is refused, resubmit the pack; return whether it runs again.
 
-    If it does not, the reason is recorded for the unfinished members: Slurm refused, or the job was
-    cancelled, which a requeue would undo.
+    It is safe to call this twice, as the batch script does when the first call was killed. If the
+    job does not run again, the reason is recorded for the unfinished members: Slurm refused or did
+    not answer, or the job was cancelled, which a requeue would undo.
 
     Args:
         left: The unfinished members.
@@ -51,39 +60,70 @@ def requeue_pack(
         as_new_job: Do not requeue: Slurm has started this job on a node that it must not use.
     """
     try:
-        if not _is_cancelled(terms, node):
-            if as_new_job:
-                _resubmit(folder, terms, node.job, entry_point)
-            else:
-                _requeue(folder, terms, node.job, entry_point)
+        if retry(
+            partial(_requeue, folder, records, terms, node, entry_point, as_new_job),
+            timeout_s=PATIENCE_S,
+            passes=lambda error: isinstance(error, LauncherError) and is_slurm_away(error),
+            on_failure=lambda error, _: logger.warning("the requeue is tried again: %s", error),
+        ):
             return True
         status, reason = Status.CANCELLED, "its job was cancelled"
-    except LauncherError as error:
+    except (LauncherError, OSError, ValueError) as error:
         status = Status.WAITING
         reason = f"its job could not be requeued: {error}; submit again to resume"
     mark_ended(folder, left, status=status, reason=reason)
-    append_pack_event(folder, PackEventKind.ENDED, why=reason)
+    records.put_event(PackEventKind.ENDED, why=reason)
     return False
 
 
+def end_for_good(node: ThisNode) -> None:
+    """Have the job not start again: Slurm 24.05 and later restart one that was ever preempted."""
+    try:
+        client.forbid_requeue(node.job)
+    except LauncherError as error:
+        logger.warning("the job may start once more, and will find nothing to do: %s", error)
+
+
 def _requeue(
-    folder: PackFolder, terms: SlurmTerms, job_id: str, entry_point: Callable[[str], None]
-) -> None:
+    folder: PackFolder,
+    records: PackRecords,
+    terms: SlurmTerms,
+    node: ThisNode,
+    entry_point: Callable[[str], None],
+    as_new_job: bool,
+) -> bool:
+    """Try once; return False if the job was cancelled.
+
+    Raises:
+        LauncherError: Slurm does not answer, or refused to take the pack as a new job, too.
+    """
+    details = _details(node)
+    if _is_back(details, node):
+        _keep_from_bad_nodes(folder, terms, node.job)
+        return True
+    if details and is_cancelled(details, restarts=node.restarts, time_limit_s=terms.time_limit_s):
+        return False
     refusal = "its site does not let jobs be requeued"
-    if terms.may_requeue:
-        append_pack_event(folder, PackEventKind.REQUEUEING, job=job_id)
+    if as_new_job:
+        refusal = "it was started on a bad node"
+    elif terms.may_requeue:
+        records.put_event(PackEventKind.REQUEUEING, job=node.job)
         try:
-            client.requeue(job_id)
-        except LauncherError as error:
+            client.requeue(node.job)
+        except SlurmError as error:
+            # The signal that follows a requeue may end `scontrol` before it has said "done".
+            if _is_back(_details(node), node):
+                _keep_from_bad_nodes(folder, terms, node.job)
+                return True
+            if is_slurm_away(error):
+                raise
             refusal = str(error)
         else:
-            _keep_from_bad_nodes(folder, terms, job_id)
-            return
-    # Without a grace Slurm requeues a preempted job itself, before it is asked: that is success.
-    if _is_pending(job_id):
-        return
+            _keep_from_bad_nodes(folder, terms, node.job)
+            return True
     logger.warning("%s: submitted again as a new job, because %s", folder.name, refusal)
-    _resubmit(folder, terms, job_id, entry_point)
+    _resubmit(folder, records, terms, node.job, entry_point)
+    return True
 
 
 def _keep_from_bad_nodes(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
@@ -100,35 +140,49 @@ def _keep_from_bad_nodes(folder: PackFolder, terms: SlurmTerms, job_id: str) -> 
             logger.warning("%s", error)
 
 
-def _is_pending(job_id: str) -> bool:
-    job = client.queued_jobs().get(job_id)
-    return job is not None and job.state == "PENDING"
-
-
-def _is_cancelled(terms: SlurmTerms, node: ThisNode) -> bool:
+def _details(node: ThisNode) -> JobDetails | None:
     try:
-        details = client.job_details(node.job)
-    except LauncherError as error:
-        logger.warning("could not find out whether the job was cancelled: %s", error)
-        return False
-    return details is not None and is_cancelled(
-        details, restarts=node.restarts, time_limit_s=terms.time_limit_s
-    )
+        return client.job_details(node.job, timeout_s=client.SHORT_TIMEOUT_S)
+    except SlurmError as error:
+        if is_slurm_away(error):
+            raise
+        logger.warning("could not find out how the job stands: %s", error)
+        return None
+
+
+def _is_back(details: JobDetails | None, node: ThisNode) -> bool:
+    """Return whether the job is in the queue again, or about to be.
+
+    Without a grace Slurm requeues a preempted job itself, before it is asked. Until its processes
+    have exited such a job is COMPLETING, and counts as restarted.
+    """
+    return details is not None and (details.state == "PENDING" or details.restarts > node.restarts)
 
 
 def _resubmit(
-    folder: PackFolder, terms: SlurmTerms, replaces: str, entry_point: Callable[[str], None]
+    folder: PackFolder,
+    records: PackRecords,
+    terms: SlurmTerms,
+    replaces: str,
+    entry_point: Callable[[str], None],
 ) -> None:
-    before = read_job(folder)
+    before = patiently(partial(read_job, folder))
+    if before and before.job_id and before.is_replaced(replaces):
+        return  # by an earlier call
     resubmissions = before.resubmissions + 1 if before else 1
     job = SubmittedJob(
         job_id="", submitted=time.time(), resubmissions=resubmissions, replaces=replaces
     )
-    write_job(folder, job)  # before the submission: the new job may start at once
+    patiently(partial(write_job, folder, job))  # before the submission: it may start at once
     # sbatch reads options from the environment, and this one describes the job that ends.
     for name in filter(client.is_of_job, list(os.environ)):
         del os.environ[name]
     parameters = with_exclude(terms.parameters, excluded_by(folder.experiment, terms))
-    (job_id,) = submit_array(folder.experiment, [folder], parameters, entry_point)
-    write_job(folder, attrs.evolve(job, job_id=job_id))
-    append_pack_event(folder, PackEventKind.RESUBMITTED, job=job_id)
+    try:
+        (job_id,) = submit_array(folder.experiment, [folder], parameters, entry_point)
+    except LauncherError:
+        if before:
+            patiently(partial(write_job, folder, before))  # it still has the pack
+        raise
+    patiently(partial(write_job, folder, attrs.evolve(job, job_id=job_id)))
+    records.put_event(PackEventKind.RESUBMITTED, job=job_id)

@@ -8,6 +8,12 @@ from launcher.job.attempt_end import AttemptEnd
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import Cause, RunState, Status
 
+RETRY_DELAY_S = 1.0
+"""Delay before a member that exited on its own is retried: a stop of the job may have ended it,
+and the signal to the supervisor may come a moment later."""
+_AWAY_DELAY_S = 10.0
+_MAX_AWAY_DELAY_S = 300.0
+
 _DESCRIPTIONS = {
     Cause.PREEMPTED: "preempted",
     Cause.TIME_LIMIT: "ended by the time limit",
@@ -27,6 +33,18 @@ class RetryDecision:
     status: Status
     """`waiting` for another attempt, or a final one."""
     reason: str
+
+
+def retry_delay_s(cause: Cause, times_in_a_row: int) -> float:
+    """Return how long a run waits for its next attempt; its slot is free for others meanwhile.
+
+    Args:
+        times_in_a_row: How many attempts in a row have ended for this cause.
+    """
+    if cause != Cause.UNAVAILABLE:
+        return RETRY_DELAY_S
+    doublings = min(times_in_a_row - 1, 10)
+    return min(_AWAY_DELAY_S * float(2**doublings), _MAX_AWAY_DELAY_S)
 
 
 def decide_retry(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> RetryDecision:

@@ -33,8 +33,6 @@ class Slot:
     """The cores to run on; empty: no pinning."""
     descriptors: tuple[int, ...]
     """Lock files for the run to inherit, so that the slot is held for as long as the run lives."""
-    shortage: str = ""
-    """Why the run cannot be trained here, if the machine owes it GPUs that it does not have."""
 
     def close(self) -> None:
         """Close the lock in this process; the slot is free once the run has exited, too."""
@@ -77,9 +75,6 @@ class Slots:
     ) -> Slot | None:
         """Take a slot for a run of this size; return None while too little of the machine is free.
 
-        A run that asks for more GPUs than the machine owes it and has gets none, at once: see
-        `Slot.shortage`.
-
         Args:
             gpus: Below 1, a share of one GPU. On a machine without GPUs the run uses the CPU.
             cpus: Capped at the number of cores of the machine.
@@ -93,7 +88,7 @@ class Slots:
             # Only now: to look at all processes takes some milliseconds, and a run may wait long.
             claims |= self._claims_of_processes()
             wanted = self._choose(gpus, cpus, memory_gb, planned, avoided, claims.values())
-            return self._take(wanted, self._shortage(gpus)) if wanted else None
+            return self._take(wanted) if wanted else None
 
     @contextmanager
     def _allocation(self) -> Iterator[None]:
@@ -101,17 +96,26 @@ class Slots:
         while True:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._folder / "allocation"
-            with file_lock.hold(path) as descriptor:
-                if _is_open_file_at(path, descriptor):
-                    os.utime(descriptor)  # cleaners go by age
+            with file_lock.hold(path):
+                if file_lock.is_held(path):  # the file that is there now
                     yield
                     return
 
-    def _shortage(self, gpus: float) -> str:
-        if not self._machine.lacks_gpus(gpus):
-            return ""
-        needed = "1 GPU" if gpus <= 1 else f"{gpus:g} GPUs"
-        return f"the run needs {needed}, and the job has {len(self._machine.gpus)} here"
+    def lacks(self, *, gpus: float, memory_gb: float) -> str:
+        """Return what even the whole machine is short of for a run of this size; "" if nothing."""
+        machine = self._machine
+        if self.lacks_gpus(gpus):
+            return f"has {len(machine.gpus)} GPUs to give, and the run needs {gpus:g}"
+        if machine.memory_gb is not None and memory_gb > machine.memory_gb + 1e-6:
+            return f"has {machine.memory_gb:g} GB of memory to give, the run needs {memory_gb:g}"
+        return ""
+
+    def lacks_gpus(self, gpus: float) -> bool:
+        """Return whether even the whole machine has too few GPUs for a run, and does not let it
+        use the CPU."""
+        machine = self._machine
+        must_have = (machine.owes_gpus and gpus > 0) or machine.uses_gpus(gpus)
+        return must_have and max(1, int(gpus)) > len(machine.gpus)
 
     def _choose(
         self,
@@ -129,7 +133,7 @@ class Slots:
                 return None
         chosen: tuple[str, ...] = ()
         share = GPU
-        if machine.uses_gpus(gpus) and not machine.lacks_gpus(gpus):
+        if machine.uses_gpus(gpus):
             share = GPU if gpus >= 1 else gpu_units(gpus)
             chosen = self._choose_gpus(max(1, int(gpus)), share, planned, avoided, others)
             if not chosen:
@@ -186,13 +190,13 @@ class Slots:
                     found[name] = _from_json(descriptor.read_text())
         return found
 
-    def _take(self, wanted: _Claim, shortage: str) -> Slot:
+    def _take(self, wanted: _Claim) -> Slot:
         path = self._folder / f"slot-{uuid4().hex}.json"
         descriptor = file_lock.try_take(path)
         assert descriptor is not None
         os.write(descriptor, json.dumps(attrs.asdict(wanted)).encode())
         cores = wanted.cores if self._machine.is_pinned else ()
-        return Slot(gpus=wanted.gpus, cores=cores, descriptors=(descriptor,), shortage=shortage)
+        return Slot(gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
 
 
 def slots_folder(name: str = "") -> Path:
@@ -250,8 +254,14 @@ def _lockable(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(errno.EPERM, "it belongs to another user")
-    with file_lock.hold(folder / "allocation") as descriptor:
+    probe = folder / f"probe-{uuid4().hex}"
+    descriptor = file_lock.try_take(probe)
+    assert descriptor is not None
+    try:
         os.write(descriptor, b"\n")
+    finally:
+        os.close(descriptor)
+        probe.unlink()
     return folder
 
 
@@ -260,13 +270,6 @@ def _descriptors() -> Iterator[Path]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # somebody else's, or ended meanwhile
             yield from (process / "fd").iterdir()
-
-
-def _is_open_file_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _from_json(text: str) -> _Claim:

@@ -5,48 +5,58 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.experiment.code_snapshot import verify_snapshot
 from launcher.experiment.experiment_folder import PackFolder
-from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, excluded_by, note_node_failure
+from launcher.job.attempt_end import AttemptEnd
+from launcher.job.bad_nodes import note_lost_node
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
-from launcher.job.node_supervisor import NodeSupervisor
+from launcher.job.node_supervisor import LAST_RECORDS_TIMEOUT_S, NodeSupervisor
 from launcher.job.pack import (
-    Member,
     Pack,
     PackEventKind,
     SlurmTerms,
     SubmittedJob,
-    append_pack_event,
-    read_job,
+    patiently,
+    read_own_job,
     read_pack_events,
-    write_job,
 )
-from launcher.job.record_end import count_finished, record_end
-from launcher.job.requeue import requeue_pack
+from launcher.job.record_end import is_uncounted_finish, is_uncounted_loss
+from launcher.job.requeue import end_for_good, requeue_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
-from launcher.job.unfinished_members import is_unfinished, mark_ended, unfinished
+from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
-from trainers.errors import LeaseHeldError, LeaseLostError
-from trainers.run.atomic_write import atomic_write
+from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
+from trainers.run.backoff import retry
 from trainers.run.lease import Lease, is_live
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import Status, read_state
+from trainers.run.run_state import Cause, RunState, Status
 from trainers.stop_flag import StopFlag
 
 logger = logging.getLogger(__name__)
 
+_LEASE_TIMEOUT_S = 600.0
+"""How long to wait for a disk that is full or away, before the start counts as failed."""
+_LAST_RECORDS_TIMEOUT_S = 3.0
+"""For what is left to write once the job is requeued: Slurm kills it soon."""
 _NODE_END_POLL_S = 0.2
+_STOPPED = 128 + signal.SIGTERM
+"""Exit status of a start that was stopped before it began, as a shell gives it: no failure."""
 
 
 def run_slurm_pack(
@@ -63,33 +73,52 @@ def run_slurm_pack(
     Args:
         entry_point: The function that a resubmitted job calls, see `submit_array`.
     """
-    job = read_job(folder)
+    try:
+        job = patiently(partial(read_own_job, folder))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{folder.job} cannot be read: {error}") from error
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
     if job and job.is_replaced(node.job):
         logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
         os._exit(0)
+    records = PackRecords(folder)
     try:
-        with Lease.take(
-            folder.node_lease(node.index),
-            owner=folder.name,
-            attempt=node.start,
-        ) as lease:
+        with _take_lease(folder, node, flag) as lease:
             if node.index == 0 and (job is None or job.job_id != node.job):
-                _record_job(folder, job, node)
-            is_requeued = _SlurmPack(folder, pack, terms, node, lease, flag).run(entry_point)
+                _record_job(folder, job, node, records)
+            is_requeued = _SlurmPack(folder, pack, terms, node, lease, flag, records).run(
+                entry_point
+            )
+            records.close(_LAST_RECORDS_TIMEOUT_S)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
         os._exit(0)
+    except StopRequestedError as error:
+        logger.warning("%s", error)
+        os._exit(_STOPPED)
     if is_requeued:
         # Returning would let submitit write a result pickle: its users, and `job.done()`, would
         # take the job to be over.
         os._exit(0)
 
 
-def _record_job(folder: PackFolder, job: SubmittedJob | None, node: ThisNode) -> None:
+def _take_lease(folder: PackFolder, node: ThisNode, flag: StopFlag) -> Lease:
+    """Take the lease of this node; wait for a disk that is full or away, and heed a stop."""
+    path = folder.node_lease(node.index)
+    return retry(
+        partial(Lease.take, path, owner=folder.name, attempt=node.start),
+        timeout_s=_LEASE_TIMEOUT_S,
+        should_stop=flag,
+        on_failure=lambda error, _: logger.warning("waiting for %s: %s", path, error),
+    )
+
+
+def _record_job(
+    folder: PackFolder, job: SubmittedJob | None, node: ThisNode, records: PackRecords
+) -> None:
     """Write `job.json` in place of a submitting process that has not done so yet, or has died."""
     job = job or SubmittedJob(job_id="", submitted=time.time())
-    write_job(folder, attrs.evolve(job, job_id=node.job))
+    records.replace(folder.job, attrs.asdict(attrs.evolve(job, job_id=node.job)))
 
 
 class _SlurmPack:
@@ -103,103 +132,94 @@ class _SlurmPack:
         node: ThisNode,
         lease: Lease,
         flag: StopFlag,
+        records: PackRecords,
     ) -> None:
         self._folder = folder
         self._pack = pack
         self._terms = terms
         self._node = node
         self._lease = lease
-        self._must_leave = False
-        """Whether a node of the job is a bad one for this experiment."""
-        self._is_misplaced = False
-        """Whether it was one when the job began: Slurm has not heeded its list of nodes."""
-        self._stop: JobStop = SlurmStop(flag, folder, terms, node, num_nodes=pack.num_nodes)
+        self._records = records
+        self._stop: JobStop = SlurmStop(
+            flag, folder, terms, node, records, num_nodes=pack.num_nodes
+        )
+        self._led = [member for member in pack.members if member.nodes[0] == node.index]
 
     def run(self, entry_point: Callable[[str], None]) -> bool:
         """Supervise until the node has no more to do; return whether the job is requeued."""
-        folder, node = self._folder, self._node
-        earlier = list(read_pack_events(folder))
-        append_pack_event(
-            folder,
-            PackEventKind.STARTED,
-            job=node.job,
-            start=node.start,
-            node=node.name,
-            index=node.index,
-        )
-        led = [member for member in self._pack.members if member.nodes[0] == node.index]
-        if not self._code_is_intact(led):
+        earlier = self._events_so_far()
+        here = {"job": self._node.job, "start": self._node.start, "node": self._node.name}
+        self._records.put_event(PackEventKind.STARTED, **here, index=self._node.index)
+        if not self._code_is_intact():
             return False
-        count_finished(folder, led)
-        self._record_lost_attempts(led, earlier)
-        if bad := set(excluded_by(folder.experiment, self._terms)).intersection(node.job_nodes):
-            logger.warning("no run is started, on account of bad nodes: %s", ", ".join(sorted(bad)))
-            self._must_leave = self._is_misplaced = True
-            return self._end(entry_point)
-        machine = self._pack.machine or allocated_machine(os.environ)
-        name = f"{node.job}-{node.name}"
-        supervisor = NodeSupervisor(
-            attrs.evolve(folder, fence=self._lease.check),
-            self._pack,
-            Slots(machine, slots_folder(name)),
-            node=node,
-            stop=self._stop,
-        )
+        try:
+            supervisor = self._supervisor()
+        except Exception as error:  # whatever is wrong with this node: `batch_end` tells it
+            self._records.put_event(PackEventKind.START_FAILED, **here, error=str(error))
+            self._records.close(_LAST_RECORDS_TIMEOUT_S)
+            raise
+        self._count_lost_attempts(supervisor, earlier)
         try:
             supervisor.run()
         except LeaseLostError:
             supervisor.kill_all()
             raise
-        self._must_leave = supervisor.health.must_leave
-        return self._end(entry_point)
+        is_requeued = self._end(supervisor, entry_point)
+        supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)
+        return is_requeued
 
-    def _code_is_intact(self, led: Iterable[Member]) -> bool:
+    def _events_so_far(self) -> list[dict[str, Any]]:
+        try:
+            return patiently(lambda: list(read_pack_events(self._folder)))
+        except OSError as error:
+            logger.warning("what happened to the job so far is not known: %s", error)
+            return []
+
+    def _code_is_intact(self) -> bool:
         if not self._pack.code:
             return True
         try:
             verify_snapshot(self._folder.experiment.code / self._pack.code)
         except LauncherError as error:
             logger.error("%s", error)
-            mark_ended(self._folder, led, status=Status.FAILED, reason=str(error))
+            mark_ended(self._folder, self._led, status=Status.FAILED, reason=str(error))
             return False
         return True
 
-    def _record_lost_attempts(
-        self, led: Iterable[Member], earlier: list[dict[str, object]]
+    def _supervisor(self) -> NodeSupervisor:
+        machine = self._pack.machine or allocated_machine(os.environ)
+        return NodeSupervisor(
+            attrs.evolve(self._folder, fence=self._lease.check),
+            self._pack,
+            Slots(machine, slots_folder(f"{self._node.job}-{self._node.name}")),
+            node=self._node,
+            stop=self._stop,
+            records=self._records,
+        )
+
+    def _count_lost_attempts(
+        self, supervisor: NodeSupervisor, earlier: Sequence[dict[str, Any]]
     ) -> None:
         """Count attempts of an earlier start of the job whose supervisor did not live to do so."""
-        experiment = self._folder.experiment
-        with file_lock.hold(experiment.lock):
-            lost = [member for member in led if self._is_lost(experiment.run(member.name))]
-            if not lost:
-                return
-            records = self._records()
-            self._note_lost_node(records, lost)
-            end = lost_end(earlier, records)
-            for member in lost:
-                record_end(experiment.run(member.name), end, member.retries)
+        asks_slurm = threading.Lock()
 
-    def _note_lost_node(self, records: Sequence[JobRecord], lost: Sequence[Member]) -> None:
-        """Blame the node that Slurm has given up, if it was the only one of the job."""
-        ended = [record for record in records if record.end is not None]
-        if ended and ended[-1].state == "NODE_FAIL" and len(ended[-1].nodes) == 1:
-            names = ", ".join(member.name for member in lost)
-            failure = NodeFailure(
-                node=ended[-1].nodes[0],
-                kind=NodeFailureKind.LOST,
-                run=names,
-                job=self._node.job,
-                reason="Slurm says NODE_FAIL",
-            )
-            note_node_failure(self._folder.experiment, failure)
+        @cache
+        def lost() -> AttemptEnd:
+            records = self._job_records()
+            note_lost_node(self._folder.experiment, self._node.job, records)
+            return lost_end(earlier, records)
 
-    def _is_lost(self, run: RunFolder) -> bool:
-        state = read_state(run)
-        began = state.status == Status.RUNNING or run.log(state.num_attempts).exists()
-        uncounted = is_unfinished(self._folder, state) or state.status == Status.FAILED
-        return began and uncounted and state.pack == self._folder.name
+        def find_end(run: RunFolder, state: RunState) -> AttemptEnd | None:
+            if is_uncounted_finish(self._folder, run, state):
+                return AttemptEnd(cause=Cause.FINISHED)
+            if is_uncounted_loss(self._folder, run, state):
+                with asks_slurm:
+                    return lost()
+            return None
 
-    def _records(self) -> list[JobRecord]:
+        supervisor.queue.count_lost_attempts(self._led, find_end)
+
+    def _job_records(self) -> list[JobRecord]:
         if not self._terms.accounting:
             return []
         try:
@@ -208,35 +228,53 @@ class _SlurmPack:
             logger.warning("%s", error)
             return []
 
-    def _end(self, entry_point: Callable[[str], None]) -> bool:
+    def _end(self, supervisor: NodeSupervisor, entry_point: Callable[[str], None]) -> bool:
         """On the first node, requeue once all have ended; return whether the job runs again."""
         folder, node = self._folder, self._node
         if node.index:
-            with atomic_write(folder.node_end(node.index)) as file:
-                file.write(json.dumps({"start": node.start}).encode())
-            return self._stop.is_requested() or self._must_leave
+            self._records.replace(folder.node_end(node.index), {"start": node.start})
+            # If it cannot be written, this raises, Slurm ends the other nodes, too, and the batch
+            # script requeues the job.
+            self._records.flush(LAST_RECORDS_TIMEOUT_S, folder.node_end(node.index))
+            return self._stop.is_requested()
         self._wait_for_other_nodes()
-        self._lease.check()
-        is_requeued = self._requeue_if_needed(entry_point)
-        folder.is_over.touch()
+        self._check_lease()
+        is_requeued = self._requeue_if_needed(supervisor, entry_point)
+        # After the requeue: if this process is killed before it, the batch script tries again.
+        with suppress(OSError):
+            folder.is_over.touch()
         return is_requeued
 
-    def _requeue_if_needed(self, entry_point: Callable[[str], None]) -> bool:
-        left = unfinished(self._folder, self._pack.members)
-        if not left or not (self._stop.is_requested() or self._must_leave):
-            append_pack_event(self._folder, PackEventKind.ENDED, unfinished=len(left))
-            return False
-        # Before the requeue, which kills the batch script and soon this process: without the file
-        # the batch script would take the supervisor to have died, and requeue a second time.
-        self._folder.is_over.touch()
-        return requeue_pack(
-            self._folder,
-            self._terms,
-            self._node,
-            left,
-            entry_point,
-            as_new_job=self._is_misplaced,
+    def _requeue_if_needed(
+        self, supervisor: NodeSupervisor, entry_point: Callable[[str], None]
+    ) -> bool:
+        unrecorded = supervisor.queue.unrecorded
+        known = [member for member in self._pack.members if member.name not in unrecorded]
+        names = unrecorded | {member.name for member in unfinished(self._folder, known)}
+        left = [member for member in self._pack.members if member.name in names]
+        is_to_return = (
+            self._stop.is_requested() or unrecorded or supervisor.queue.wants_another_node
         )
+        if left and is_to_return:
+            return requeue_pack(
+                self._folder,
+                self._records,
+                self._terms,
+                self._node,
+                left,
+                entry_point,
+                as_new_job=supervisor.health.is_misplaced,
+            )
+        self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
+        if self._terms.may_requeue and (self._node.restarts or self._stop.is_requested()):
+            end_for_good(self._node)
+        return False
+
+    def _check_lease(self) -> None:
+        try:
+            self._lease.check()
+        except OSError as error:  # a requeue of a job that has been requeued does no harm
+            logger.warning("whether another supervisor has the pack is not known: %s", error)
 
     def _wait_for_other_nodes(self) -> None:
         """Wait until the other nodes have ended, or are to stop and their supervisors are dead."""
@@ -247,15 +285,18 @@ class _SlurmPack:
                 time.sleep(_NODE_END_POLL_S)
 
     def _has_ended(self, node: int) -> bool:
-        if _start_in(self._folder.node_end(node)) == self._node.start:
-            return True
-        return self._stop.is_requested() and not is_live(self._folder.node_lease(node))
+        try:
+            if _start_in(self._folder.node_end(node)) == self._node.start:
+                return True
+            return self._stop.is_requested() and not is_live(self._folder.node_lease(node))
+        except OSError:
+            return False
 
 
 def _start_in(end: Path) -> int | None:
     """Return the start of the job in which a node has ended; None if it has not."""
     try:
         content: Mapping[str, int] = json.loads(end.read_bytes())
-    except FileNotFoundError:
+        return content["start"]
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    return content["start"]

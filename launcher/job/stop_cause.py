@@ -74,6 +74,8 @@ def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> 
         return False
     if details.start_time is None or details.end_time is None:
         return False
+    if details.preempt_time is not None and details.preempt_time >= details.end_time:
+        return False  # without a grace, where preempted jobs are not requeued
     return details.end_time - details.start_time < time_limit_s
 
 
@@ -84,17 +86,20 @@ def lost_end(events: Sequence[dict[str, Any]], records: Sequence[JobRecord]) -> 
         events: The events of its pack, up to this start of the job.
         records: Accounting records of the job's earlier starts, oldest first; may be empty.
     """
+    has_step_ended = False
     for event in reversed(events):
         if event["event"] == PackEventKind.STOPPING:
             return AttemptEnd(
                 cause=Cause(event["cause"]),
                 reason=f"{event['reason']}; killed before it had saved a checkpoint",
             )
-        if event["event"] == PackEventKind.STEP_ENDED:
-            reason = "its supervisor died without recording a cause"
-            return AttemptEnd(cause=Cause.NODE_FAILURE, reason=reason)
+        # The step of a job that was stopped may end before its supervisor could record it.
+        has_step_ended |= event["event"] == PackEventKind.STEP_ENDED
         if event["event"] == PackEventKind.STARTED:
             break
+    if has_step_ended:
+        reason = "its supervisor died without recording a cause"
+        return AttemptEnd(cause=Cause.NODE_FAILURE, reason=reason)
     for record in reversed(records):
         if record.end is not None and record.state in _RECORDED:
             cause, reason = _RECORDED[record.state]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, is_slurm_away
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import StopRequest
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
-from launcher.job.pack import PackEventKind, SlurmTerms, append_pack_event
+from launcher.job.pack import PackEventKind, SlurmTerms
 from launcher.job.stop_cause import stop_cause
 from launcher.slurm import client
 from launcher.slurm.jobs import JobDetails
-from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import retry
 from trainers.run.run_state import Cause
 from trainers.stop_flag import StopFlag
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _REQUEUE_MARGIN_S = 1.5
 """Kept back from a grace for the requeue itself."""
+_ASK_AGAIN_S = 1.0
 _POLL_OTHER_NODES_S = 1.0
 """How often to poll whether another node was asked to stop."""
 
@@ -36,11 +40,11 @@ class JobStop(ABC):
 
     @abstractmethod
     def request(self) -> StopRequest:
-        """Return why; call it only once `is_requested`, and after the members were signalled."""
+        """Return why; call it only once `is_requested`. It may wait for Slurm's answer."""
 
     @abstractmethod
     def grace_s(self) -> float:
-        """Return how long the members may take to checkpoint and exit; call it like `request`."""
+        """Return how long the members may take to checkpoint and exit, as far as is known."""
 
 
 class SignalStop(JobStop):
@@ -76,9 +80,11 @@ class SlurmStop(JobStop):
         folder: PackFolder,
         terms: SlurmTerms,
         node: ThisNode,
+        records: PackRecords,
         *,
         num_nodes: int,
     ) -> None:
+        self._records = records
         self._flag = flag
         self._folder = folder
         self._terms = terms
@@ -87,35 +93,47 @@ class SlurmStop(JobStop):
         self._started = time.time()
         self._signal_name = ""
         self._next_poll_s = 0.0
+        self._found = threading.Event()
         self._request: StopRequest | None = None
 
     def is_requested(self) -> bool:
         if not self._signal_name:
             self._signal_name = self._poll_signal()
+            if self._signal_name:
+                threading.Thread(target=self._find_cause, name="stop cause", daemon=True).start()
         return bool(self._signal_name)
 
     def request(self) -> StopRequest:
-        """Return why; the first call asks Slurm and records the answer in the pack's events."""
-        if self._request is None:
-            self._request = stop_cause(
-                self._signal_name,
-                self._details(),
-                now=time.time(),
-                started=self._started,
-                restarts=self._node.restarts,
-                time_limit_s=self._terms.time_limit_s,
-                signal_lead_s=self._terms.signal_lead_s,
-            )
-            append_pack_event(
-                self._folder,
-                PackEventKind.STOPPING,
-                node=self._node.name,
-                signal=self._signal_name,
-                cause=self._request.cause,
-                reason=self._request.reason,
-            )
-            logger.info("%s", self._request.reason)
-        return self._request
+        """Return why, as Slurm says; wait a little for its answer, then go by the clock."""
+        self._found.wait(client.SHORT_TIMEOUT_S)
+        return self._so_far()
+
+    def _so_far(self) -> StopRequest:
+        return self._request or self._cause(None)
+
+    def _find_cause(self) -> None:
+        """Ask Slurm for the cause and record it: a thread, since the grace does not wait."""
+        self._request = self._cause(self._details())
+        self._records.put_event(
+            PackEventKind.STOPPING,
+            node=self._node.name,
+            signal=self._signal_name,
+            cause=self._request.cause,
+            reason=self._request.reason,
+        )
+        self._found.set()
+        logger.info("%s", self._request.reason)
+
+    def _cause(self, details: JobDetails | None) -> StopRequest:
+        return stop_cause(
+            self._signal_name,
+            details,
+            now=time.time(),
+            started=self._started,
+            restarts=self._node.restarts,
+            time_limit_s=self._terms.time_limit_s,
+            signal_lead_s=self._terms.signal_lead_s,
+        )
 
     def _poll_signal(self) -> str:
         """Return the signal that this or another node has received; empty so far if none."""
@@ -131,15 +149,14 @@ class SlurmStop(JobStop):
 
     def _notify_other_nodes(self, name: str) -> None:
         content = {"start": self._node.start, "heard": f"{name} on {self._node.name}"}
-        with atomic_write(self._folder.stop) as file:
-            file.write(json.dumps(content).encode())
+        self._records.replace(self._folder.stop, content)
 
     def _signal_of_other_node(self) -> str:
         try:
             content = json.loads(self._folder.stop.read_bytes())
-        except FileNotFoundError:
+            return str(content["heard"]) if content["start"] == self._node.start else ""
+        except (OSError, ValueError, TypeError, KeyError):  # there is none, or not for now
             return ""
-        return str(content["heard"]) if content["start"] == self._node.start else ""
 
     def grace_s(self) -> float:
         """Return less than Slurm gives, so that the requeue still falls within the grace.
@@ -147,16 +164,23 @@ class SlurmStop(JobStop):
         A job that outlives its grace and then exits becomes TIMEOUT, and Slurm never requeues it.
         """
         terms = self._terms
-        if self.request().cause == Cause.TIME_LIMIT:
+        request = self._so_far()
+        if request.cause == Cause.TIME_LIMIT:
             return max(terms.signal_lead_s - _REQUEUE_MARGIN_S, 1)
         # Nothing is left to requeue, or there is no grace worth it: as long as Slurm allows.
-        if self.request().requeued_by_slurm or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
+        if request.requeued_by_slurm or terms.grace_s <= 2 * _REQUEUE_MARGIN_S:
             return terms.signal_lead_s
         return terms.grace_s - _REQUEUE_MARGIN_S
 
     def _details(self) -> JobDetails | None:
+        ask = partial(client.job_details, self._node.job, timeout_s=client.SHORT_TIMEOUT_S)
         try:
-            return client.job_details(self._node.job)
+            # The signal may have ended the first command as well.
+            return retry(ask, timeout_s=_ASK_AGAIN_S, passes=_is_away)
         except LauncherError as error:
             logger.warning("could not find out why the job is stopped: %s", error)
             return None
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, LauncherError) and is_slurm_away(error)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import attrs
 
 from launcher import file_lock
+from launcher.errors import LockHeldError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack import Member
+from trainers.errors import ConfigError, UnavailableError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status, read_state, write_state
+
+logger = logging.getLogger(__name__)
 
 UNFINISHED = (Status.SUBMITTED, Status.RUNNING, Status.WAITING)
 CANCELLED = "cancelled before it was started"
@@ -39,14 +44,30 @@ def is_of_pack(folder: PackFolder, state: RunState) -> bool:
 
 def mark_ended(folder: PackFolder, members: Iterable[Member], *, status: str, reason: str) -> None:
     """Record a status and a reason for the unfinished members of a pack whose job has ended."""
-    with file_lock.hold(folder.experiment.lock):
-        for member in unfinished(folder, members):
-            run = folder.experiment.run(member.name)
-            write_state(run, attrs.evolve(read_state(run), status=status, reason=reason))
+    for member in members:
+        run = folder.experiment.run(member.name)
+        try:
+            with file_lock.hold(run.state_lock):
+                state = read_state(run)
+                if _is_left_in(folder, run, state):
+                    write_state(run, attrs.evolve(state, status=status, reason=reason))
+        except (OSError, LockHeldError, ConfigError) as error:
+            logger.error("%s: could not record %r: %s", member.name, reason, error)
 
 
 def _is_left(folder: PackFolder, run: RunFolder) -> bool:
-    state = read_state(run)
+    """Return whether a run is not over, as far as can be known: if it cannot be read, it is not."""
+    try:
+        return _is_left_in(folder, run, read_state(run))
+    except (OSError, UnavailableError) as error:
+        logger.warning("%s counts as unfinished: %s", run.name, error)
+        return True
+    except ConfigError as error:
+        logger.error("%s is left alone: %s", run.name, error)
+        return False
+
+
+def _is_left_in(folder: PackFolder, run: RunFolder, state: RunState) -> bool:
     return is_unfinished(folder, state) or (
         is_of_pack(folder, state) and awaits_retry_decision(run, state)
     )

@@ -23,9 +23,9 @@ from launcher.slurm.jobs import (
 from launcher.slurm.parse_site import ASSOCIATION_COLUMNS, QOS_COLUMNS, parse_site
 from launcher.slurm.site import SlurmSite
 
-_TIMEOUT_S = 30
-_SHORT_TIMEOUT_S = 5
-"""For what a supervisor asks beside its members, which may be asked to stop meanwhile."""
+_TIMEOUT_S = 30.0
+SHORT_TIMEOUT_S = 10.0
+"""For calls that are tried again: Slurm's own MessageTimeout."""
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
 _UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
@@ -129,7 +129,7 @@ def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
     return {job_id: attempts for job_id, attempts in records.items() if job_id in wanted}
 
 
-def job_details(job_id: str) -> JobDetails | None:
+def job_details(job_id: str, *, timeout_s: float = _TIMEOUT_S) -> JobDetails | None:
     """Return a job as the controller sees it; None if the controller has forgotten it.
 
     It forgets a job some minutes after its end (Slurm's MinJobAge).
@@ -137,8 +137,9 @@ def job_details(job_id: str) -> JobDetails | None:
     Raises:
         SlurmError: Slurm does not answer.
     """
+    show = ("scontrol", "show", "job", job_id, "--oneliner")
     try:
-        return parse_details(_run("scontrol", "show", "job", job_id, "--oneliner"))
+        return parse_details(_run(*show, timeout_s=timeout_s))
     except SlurmError as error:
         if "Invalid job id" in error.output:
             return None
@@ -149,10 +150,10 @@ def requeue(job_id: str) -> None:
     """Requeue a job; success if it is in the queue already, or being requeued.
 
     Raises:
-        SlurmError: It was refused.
+        SlurmError: It was refused, or Slurm does not answer.
     """
     try:
-        _run("scontrol", "requeue", job_id)
+        _run("scontrol", "requeue", job_id, timeout_s=SHORT_TIMEOUT_S)
     except SlurmError as error:
         if "pending execution" not in error.output:
             raise
@@ -179,11 +180,20 @@ def usable_nodes(partition: str) -> tuple[str, ...]:
         SlurmError: Slurm does not answer.
     """
     options = ("--noheader", "--Node", f"--partition={partition}", "--format=%N %T")
-    text = _run("sinfo", *options, timeout_s=_SHORT_TIMEOUT_S)
+    text = _run("sinfo", *options, timeout_s=SHORT_TIMEOUT_S)
     rows = [line.split() for line in text.splitlines()]
     return tuple(
         dict.fromkeys(row[0] for row in rows if len(row) == 2 and not _UNUSABLE.search(row[1]))
     )
+
+
+def forbid_requeue(job_id: str) -> None:
+    """Have a job end for good when it ends.
+
+    Raises:
+        SlurmError: It was refused, or Slurm does not answer.
+    """
+    _run("scontrol", "update", f"JobId={job_id}", "Requeue=0", timeout_s=SHORT_TIMEOUT_S)
 
 
 def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:

@@ -17,7 +17,7 @@ import attrs
 from attrs import field, frozen
 
 from launcher import file_lock
-from launcher.errors import SlurmError
+from launcher.errors import LockHeldError, SlurmError
 from launcher.slurm import client
 from launcher.slurm.jobs import QueuedJob
 from trainers.run.atomic_write import atomic_write
@@ -53,7 +53,7 @@ def queue_snapshot(max_age_s: float = 5.0) -> QueueSnapshot:
                 snapshot = _ask()
                 _write(path, snapshot)
             return snapshot
-    except OSError:  # the home folder is full or read-only
+    except (OSError, LockHeldError):  # the home folder is full or read-only, or another one hangs
         return _ask()
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -85,25 +84,22 @@ def _cancel(run: RunFolder, state: Status) -> str:
 
 def _mark_cancelled(runs: Iterable[RunFolder]) -> None:
     """Write the state of cancelled runs that have no supervisor; a supervisor writes it itself."""
-    by_experiment: dict[ExperimentFolder, list[RunFolder]] = {}
-    for run in runs:
-        if run.cancel_request.exists():
-            by_experiment.setdefault(ExperimentFolder.of_run(run), []).append(run)
-    for experiment, cancelled in by_experiment.items():
-        with file_lock.hold(experiment.lock), ThreadPoolExecutor(_NUM_WRITERS) as writers:
-            list(writers.map(partial(_mark_one_cancelled, experiment), cancelled))
+    with ThreadPoolExecutor(_NUM_WRITERS) as writers:
+        list(writers.map(_mark_one_cancelled, [run for run in runs if run.cancel_request.exists()]))
 
 
-def _mark_one_cancelled(experiment: ExperimentFolder, run: RunFolder) -> None:
-    try:
-        state = read_state(run)
-    except ConfigError:
-        return
-    is_supervised = is_live(run.lease) or is_live(experiment.pack(state.pack).lease)
-    is_queued = state.status in (Status.SUBMITTED, Status.WAITING)
-    # The request may be gone: the run may have been submitted again before the lock was taken.
-    if is_queued and run.cancel_request.exists() and not is_supervised:
-        write_state(run, attrs.evolve(state, status=Status.CANCELLED, reason=CANCELLED))
+def _mark_one_cancelled(run: RunFolder) -> None:
+    with file_lock.hold(run.state_lock):
+        try:
+            state = read_state(run)
+        except ConfigError:
+            return
+        pack = ExperimentFolder.of_run(run).pack(state.pack)
+        is_supervised = is_live(run.lease) or is_live(pack.lease)
+        is_queued = state.status in (Status.SUBMITTED, Status.WAITING)
+        # The request may be gone: the run may have been submitted again before it was locked.
+        if is_queued and run.cancel_request.exists() and not is_supervised:
+            write_state(run, attrs.evolve(state, status=Status.CANCELLED, reason=CANCELLED))
 
 
 def _cancel_idle_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, str]:

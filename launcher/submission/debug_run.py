@@ -6,7 +6,6 @@ import attrs
 
 from launcher import file_lock
 from launcher.experiment.experiment import Experiment
-from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import attempt_end
 from launcher.job.record_end import record_end
 from launcher.submission.options import SubmitOptions
@@ -53,7 +52,7 @@ def run_here(folder: RunFolder) -> int:
         )
         if end.cause in (Cause.CRASHED, Cause.OUT_OF_MEMORY):
             end = attrs.evolve(end, can_be_retried=False)  # by the user, who is watching
-        with file_lock.hold(ExperimentFolder.of_run(folder).lock):
+        with file_lock.hold(folder.state_lock):
             record_end(folder, end, RetriesConfig())
     return exit_status
 

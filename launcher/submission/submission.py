@@ -21,6 +21,8 @@ from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.write_runs import write_submitted
 from trainers.run.run_state import read_state, write_state
 
+_SUBMISSION_TIMEOUT_S = 60.0
+"""How long to wait for another submission of the experiment to end."""
 _NUM_WRITERS = 16
 """Threads that write run folders; each mostly waits for the disk."""
 
@@ -65,19 +67,20 @@ class Submission:
 def planned(
     experiment: Experiment, options: SubmitOptions
 ) -> Iterator[tuple[ExperimentFolder, tuple[PlannedRun, ...]]]:
-    """Yield the folder and the planned runs of an experiment, which is locked while the body runs.
+    """Yield the folder and the planned runs of an experiment; nobody else submits it meanwhile.
 
     With `dry_run` nothing is locked, and the states may change meanwhile.
 
     Raises:
         ConfigError: A run exists and trains something else.
+        LockHeldError: Another submission takes too long; the message names it.
     """
     folder = ExperimentFolder(options.root.absolute() / experiment.name)
     if options.dry_run:
         yield folder, plan_runs(folder, experiment.runs)
         return
     folder.path.mkdir(parents=True, exist_ok=True)
-    with file_lock.hold(folder.lock):
+    with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
         yield folder, plan_runs(folder, experiment.runs, is_locked=True)
 
 
@@ -104,4 +107,5 @@ def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
 def restore_states(runs: Sequence[PlannedRun]) -> None:
     """Give runs the status that they had before the submission, since their job did not start."""
     for run in runs:
-        write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
+        with file_lock.hold(run.folder.state_lock):
+            write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))

@@ -7,6 +7,7 @@ import shutil
 
 import attrs
 
+from launcher import file_lock
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.submission.plan import PlannedRun
@@ -14,7 +15,15 @@ from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
 from trainers.run.atomic_write import atomic_write
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import Cause, EventKind, RunState, Status, append_event, write_state
+from trainers.run.run_state import (
+    Cause,
+    EventKind,
+    RunState,
+    Status,
+    append_event,
+    read_state,
+    write_state,
+)
 
 
 def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
@@ -35,27 +44,38 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
 
     Its retry budgets are reset: earlier attempts stay counted, but use up no budget.
 
-    A new folder appears whole, by a rename. In an existing one the state is written before a cancel
-    request is removed: an older job that still has the run must never see it neither cancelled nor
-    given to another pack.
+    A new folder appears whole, by a rename. A run that an earlier job has started since the plan
+    was made stays with that job: `pack` leaves it alone.
     """
     folder = run.folder
-    before = run.recorded
+    if folder.path.exists():
+        with file_lock.hold(folder.state_lock):
+            _give_existing(run, pack)
+        return
+    unfinished = RunFolder(folder.path.with_name(f".{folder.name}"))
+    shutil.rmtree(unfinished.path, ignore_errors=True)
+    unfinished.path.mkdir(parents=True)
+    write_run_config(unfinished.config, run.config)
+    write_state(unfinished, _submitted(run.recorded, run.config, pack))
+    unfinished.path.rename(folder.path)
+    append_event(folder, EventKind.SUBMITTED, pack=pack)
+
+
+def _give_existing(run: PlannedRun, pack: str) -> None:
+    """Give an existing run to a pack, with the state that it has now.
+
+    The state is written before a cancel request is removed: an older job that still has the run
+    must never see it neither cancelled nor given to another pack.
+    """
+    folder, before = run.folder, read_state(run.folder)
     if before.status == Status.RUNNING:
+        if run.recorded.status != Status.RUNNING:
+            return
         # Its supervisor died too, and could not count the attempt.
         before = _count_lost_attempt(folder, before)
-    state = _submitted(before, run.config, pack)
-    if folder.path.exists():
-        write_run_config(folder.config, run.config)
-        write_state(folder, state)
-        folder.cancel_request.unlink(missing_ok=True)
-    else:
-        unfinished = RunFolder(folder.path.with_name(f".{folder.name}"))
-        shutil.rmtree(unfinished.path, ignore_errors=True)
-        unfinished.path.mkdir(parents=True)
-        write_run_config(unfinished.config, run.config)
-        write_state(unfinished, state)
-        unfinished.path.rename(folder.path)
+    write_run_config(folder.config, run.config)
+    write_state(folder, _submitted(before, run.config, pack))
+    folder.cancel_request.unlink(missing_ok=True)
     append_event(folder, EventKind.SUBMITTED, pack=pack)
 
 

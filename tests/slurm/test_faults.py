@@ -2,10 +2,15 @@
 
 import os
 import signal
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from scripts.slurm_sandbox import daemon
+from scripts.slurm_sandbox.folder import Folder
 from tests.slurm.workplace import result
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -64,6 +69,74 @@ def test_preempted(sandbox, workplace, undisturbed, options, partition, heard, m
     assert stopping["cause"] == "preempted"
     assert heard is None or stopping["signal"] == heard
     assert workplace.state().attempts == {"preempted": 1, "finished": 1}
+
+
+def test_a_controller_that_restarts_at_a_preemption(sandbox, workplace, undisturbed):
+    """The requeue is asked for until somebody answers: 20 s later."""
+    workplace.submit()
+    workplace.wait_for_iteration(60)
+    job = workplace.job()
+    sandbox.preempt(job)
+    sandbox.wait_for(lambda: sandbox.details(job).get("PreemptTime", "None") != "None")
+
+    daemon.kill(Folder(sandbox.folder), "slurmctld")
+    time.sleep(20)
+    sandbox.configure()
+
+    done = watch_until_next_attempt(sandbox, workplace)
+    check(workplace, undisturbed, done, max_lost=0)
+    assert workplace.state().attempts == {"preempted": 1, "finished": 1}
+
+
+@pytest.fixture
+def small_disk(workplace):
+    """The experiments are on a file system of 16 MiB, which the test may fill."""
+    disk = workplace.experiment.path.parent
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk, *, but=0):
+    """Until nothing fits but so many bytes."""
+    with (disk / "full").open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        file.truncate(file.tell() - but)
+
+
+def test_a_full_disk_at_a_requeue(sandbox, workplace, undisturbed, small_disk):
+    """No checkpoint and no event can be written when the job is preempted, until 20 s later."""
+    workplace.submit()
+    workplace.wait_for_iteration(60)
+    job = workplace.job()
+    fill(small_disk)
+
+    sandbox.preempt(job)
+    time.sleep(20)
+    (small_disk / "full").unlink()
+
+    done = watch_until_next_attempt(sandbox, workplace)
+    check(workplace, undisturbed, done, max_lost=2 * INTERVAL)
+    assert workplace.job() == job
+
+
+def test_a_job_that_cannot_start_is_given_up(sandbox, workplace):
+    """After five starts, and the run says what the last one died of."""
+    config = "kind: slurm\ndescription: x\nenvironment: {LAUNCH_SLOTS_DIR: /proc/1/x}\n"
+    (workplace.folder / "cluster_configs" / "broken.yaml").write_text(config)
+    workplace.submit(cluster="broken")
+
+    sandbox.wait_for(lambda: workplace.state().status.is_over, timeout=240)
+
+    assert workplace.state().status == "failed"
+    assert "given up: its job ended 5 times before any member began" in workplace.state().reason
+    assert "/proc/1/x" in workplace.state().reason
+    ends = [each for each in workplace.pack_events() if each["event"] == "step ended"]
+    assert [end["node"].startswith("n") for end in ends] == [True] * 5
+    assert all("/proc/1/x" in end["error"] for end in ends)
 
 
 def test_time_limit(sandbox, workplace):
@@ -192,11 +265,42 @@ def test_a_job_that_may_not_be_requeued(sandbox, workplace, undisturbed):
     assert workplace.job() != first
     assert [each["event"] for each in workplace.pack_events()] == [
         "started",
+        "began",
         "stopping",
         "resubmitted",
         "started",
+        "began",
         "ended",
     ]
+
+
+def test_a_preempted_job_that_its_user_forbids_to_requeue(
+    sandbox, workplace, undisturbed, monkeypatch
+):
+    """Slurm ends it where it would requeue it: nobody has cancelled it, and it is submitted anew."""
+    with monkeypatch.context() as environment:
+        environment.setenv("SBATCH_NO_REQUEUE", "1")
+        workplace.submit("--partition=nograce")
+    workplace.wait_for_iteration(60)
+    first = workplace.job()
+
+    sandbox.preempt(first)
+
+    done = watch_until_next_attempt(sandbox, workplace)
+    check(workplace, undisturbed, done, max_lost=INTERVAL)
+    assert workplace.job() != first
+    assert workplace.state().attempts == {"preempted": 1, "finished": 1}
+
+
+def test_a_preempted_job_that_is_over_is_not_started_again(sandbox, workplace):
+    """Slurm 24.05 would requeue it once more, since it was preempted before."""
+    workplace.submit()
+    workplace.wait_for_iteration(60)
+    sandbox.preempt(workplace.job())
+
+    workplace.wait_for_end()
+
+    sandbox.wait_for(lambda: sandbox.details(workplace.job())["Requeue"] == "0")
 
 
 def test_a_requeued_job_that_had_been_replaced_does_nothing(sandbox, workplace, undisturbed):

@@ -330,15 +330,3 @@ def test_a_home_that_cannot_be_written_is_not_needed(make_run, monkeypatch):
     assert Attempt(folder).process.wait() == 0
 
     assert list((folder.caches / "numba").iterdir())
-
-
-@pytest.mark.slow
-def test_a_node_with_too_few_gpus_trains_nothing(make_run, monkeypatch):
-    """The supervisor has counted them; exit code 6 takes the run elsewhere."""
-    monkeypatch.setenv("LAUNCH_MISSING_GPUS", "the run needs 2 GPUs, and the job has 1 here")
-    folder = make_run(num_iterations=2)
-
-    assert Attempt(folder).process.wait() == 6
-
-    assert "the run needs 2 GPUs, and the job has 1 here" in read_state(folder).reason
-    assert iterations(folder) == []

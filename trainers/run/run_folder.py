@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / "state.json"
 
     @property
+    def state_lock(self) -> Path:
+        """Locked by the launcher while it reads, changes and writes the state."""
+        return self.path / ".state.lock"
+
+    @property
     def events(self) -> Path:
         """What happened to the run: JSON lines, append only."""
         return self.path / "events.jsonl"

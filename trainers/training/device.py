@@ -21,15 +21,13 @@ def check_gpu() -> None:
     """Refuse to train on the CPU where this process was given a GPU.
 
     Raises:
-        NodeFaultError: The node has too few GPUs, or CUDA cannot use the one that was given.
+        NodeFaultError: CUDA cannot use the one that was given.
         ConfigError: This torch cannot use any GPU.
     """
     if torch.cuda.is_available():
-        problem = missing_gpu(os.environ, "", has_cuda=True)
-    else:
-        has_cuda = torch.version.cuda is not None or torch.version.hip is not None
-        problem = missing_gpu(os.environ, _what_cuda_says(), has_cuda=has_cuda)
-    if problem:
+        return
+    has_cuda = torch.version.cuda is not None or torch.version.hip is not None
+    if problem := missing_gpu(os.environ, _what_cuda_says(), has_cuda=has_cuda):
         raise problem
 
 
@@ -43,23 +41,17 @@ def own_device() -> torch.device:
 def missing_gpu(
     environment: Mapping[str, str], error: str, *, has_cuda: bool
 ) -> TrainerError | None:
-    """Return what keeps this process from the GPU that it was given; None if nothing does.
+    """Return what is wrong where CUDA finds no GPU; None if this process was given none.
 
     Args:
-        environment: CUDA_VISIBLE_DEVICES as the supervisor sets it for the run;
-            LAUNCH_MISSING_GPUS if the node has too few, in words; LAUNCH_FAKE_GPUS=1 where GPUs
-            are pretended, as in the Slurm sandbox, and runs train on the CPU.
-        error: What CUDA says; empty if it works.
+        environment: CUDA_VISIBLE_DEVICES as the supervisor sets it for the run; LAUNCH_FAKE_GPUS=1
+            where GPUs are pretended, as in the Slurm sandbox, and runs train on the CPU.
+        error: What CUDA says.
         has_cuda: Whether this torch was built to use GPUs.
     """
     host = platform.node()
-    if shortage := environment.get("LAUNCH_MISSING_GPUS"):
-        return NodeFaultError(
-            f"{host}: {shortage}. It is tried again elsewhere; `nvidia-smi` there, or "
-            "`scontrol show node`, may say what became of the others"
-        )
     given = environment.get("CUDA_VISIBLE_DEVICES", "")
-    if given in _NO_GPUS or (has_cuda and not error):
+    if given in _NO_GPUS:
         return None
     if environment.get("LAUNCH_FAKE_GPUS") == "1":
         logger.warning("LAUNCH_FAKE_GPUS is set: on the CPU, in place of GPU %s of %s", given, host)

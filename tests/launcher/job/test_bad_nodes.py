@@ -5,6 +5,7 @@ import pytest
 
 from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.explain.attempt_history import node_histories
 from launcher.job import bad_nodes
 from launcher.job.bad_nodes import (
     NodeFailure,
@@ -13,12 +14,12 @@ from launcher.job.bad_nodes import (
     excluded_nodes,
     forget_node,
     kind_of,
-    node_histories,
     nodes_to_exclude,
     note_node_failure,
     read_node_failures,
     with_exclude,
 )
+from launcher.slurm import client
 from trainers import exit_codes
 
 DAY = 24 * 3600.0
@@ -102,13 +103,14 @@ def test_failures_are_kept_until_their_node_is_forgotten(experiment):
     assert read_node_failures(experiment) == [other, first]
 
 
-def test_the_history_of_a_node(experiment):
+def test_the_history_of_a_node():
     """How often it failed and how, whether it is avoided, and what happened last."""
-    for kind, time, reason in [(FAULT, 1.0, "x"), (HANG, 2.0, "y"), (FAULT, 3.0, "z")]:
-        failure = NodeFailure(node="n1", kind=kind, time=time, run="a", reason=reason)
-        note_node_failure(experiment, failure)
+    its = [
+        NodeFailure(node="n1", kind=kind, time=time, run="a", reason=reason)
+        for kind, time, reason in [(FAULT, 1.0, "x"), (HANG, 2.0, "y"), (FAULT, 3.0, "z")]
+    ]
 
-    (history,) = node_histories(experiment)
+    (history,) = node_histories(its)
 
     assert (history.failures, history.is_avoided) == ("GPU fault 2, hang 1", True)
     assert (history.first, history.last, history.reason) == (1.0, 3.0, "a: z")
@@ -134,18 +136,18 @@ def test_a_disk_that_refuses_the_file_ends_nothing(caplog):
 
 def test_slurm_is_asked_only_if_a_node_is_bad(experiment, monkeypatch):
     """And while it does not answer, nothing is excluded."""
-    monkeypatch.setattr(bad_nodes.client, "usable_nodes", pytest.fail)
+    monkeypatch.setattr(client, "usable_nodes", pytest.fail)
     assert excluded_nodes(experiment, "gpu", 1) == ()
 
     def no_answer(partition):
         raise SlurmError("sinfo", "no answer")
 
-    monkeypatch.setattr(bad_nodes.client, "usable_nodes", no_answer)
+    monkeypatch.setattr(client, "usable_nodes", no_answer)
     for _ in range(2):
         note_node_failure(experiment, NodeFailure(node="n1", kind=FAULT))
     assert excluded_nodes(experiment, "gpu", 1) == ()
 
-    monkeypatch.setattr(bad_nodes.client, "usable_nodes", lambda partition: ("n1", "n2"))
+    monkeypatch.setattr(client, "usable_nodes", lambda partition: ("n1", "n2"))
     assert excluded_nodes(experiment, "gpu", 1) == ("n1",)
 
 

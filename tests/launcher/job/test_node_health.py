@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job import bad_nodes
 from launcher.job.bad_nodes import read_node_failures
 from launcher.job.machine import Machine
 from launcher.job.node import ThisNode
@@ -13,6 +12,7 @@ from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack, SlurmTerms
 from launcher.job.slots import Slots
 from launcher.job.stop_request import SignalStop
+from launcher.slurm import client
 from scripts.workloads.logs import json_lines
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import RunState, read_state, write_state
@@ -72,7 +72,7 @@ class Job:
 
 @pytest.fixture
 def two_nodes(monkeypatch) -> None:
-    monkeypatch.setattr(bad_nodes.client, "usable_nodes", lambda partition: ("n1", "n2"))
+    monkeypatch.setattr(client, "usable_nodes", lambda partition: ("n1", "n2"))
 
 
 @pytest.mark.parametrize("exit_status", [6, 8])
@@ -113,17 +113,19 @@ def test_a_bad_node_is_left_once_its_neighbors_have_ended(tmp_path):
     assert (job.state("bad").status, job.state("bad").attempts) == ("waiting", {"node_failure": 2})
 
 
-@pytest.mark.usefixtures("two_nodes")
 def test_a_run_that_no_gpu_is_there_for_does_not_use_the_cpu(tmp_path):
-    """The trainer is told, ends as a fault of the node, and goes elsewhere after a second try."""
-    script = 'echo "$LAUNCH_MISSING_GPUS"; [ -z "$LAUNCH_MISSING_GPUS" ] || exit 6'
-    job = Job(tmp_path, {"run": script}, terms=TERMS, owes_gpus=True)
+    """It is not started: it goes to another node, and this one is noted."""
+    job = Job(tmp_path, {"run": "exit 0"}, terms=TERMS, owes_gpus=True)
 
     job.run()
 
-    assert job.supervisor.health.must_leave
-    assert job.state("run").attempts == {"node_failure": 2}
-    assert "the run needs 1 GPU, and the job has 0 here" in job.state("run").reason
+    assert job.supervisor.queue.wants_another_node
+    assert job.state("run").attempts == {"node_failure": 1}
+    (failure,) = read_node_failures(job.experiment)
+    assert (failure.kind, failure.reason) == (
+        "GPU fault",
+        "has 0 GPUs to give, and the run needs 1",
+    )
 
 
 def test_a_machine_of_one_s_own_is_never_left(tmp_path):

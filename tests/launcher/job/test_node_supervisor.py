@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
 
+from launcher import file_lock
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import StopRequest
 from launcher.job.machine import Machine
@@ -34,6 +36,13 @@ TERMS = SlurmTerms(
 )
 
 
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 class EventStop(JobStop):
     """Asked to stop by the test, which says why."""
 
@@ -59,9 +68,19 @@ class Node:
     """
 
     def __init__(
-        self, folder, commands, *, num_cores=1, grace_s=60.0, retries=ONCE, slurm=None, **sizes
+        self,
+        folder,
+        commands,
+        *,
+        num_cores=1,
+        machine_gpus=(),
+        grace_s=60.0,
+        retries=ONCE,
+        slurm=None,
+        disk=None,
+        **sizes,
     ):
-        self.experiment = ExperimentFolder(folder / "experiment")
+        self.experiment = ExperimentFolder((disk or folder) / "experiment")
         self.pack_folder = self.experiment.pack("pack-0000")
         self._commands = commands
         for name in commands:
@@ -70,7 +89,7 @@ class Node:
             state = RunState(status="submitted", iteration=3, pack="pack-0000")
             write_state(run, state)
         self._stop = EventStop(grace_s)
-        machine = Machine(cores=tuple(range(num_cores)))
+        machine = Machine(gpus=machine_gpus, cores=tuple(range(num_cores)))
         pack = Pack(
             members=tuple(
                 Member(name=name, retries=retries, **{"gpus": 0, "cpus": 1, **sizes})
@@ -83,7 +102,7 @@ class Node:
         slots_folder = folder / "slots"
         slots_folder.mkdir()
         slots = Slots(machine, slots_folder)
-        supervisor = NodeSupervisor(
+        self.supervisor = NodeSupervisor(
             self.pack_folder,
             pack,
             slots,
@@ -91,7 +110,12 @@ class Node:
             stop=self._stop,
             command=self._command,
         )
-        self._thread = threading.Thread(target=supervisor.run)
+        self.close_timeout_s = 10
+        self._thread = threading.Thread(target=self._supervise)
+
+    def _supervise(self):
+        self.supervisor.run()
+        self.supervisor.close_records(self.close_timeout_s)
 
     def _command(self, run, attempt, owner):
         program = self._commands[run.name]
@@ -427,6 +451,94 @@ def test_a_trainer_hears_of_the_death_of_its_supervisor(tmp_path):
     node.run()
 
     assert int(node.experiment.run("run").log(0).read_text()) == os.getpid()
+
+
+def test_a_run_that_is_locked_waits_alone(make_node, monkeypatch):
+    """Whoever holds the lock of one run delays that run only."""
+    monkeypatch.setattr("launcher.job.bookkeeping._LOCK_TIMEOUT_S", 0.05)
+    node = make_node({"locked": "exit 0", "free": "exit 0"}, num_cores=2)
+    with file_lock.hold(node.experiment.run("locked").state_lock):
+        node.start()
+        wait_until(lambda: node.state("free").status == "finished")
+        assert node.state("locked").status == "submitted"
+    node.wait()
+
+    assert node.state("locked").status == "finished"
+
+
+def test_a_submission_holds_up_no_job(make_node):
+    """Its lock is its own, however long Slurm takes to accept the jobs."""
+    node = make_node({"run": "exit 0"})
+
+    with file_lock.hold(node.experiment.lock):
+        node.run()
+
+    assert node.state("run").status == "finished"
+
+
+def test_a_run_that_the_node_cannot_hold_goes_elsewhere(make_node):
+    """At once, and with the reason, where it would wait for a slot until the time limit."""
+    node = make_node({"run": "exit 0"}, machine_gpus=("0", "1", "2"), gpus=4, slurm=TERMS)
+
+    node.run()
+
+    state = node.state("run")
+    assert (state.status, state.attempts) == ("waiting", {"node_failure": 1})
+    assert state.reason == "here has 3 GPUs to give, and the run needs 4"
+    assert node.supervisor.queue.wants_another_node
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk):
+    """Until not a byte more fits."""
+    with pytest.raises(OSError, match="No space"), (disk / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_delays_what_is_recorded(make_node, small_disk, tmp_path):
+    """The neighbors go on, and once there is room each end is counted, once and in order."""
+    go = tmp_path / "go"
+    wait = f"while [ ! -e {go} ]; do sleep 0.02; done"
+    commands = {"first": f"echo; {wait}; exit 0", "other": f"echo; {wait}; sleep 0.5; exit 0"}
+    node = make_node(commands, num_cores=2, disk=small_disk)
+    node.start()
+    for name in commands:
+        node.wait_for_log(name)
+    fill(small_disk)
+    go.touch()
+    wait_until(lambda: len(node.supervisor.queue.unrecorded) == 2)
+    (small_disk / "full").unlink()
+    node.wait()
+
+    for name in commands:
+        assert (node.state(name).status, node.state(name).attempts) == ("finished", {"finished": 1})
+        assert [event["event"] for event in node.events(name)] == ["launched", "ended"]
+
+
+def test_a_full_disk_does_not_hold_up_a_stop(make_node, small_disk):
+    """The supervisor returns within the grace, and knows of which run the end is not recorded."""
+    node = make_node({"run": "echo; sleep 60"}, disk=small_disk, grace_s=1.0, slurm=TERMS)
+    node.close_timeout_s = 0
+    node.start()
+    node.wait_for_log("run")
+    fill(small_disk)
+
+    node.stop()
+
+    assert node.supervisor.queue.unrecorded == {"run"}
+    assert node.state("run").status == "running"
 
 
 def test_a_pack_survives_the_disk(tmp_path):

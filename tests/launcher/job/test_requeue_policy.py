@@ -3,7 +3,7 @@
 import pytest
 
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.requeue_policy import decide_retry
+from launcher.job.requeue_policy import decide_retry, retry_delay_s
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import Cause, RunState
 
@@ -54,3 +54,11 @@ def test_no_progress_is_given_up(stalled, status):
             "given up: 5 attempts in a row saved no iteration after 70, and "
             "retries.without_progress is 5. The last one: preempted (SIGTERM)"
         )
+
+
+def test_what_is_away_is_tried_less_and_less_often():
+    """Up to every five minutes; a crash or a hang is tried again at once."""
+    delays = [retry_delay_s(Cause.UNAVAILABLE, times) for times in (1, 2, 3, 6, 1000)]
+
+    assert delays == [10, 20, 40, 300, 300]
+    assert retry_delay_s(Cause.CRASHED, 0) == retry_delay_s(Cause.HANG, 0) == 1

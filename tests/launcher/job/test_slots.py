@@ -228,19 +228,24 @@ def test_a_cleaned_folder_gives_no_slot_twice(tmp_path, gone):
     of_the_supervisor.close()
 
 
-def test_a_run_that_the_machine_owes_gpus_gets_none_at_once(tmp_path):
-    """In a Slurm job with fewer GPUs than it asked for, the run learns of it."""
-    slots = Slots(Machine(gpus=(FIRST,), cores=(0, 1), owes_gpus=True), tmp_path)
+@pytest.mark.parametrize(
+    ("gpus", "owes_gpus", "size", "expected"),
+    [
+        ((FIRST,), True, 2, True),
+        ((FIRST,), True, 1, False),
+        ((FIRST,), True, 0.5, False),
+        ((), True, 1, True),
+        ((), True, 0.5, True),
+        ((), True, 0, False),
+        ((), False, 1, False),
+        ((FIRST,), False, 2, True),
+    ],
+)
+def test_which_runs_have_too_few_gpus(tmp_path, gpus, owes_gpus, size, expected):
+    """A machine of one's own without a GPU lets runs use the CPU; a job of Slurm owes them GPUs."""
+    slots = Slots(Machine(gpus=gpus, cores=(0,), owes_gpus=owes_gpus), tmp_path)
 
-    slot = slots.take(gpus=2, cpus=1)
-
-    assert (slot.gpus, slot.shortage) == ((), "the run needs 2 GPUs, and the job has 1 here")
-    assert slots.take(gpus=1, cpus=1).shortage == ""
-
-
-def test_a_laptop_without_gpus_owes_none(tmp_path):
-    """Runs use the CPU there."""
-    assert Slots(Machine(cores=(0,)), tmp_path).take(gpus=1, cpus=1).shortage == ""
+    assert slots.lacks_gpus(size) == expected
 
 
 @pytest.fixture

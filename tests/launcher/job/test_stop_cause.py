@@ -30,6 +30,18 @@ RUNNING = JobDetails(
             "its job was cancelled (SIGTERM)",
         ),
         (
+            {"state": "COMPLETING", "end_time": 2000.0, "preempt_time": 2000.0},
+            2000.0,
+            "preempted",
+            "preempted (SIGTERM)",
+        ),
+        (
+            {"state": "COMPLETING", "end_time": 2003.0, "preempt_time": 2000.0},
+            2003.0,
+            "cancelled",
+            "its job was cancelled (SIGTERM)",
+        ),
+        (
             {"state": "COMPLETING", "restarts": 1},
             2000.0,
             "preempted",

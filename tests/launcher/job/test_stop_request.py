@@ -1,13 +1,14 @@
 """Requests to stop, and what several nodes make of them."""
 
-import json
 import signal
 
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.stop_request import SlurmStop
+from scripts.workloads.logs import json_lines
 from tests.launcher.job.test_node_supervisor import TERMS
 from trainers.stop_flag import StopFlag
 
@@ -26,48 +27,55 @@ def make_stop(pack, monkeypatch):
     def make(index, *, start=0, num_nodes=2):
         flag = StopFlag()
         node = ThisNode(index=index, name=f"n{index}", job="12", start=start)
-        return flag, SlurmStop(flag, pack, TERMS, node, num_nodes=num_nodes)
+        records = PackRecords(pack)
+        return flag, SlurmStop(flag, pack, TERMS, node, records, num_nodes=num_nodes), records
 
     return make
 
 
 def test_what_one_node_hears_all_nodes_hear(make_stop):
     """Slurm may reach one of them only."""
-    (flag, first), (_, second) = make_stop(0), make_stop(1)
+    (flag, first, records), (_, second, _) = make_stop(0), make_stop(1)
     assert not first.is_requested() and not second.is_requested()
 
     flag.received = signal.SIGUSR2
 
     assert first.is_requested()
+    records.flush(10)
     assert second.is_requested()
 
 
 def test_what_an_earlier_start_has_heard_is_over(make_stop):
     """The job was stopped then; now it goes on."""
-    flag, before = make_stop(0)
+    flag, before, records = make_stop(0)
     flag.received = signal.SIGTERM
     assert before.is_requested()
+    records.flush(10)
 
-    _, after = make_stop(1, start=1)
+    _, after, _ = make_stop(1, start=1)
 
     assert not after.is_requested()
 
 
 def test_a_single_node_asks_nobody(make_stop, pack):
     """It leaves no file for others."""
-    flag, stop = make_stop(0, num_nodes=1)
+    flag, stop, records = make_stop(0, num_nodes=1)
     flag.received = signal.SIGTERM
 
     assert stop.is_requested()
+    records.flush(10)
     assert not pack.stop.exists()
 
 
 def test_where_it_was_heard_is_told(make_stop, pack, monkeypatch):
     """The reason of a node that heard nothing itself names the one that did."""
-    monkeypatch.setattr("launcher.slurm.client.job_details", lambda job: None)
-    (flag, first), (_, second) = make_stop(0), make_stop(1)
+    monkeypatch.setattr("launcher.slurm.client.job_details", lambda job, timeout_s: None)
+    (flag, first, records), (_, second, others) = make_stop(0), make_stop(1)
     flag.received = signal.SIGTERM
-    first.is_requested(), second.is_requested()
+    first.is_requested()
+    records.flush(10)
 
+    assert second.is_requested()
     assert second.request().reason == "its job was asked to stop (SIGTERM on n0)"
-    assert json.loads(pack.events.read_text())["signal"] == "SIGTERM on n0"
+    others.flush(10)
+    assert json_lines(pack.events)[-1]["signal"] == "SIGTERM on n0"

@@ -19,7 +19,7 @@ def experiment(tmp_path) -> ExperimentFolder:
 
 def run_batch_script(experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude=""):
     """Run the script of task 1 of array 7, whose step exits with 2; return the scontrol calls."""
-    monkeypatch.setattr(submit.sys, "executable", python)
+    monkeypatch.setattr(sys, "executable", python)
     listing = tmp_path / "packs.txt"
     listing.write_text("pack-0000\npack-0001\n")
     scontrol = tmp_path / "scontrol"

@@ -55,6 +55,17 @@ def test_a_submitted_run_says_all_about_itself(workplace, written):
     ]
 
 
+def test_a_run_that_was_started_meanwhile_stays_with_its_job(workplace, written):
+    """An earlier job may start it between the plan and its writing: no second job gets it."""
+    (run,) = plan(workplace)
+    started = attrs.evolve(read_state(written), status="running")
+    write_state(written, started)
+
+    write_submitted(run, pack="pack-0001")
+
+    assert read_state(written) == started
+
+
 def test_a_run_folder_is_whole_or_absent(workplace, monkeypatch):
     """A submission that dies half-way leaves nothing that looks like a run; it can be repeated."""
 

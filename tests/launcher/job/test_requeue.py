@@ -1,0 +1,149 @@
+"""Requeues that Slurm refuses, does not answer, or has made already."""
+
+import shlex
+
+import pytest
+
+from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job import requeue
+from launcher.job.bookkeeping import PackRecords
+from launcher.job.node import ThisNode
+from launcher.job.pack import Member, SubmittedJob, read_job, read_pack_events, write_job
+from launcher.job.requeue import requeue_pack
+from tests.launcher.job.test_node_supervisor import TERMS
+from trainers.run.run_state import RunState, read_state, write_state
+
+AWAY = "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
+REFUSES = "echo 'Requested operation is presently disabled for job 12' >&2; exit 1"
+KILLED = "kill -TERM $$"
+SHOW = "echo JobId=12 JobState={state} Restarts={restarts} StartTime=Unknown EndTime=Unknown"
+RUNNING = SHOW.format(state="RUNNING", restarts=0)
+REQUEUED = SHOW.format(state="COMPLETING", restarts=1)
+CANCELLED = SHOW.format(state="CANCELLED", restarts=0)
+
+
+class Job:
+    """A job whose `scontrol` does one thing after the other, the last one from then on."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        self.pack = ExperimentFolder(folder).pack("pack-0000")
+        self.pack.path.mkdir(parents=True)
+        self.run = self.pack.experiment.run("a")
+        self.run.path.mkdir(parents=True)
+        write_state(self.run, RunState(status="waiting", pack="pack-0000"))
+        write_job(self.pack, SubmittedJob(job_id="12", submitted=0.0))
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        monkeypatch.setattr("trainers.run.backoff.FIRST_DELAY_S", 0.01)
+
+    def scontrol(self, *, show, requeue=("exit 0",)):
+        lines = ["#!/bin/bash", f"cd {shlex.quote(str(self.folder))}", 'echo "$@" >>calls']
+        for word, answers in (("show", show), ("requeue", requeue)):
+            lines.append(f'if [ "$1" = {word} ]; then n=$(grep -c ^{word} calls)')
+            lines += [f"[ $n -gt {i} ] || {{ {each}; exit; }}" for i, each in enumerate(answers, 1)]
+            lines += [answers[-1], "exit; fi"]
+        (self.folder / "scontrol").write_text("\n".join([*lines, ""]))
+        (self.folder / "scontrol").chmod(0o755)
+
+    def requeue(self):
+        records = PackRecords(self.pack)
+        node = ThisNode(name="n1", job="12")
+        members = [Member(name="a", gpus=1, cpus=1)]
+        done = requeue_pack(self.pack, records, TERMS, node, members, print)
+        records.close(10)
+        return done
+
+    def calls(self, word):
+        lines = (self.folder / "calls").read_text().splitlines()
+        return sum(line.startswith(word) for line in lines)
+
+    def events(self):
+        return [event["event"] for event in read_pack_events(self.pack)]
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    return Job(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def submissions(monkeypatch):
+    """The jobs that are submitted anew, each with the id 13."""
+    submitted = []
+
+    def submit(folder, packs, parameters, entry_point):
+        submitted.append(packs)
+        return ["13"]
+
+    monkeypatch.setattr(requeue, "submit_array", submit)
+    return submitted
+
+
+def test_a_controller_that_is_away_is_asked_again(job, submissions):
+    """Until it answers; no second job takes the place of this one."""
+    job.scontrol(show=[AWAY, AWAY, RUNNING, AWAY, RUNNING], requeue=[AWAY, AWAY, "exit 0"])
+
+    assert job.requeue()
+
+    assert job.calls("requeue") == 3
+    assert not submissions
+
+
+def test_a_controller_that_stays_away_is_given_up(job, submissions, monkeypatch):
+    """The runs wait for a person, and say why."""
+    monkeypatch.setattr(requeue, "PATIENCE_S", 0.05)
+    job.scontrol(show=[AWAY])
+
+    assert not job.requeue()
+
+    assert "Unable to contact slurm controller" in read_state(job.run).reason
+    assert read_state(job.run).status == "waiting"
+    assert not submissions
+
+
+def test_a_requeue_that_kills_its_own_command_has_succeeded(job, submissions):
+    """The signal that follows it may end `scontrol` first: the job counts as restarted."""
+    job.scontrol(show=[RUNNING, REQUEUED], requeue=[KILLED])
+
+    assert job.requeue()
+
+    assert not submissions
+
+
+def test_a_requeue_may_be_asked_for_twice(job):
+    """As by the batch script, after a supervisor that was killed in the middle."""
+    job.scontrol(show=[REQUEUED])
+
+    assert job.requeue()
+
+    assert job.calls("requeue") == 0
+
+
+def test_a_refused_requeue_becomes_a_new_job(job, submissions):
+    """Which has the pack from then on."""
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue()
+
+    assert submissions == [[job.pack]]
+    assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
+    assert job.events() == ["requeueing", "resubmitted"]
+
+
+def test_a_new_job_is_submitted_once(job, submissions):
+    """A second call finds that the pack has moved on."""
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue() and job.requeue()
+
+    assert len(submissions) == 1
+
+
+def test_a_cancelled_job_stays_cancelled(job, submissions):
+    """A requeue would undo that."""
+    job.scontrol(show=[CANCELLED])
+
+    assert not job.requeue()
+
+    assert read_state(job.run).status == "cancelled"
+    assert job.calls("requeue") == 0
