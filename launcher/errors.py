@@ -43,8 +43,9 @@ class SlurmError(LauncherError):
 
 
 _AWAY = re.compile(
-    r"unable to contact slurm|no answer within|exit code -|timed out|connection (refused|reset|failure|timed)"
-    r"|connect failure|communication|zero bytes|temporarily unable|standby|try again",
+    r"unable to contact slurm|no answer within|timed out|connect failure|communication"
+    r"|connection (refused|reset|failure|timed)|zero bytes|temporarily unable|standby|try again"
+    r"|exit code -",
     re.IGNORECASE,
 )
 

@@ -41,8 +41,8 @@ _SETTLE_S = 0.05
 
 
 @contextmanager
-def hold(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
-    """Wait for the lock and hold it while the body runs.
+def hold(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[int]:
+    """Wait for the lock and hold it while the body runs; yield the descriptor of the open file.
 
     Args:
         timeout_s: 0 tries once.
@@ -59,10 +59,10 @@ def hold(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
             if error.errno not in _UNSUPPORTED:
                 raise
             with _lease(path, timeout_s, error):
-                yield
+                yield descriptor
             return
         _sign(descriptor)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -277,7 +277,7 @@ def test_a_job_that_may_not_be_requeued(sandbox, workplace, undisturbed):
 def test_a_preempted_job_that_its_user_forbids_to_requeue(
     sandbox, workplace, undisturbed, monkeypatch
 ):
-    """Slurm ends it where it would requeue it: nobody has cancelled it, and it is submitted anew."""
+    """Slurm ends it where it would requeue it; nobody has cancelled it, so it is submitted anew."""
     with monkeypatch.context() as environment:
         environment.setenv("SBATCH_NO_REQUEUE", "1")
         workplace.submit("--partition=nograce")
