@@ -256,15 +256,8 @@ class _SlurmPack:
             self._stop.is_requested() or unrecorded or supervisor.queue.wants_another_node
         )
         if left and is_to_return:
-            return requeue_pack(
-                self._folder,
-                self._records,
-                self._terms,
-                self._node,
-                left,
-                entry_point,
-                as_new_job=supervisor.health.is_misplaced,
-            )
+            requeue = partial(requeue_pack, as_new_job=supervisor.health.is_misplaced)
+            return requeue(self._folder, self._records, self._terms, self._node, left, entry_point)
         self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
         if self._terms.may_requeue and (self._node.restarts or self._stop.is_requested()):
             end_for_good(self._node)
