@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 600.0
 """How long to go on asking a controller that does not answer, as while it restarts."""
 
+_EXCLUDE_TIMEOUT_S = 3.0
+"""After a requeue; the processes of the job are killed soon."""
+
 
 def requeue_pack(
     folder: PackFolder,
@@ -135,7 +138,12 @@ def _keep_from_bad_nodes(folder: PackFolder, terms: SlurmTerms, job_id: str) -> 
         nodes = exclude_list(terms.parameters, bad)
         logger.warning("job %s is kept from %s", job_id, nodes)
         try:
-            client.exclude_nodes(job_id, nodes)
+            # The signal that follows a requeue may end `scontrol`, too.
+            retry(
+                partial(client.exclude_nodes, job_id, nodes),
+                timeout_s=_EXCLUDE_TIMEOUT_S,
+                passes=lambda error: isinstance(error, LauncherError) and is_slurm_away(error),
+            )
         except LauncherError as error:
             logger.warning("%s", error)
 
