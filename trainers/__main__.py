@@ -47,6 +47,7 @@ from trainers.run.run_state import (
     read_state,
 )
 from trainers.run.sections import SECTIONS, Section, enter
+from trainers.run.writable_folders import prepare_folders
 from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, background_startup
 
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_in_background()
     try:
         watchdog.start()
+        prepare_folders(folder)
         config = _read_config(folder, stop)
         number = arguments.attempt
         if number is None:

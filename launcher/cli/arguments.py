@@ -44,6 +44,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_profile(commands)
     _add_cancel(commands)
     _add_clusters(commands)
+    _add_nodes(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
@@ -195,6 +196,20 @@ def _add_clusters(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     clusters.add_argument(
         "name", nargs="?", metavar="NAME", help="a name from the list, or a .yaml file"
+    )
+
+
+def _add_nodes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    nodes = commands.add_parser(
+        "nodes",
+        help="list the nodes that failed runs, and which are avoided",
+        description="List the nodes on which runs of an experiment failed for the node: a GPU "
+        "that cannot be used, a hang, a start that failed, a node that was lost. Two failures of "
+        "one kind within a day, and jobs of the experiment avoid the node.",
+    )
+    _add_folder(nodes, "of experiments, or of one experiment")
+    nodes.add_argument(
+        "--forget", metavar="NODE", help="forget the failures of a node: it is used again"
     )
 
 

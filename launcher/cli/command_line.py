@@ -28,6 +28,7 @@ _MODULES = {
     "submit": _SUBMITTING,
     "resubmit": _SUBMITTING,
     "cancel": _SUBMITTING,
+    "nodes": _SUBMITTING,
     "status": _MONITORING,
     "logs": _MONITORING,
     "explain": _MONITORING,

@@ -1,4 +1,4 @@
-"""The commands that change runs: submit, resubmit, cancel."""
+"""The commands that change runs: submit, resubmit, cancel; and nodes, which decides where."""
 
 from __future__ import annotations
 
@@ -65,6 +65,43 @@ def cancel(arguments: Namespace) -> int:
     data = list(map(attrs.asdict, outcomes))
     print_result(arguments, data, table(("RUN", "OUTCOME"), rows))
     return exit_codes.UNAVAILABLE if any(each.failed for each in outcomes) else exit_codes.OK
+
+
+def nodes(arguments: Namespace) -> int:
+    from launcher.experiment.experiment_folder import ExperimentFolder
+    from launcher.explain.attempt_history import node_histories
+    from launcher.job.bad_nodes import forget_node, read_node_failures
+    from launcher.monitor.status import find_runs
+    from launcher.tables import table
+
+    runs = find_runs(arguments.folder.absolute())
+    experiments = list(dict.fromkeys(map(ExperimentFolder.of_run, runs)))
+    if node := arguments.forget:
+        forgotten = [each.name for each in experiments if forget_node(each, node)]
+        if not forgotten:
+            print_progress(f"nothing to do: {node} has failed no run in {arguments.folder}")
+            return exit_codes.NOTHING_TO_DO
+        print_progress(f"{node} is forgotten in {', '.join(forgotten)}")
+    found = [
+        (each.name, node)
+        for each in experiments
+        for node in node_histories(read_node_failures(each))
+    ]
+    rows = [
+        (
+            name,
+            node.node,
+            node.failures,
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(node.last)),
+            "yes" if node.is_avoided else "no",
+            node.reason,
+        )
+        for name, node in found
+    ]
+    header = ("EXPERIMENT", "NODE", "FAILURES", "LAST", "AVOIDED", "THE LAST ONE")
+    data = [{"experiment": name, **attrs.asdict(node)} for name, node in found]
+    text = table(header, rows) if rows else "no node has failed a run"
+    return print_result(arguments, data, text)
 
 
 def _options(arguments: Namespace) -> SubmitOptions:

@@ -124,6 +124,11 @@ class ExperimentFolder:
         return self.path / "code"
 
     @property
+    def nodes(self) -> Path:
+        """Failures of nodes, and which nodes are forgiven: JSON lines, append only."""
+        return self.path / "nodes.jsonl"
+
+    @property
     def submitit(self) -> Path:
         """submitit's own files of Slurm jobs: scripts, pickles, and the output of supervisors."""
         return self.path / "submitit"

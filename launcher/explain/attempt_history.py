@@ -1,13 +1,15 @@
-"""The history of attempts at a run, from its events."""
+"""The history of attempts at a run, and of the nodes that failed them, from events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from attrs import frozen
 
+from launcher.job.bad_nodes import NodeFailure, bad_nodes
 from trainers.run.run_state import EventKind
 
 
@@ -105,3 +107,38 @@ def _ended(attempt: Attempt, event: Mapping[str, Any]) -> Attempt:
         iteration=event.get("iteration", attempt.iteration),
         saved=event.get("saved", attempt.saved),
     )
+
+
+@frozen(kw_only=True)
+class NodeHistory:
+    """What `launch nodes` shows of a node."""
+
+    node: str
+    failures: str
+    """How often it has failed, by kind: `GPU fault 2, hang 1`."""
+    last: float
+    """Unix time in seconds of the last one, like `first`."""
+    first: float
+    is_avoided: bool
+    reason: str
+    """What is known of the last one."""
+
+
+def node_histories(failures: Sequence[NodeFailure]) -> list[NodeHistory]:
+    """Return the nodes that have failed runs of an experiment, by name."""
+    bad = bad_nodes(failures)
+    found = []
+    for node in sorted({failure.node for failure in failures}):
+        its = sorted((each for each in failures if each.node == node), key=lambda each: each.time)
+        numbers = Counter(each.kind for each in its)
+        found.append(
+            NodeHistory(
+                node=node,
+                failures=", ".join(f"{kind} {number}" for kind, number in numbers.items()),
+                first=its[0].time,
+                last=its[-1].time,
+                is_avoided=node in bad,
+                reason=": ".join(filter(None, (its[-1].run, its[-1].reason))),
+            )
+        )
+    return found

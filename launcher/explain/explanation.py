@@ -69,6 +69,8 @@ class Explanation:
     holder: LeaseRecord | None
     checkpoints: tuple[str, ...]
     damaged: tuple[str, ...]
+    bad_nodes: tuple[str, ...]
+    """Nodes that failed this experiment, and are avoided."""
     warnings: RunWarnings
     job_events: tuple[dict[str, Any], ...]
     log: str | None
@@ -99,6 +101,7 @@ def explain(info: RunInfo) -> Explanation:
         holder=info.holder,
         checkpoints=info.checkpoints,
         damaged=info.damaged,
+        bad_nodes=info.bad_nodes,
         warnings=info.warnings,
         job_events=info.job_events,
         log=info.log,
@@ -234,9 +237,13 @@ def _remedy(info: RunInfo) -> list[str]:
         if _OF_A_GPU.search(reason):
             return [
                 f"a GPU of its nodes{named} is faulty: report it to an administrator, with what "
-                "`nvidia-smi -q` and `dmesg` say there, and start it again on other nodes"
+                "`nvidia-smi -q` and `dmesg` say there; `launch nodes` lists the nodes that are "
+                "avoided"
             ]
-        return [f"its nodes{named} were lost: see `sinfo -R`, or raise retries.node_failure"]
+        return [
+            f"its nodes{named} were lost: see `sinfo -R` and `launch nodes`, or raise "
+            "retries.node_failure"
+        ]
     if cause == Cause.UNAVAILABLE:
         return [_look_at(_PATH.findall(reason), last.node if last else None)]
     if cause == Cause.NON_FINITE:

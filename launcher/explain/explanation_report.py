@@ -73,6 +73,8 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     yield from _labelled("saved", _saved(found))
     if found.damaged:
         yield from _labelled("damaged", "\n".join(_damaged_lines(found)))
+    if found.bad_nodes:
+        yield from _labelled("bad nodes", f"{', '.join(found.bad_nodes)}: see launch nodes")
     if found.job_events:
         yield from _labelled("its job", "\n".join(_event_lines(found)))
     if found.job_log:

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.explain.attempt_history import Attempt, attempt_history
+from launcher.job.bad_nodes import bad_nodes, read_node_failures
 from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
@@ -53,6 +54,8 @@ class RunInfo:
     """Names, oldest first."""
     damaged: tuple[str, ...] = ()
     """Names of checkpoints that were set aside."""
+    bad_nodes: tuple[str, ...] = ()
+    """Nodes that failed this experiment, and are avoided."""
     log: str | None = None
     """The log of rank 0 in the newest attempt."""
     last_lines: tuple[str, ...] = ()
@@ -91,6 +94,9 @@ def read_run_info(run: RunFolder) -> RunInfo:
         holder=reader.read_or(None, lambda: live_holder(run.lease)),
         checkpoints=tuple(map(folder_name, iterations_in(names))),
         damaged=tuple(name for name in names if name.startswith(DAMAGED_PREFIX)),
+        bad_nodes=reader.read_or(
+            (), lambda: tuple(bad_nodes(read_node_failures(ExperimentFolder.of_run(run))))
+        ),
         log=str(log) if log else None,
         last_lines=reader.read_or((), lambda: _tail(log)),
         job_log=str(job_log.path) if job_log else None,

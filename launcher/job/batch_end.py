@@ -17,6 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, note_node_failure
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import (
@@ -84,6 +85,16 @@ def _end(
     count_finished(folder, pack.members)
     left = unfinished(folder, pack.members)
     if failure and num_failed > count_failed_starts(earlier):
+        if pack.num_nodes == 1:  # in a larger job it may be another node
+            note_node_failure(
+                folder.experiment,
+                NodeFailure(
+                    node=failure.node,
+                    kind=NodeFailureKind.FAILED_START,
+                    job=node.job,
+                    reason=failure.error,
+                ),
+            )
         why = f"its job could not start on {failure.node}: {failure.error}"
         if num_failed >= MAX_FAILED_STARTS:
             times = f"given up: its job ended {num_failed} times before any member began"

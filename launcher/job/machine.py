@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from attrs import frozen
+
+logger = logging.getLogger(__name__)
+
+NVIDIA_SMI_TIMEOUT_S = 20.0
+"""It needs up to some seconds for eight GPUs whose driver is not loaded yet."""
 
 _GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)")
 _MIG_LINE = re.compile(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)")
@@ -23,6 +31,9 @@ class Machine:
     """None: memory is not divided among runs; the operating system hands it out."""
     is_pinned: bool = True
     """Whether `cores` are real core numbers to pin runs to; else only their count matters."""
+    owes_gpus: bool = False
+    """Whether a run that asks for GPUs must get them, as in a Slurm job that has asked for them;
+    else it uses the CPU where there are none."""
 
     def max_runs(self, *, gpus: float, cpus: int) -> int:
         """Return how many runs of this size can run at once, by GPUs and cores.
@@ -105,15 +116,42 @@ def parse_gpu_list(text: str) -> dict[str, list[str]]:
     return {**gpus, **parts}
 
 
-def nvidia_smi() -> str:
-    """Return the output of `nvidia-smi -L`; empty if there is no driver or it fails."""
+def nvidia_smi(timeout_s: float | None = None) -> str:
+    """Return the output of `nvidia-smi -L`; empty if there is no driver, it fails, or hangs."""
     try:
-        listing = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60
+        process = subprocess.Popen(
+            ["nvidia-smi", "-L"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         )
     except FileNotFoundError:
         return ""
-    return listing.stdout if listing.returncode == 0 else ""
+    except OSError as error:
+        logger.warning("nvidia-smi cannot be started: %s", error)
+        return ""
+    timeout_s = timeout_s or NVIDIA_SMI_TIMEOUT_S
+    try:
+        listing, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        logger.warning("nvidia-smi gave no answer within %g s: a GPU may hang", timeout_s)
+        _abandon(process)
+        return ""
+    if process.returncode != 0:
+        last = listing.strip().rpartition("\n")[2]
+        logger.warning("nvidia-smi failed with exit code %d: %s", process.returncode, last)
+        return ""
+    return listing
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a process group, without waiting long: one that hangs in the driver does not die."""
+    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=1)
 
 
 def _units_of(entry: str, gpus: Mapping[str, Sequence[str]]) -> Sequence[str]:

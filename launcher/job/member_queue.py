@@ -10,6 +10,7 @@ import attrs
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
+from launcher.job.bad_nodes import NodeHealth
 from launcher.job.bookkeeping import CancelRequests, MemberRecords, Pending
 from launcher.job.member_starter import MemberStarter
 from launcher.job.node import ThisNode
@@ -72,6 +73,7 @@ class MemberQueue:
         starter: MemberStarter,
         records: MemberRecords,
         cancelled: CancelRequests,
+        health: NodeHealth,
     ) -> None:
         self._folder = folder
         self._pack = pack
@@ -80,12 +82,13 @@ class MemberQueue:
         self._starter = starter
         self._records = records
         self._cancelled = cancelled
+        self._health = health
         self._waiting = [
             Waiting(member) for member in pack.members if member.nodes[0] == node.index
         ]
         self._ending: list[_Ending] = []
         self.wants_another_node = False
-        """Whether a run is left that this node cannot hold."""
+        """Whether a run is left that this node cannot hold, or must not have."""
 
     @property
     def has_waiting(self) -> bool:
@@ -102,6 +105,13 @@ class MemberQueue:
     def drop_waiting(self) -> None:
         """Start nothing more: the job is to stop."""
         self._waiting = [waiting for waiting in self._waiting if waiting.start]
+
+    def leave_node(self) -> None:
+        """Start nothing more: the node is a bad one, and what is left is to run on others."""
+        for waiting in [each for each in self._waiting if each.start is None]:
+            self._waiting.remove(waiting)
+            self._starter.release(waiting.member)
+            self.wants_another_node = True
 
     def count_lost_attempts(
         self,
@@ -189,6 +199,8 @@ class MemberQueue:
 
     def _record_misfit(self, waiting: Waiting, lack: str) -> None:
         """Record that a member needs another node: this one can never hold it."""
+        if self._slots.lacks_gpus(waiting.member.gpus):
+            self._health.note_too_few_gpus(waiting.member.name, lack)
         end = AttemptEnd(
             cause=Cause.NODE_FAILURE,
             reason=f"{self._node.name} {lack}",

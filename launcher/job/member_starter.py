@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
+from launcher.job.bad_nodes import NodeHealth
 from launcher.job.bookkeeping import MemberRecords, PackRecords
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.multi_node_rendezvous import MemberRendezvous
@@ -45,10 +46,12 @@ class MemberStarter:
         command: Command,
         pack_records: PackRecords,
         member_records: MemberRecords,
+        health: NodeHealth,
     ) -> None:
         self._folder = folder
         self._pack_records = pack_records
         self._member_records = member_records
+        self._health = health
         self._slots = slots
         self._node = node
         self._command = command
@@ -57,6 +60,8 @@ class MemberStarter:
 
     def take_slot(self, member: Member) -> Slot | None:
         """Return a slot for the member; None while too little of the node is free."""
+        if self._health.is_checking:
+            return None
         if member.name in self._kept:
             return self._kept[member.name]
         position = member.nodes.index(self._node.index)
@@ -65,6 +70,7 @@ class MemberStarter:
             cpus=member.cpus,
             memory_gb=member.memory_gb,
             planned=member.planned_gpus[position] if member.planned_gpus else (),
+            avoided=self._health.faulty_gpus,
         )
         if slot and len(member.nodes) > 1:
             self._kept[member.name] = slot

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from launcher.job.machine import Machine, nvidia_smi, visible_gpus
+from launcher.slurm.parsing import expand_hosts
 
 _STARTS_PER_JOB = 1_000_000
 """More than the restarts of any one job, so that starts of a resubmitted pack count on."""
@@ -20,6 +21,8 @@ class ThisNode:
 
     index: int = 0
     name: str
+    job_nodes: tuple[str, ...] = ()
+    """The names of all nodes of the job; unknown outside of Slurm."""
     job: str
     """The job id that the scheduler accepts."""
     restarts: int = 0
@@ -39,6 +42,7 @@ def this_slurm_node(environment: Mapping[str, str], *, resubmissions: int) -> Th
     return ThisNode(
         index=int(environment.get("SLURM_NODEID") or 0),
         name=environment.get("SLURMD_NODENAME") or socket.gethostname(),
+        job_nodes=tuple(expand_hosts(environment.get("SLURM_JOB_NODELIST") or "")),
         job=job_id(environment),
         restarts=restarts,
         start=resubmissions * _STARTS_PER_JOB + restarts,
@@ -69,6 +73,7 @@ def allocated_machine(environment: Mapping[str, str]) -> Machine:
         cores=affinity if is_pinned else tuple(range(count)),
         memory_gb=int(memory_mb) / 1024 if memory_mb else None,
         is_pinned=is_pinned,
+        owes_gpus=True,
     )
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd, attempt_end
+from launcher.job.bad_nodes import NodeHealth
 from launcher.job.bookkeeping import CancelRequests, MemberRecords, PackRecords
 from launcher.job.member_queue import FindEnd, MemberQueue, Waiting
 from launcher.job.member_ranks import MemberRanks, joint_status
@@ -73,8 +74,9 @@ class NodeSupervisor:
         self._stop = stop
         self._pack_records = records or PackRecords(folder)
         self._records = MemberRecords(folder)
+        self.health = NodeHealth(self._experiment, node, pack.slurm)
         self._starter = MemberStarter(
-            folder, slots, node, command, self._pack_records, self._records
+            folder, slots, node, command, self._pack_records, self._records, self.health
         )
         self._oom_kills = OutOfMemoryCounter()
         own = [member for member in pack.members if node.index in member.nodes]
@@ -82,7 +84,7 @@ class NodeSupervisor:
         self._running: dict[RunFolder, _Running] = {}
         self._cancelled = CancelRequests(self._experiment.run(member.name) for member in own)
         self._queue = MemberQueue(
-            folder, pack, slots, node, self._starter, self._records, self._cancelled
+            folder, pack, slots, node, self._starter, self._records, self._cancelled, self.health
         )
         self._stopping_since_s: float | None = None
         self._all_ended_at_s: float | None = None
@@ -102,6 +104,8 @@ class NodeSupervisor:
                 self._stopping_since_s = self._stopping_since_s or now_s
                 self._queue.drop_waiting()
                 self._followed.clear()
+            elif self.health.must_leave:
+                self._queue.leave_node()
             self._stop_members(stopping, now_s)
             self._collect_ended(now_s)
             self._queue.collect_recorded(stopping, now_s)
@@ -125,7 +129,7 @@ class NodeSupervisor:
             running.ranks.kill()
 
     def _has_work(self, now_s: float) -> bool:
-        if self._running or self._followed or self._queue.has_waiting:
+        if self._running or self._followed or self._queue.has_waiting or self.health.is_checking:
             self._all_ended_at_s = None
             return True
         if not self._queue.unrecorded:
@@ -167,6 +171,7 @@ class NodeSupervisor:
     ) -> None:
         member, attempt = running.ranks.member, running.ranks.attempt
         logger.info("%s: attempt %d, exit status %d", folder.name, attempt, exit_status)
+        self.health.note_end(running.ranks, exit_status)
         if member.nodes[0] != self._node.index:
             self._starter.rendezvous(member).report_exit(self._node.index, attempt, exit_status)
             return
@@ -232,7 +237,8 @@ class NodeSupervisor:
                 self._followed.remove(member)
                 self._starter.release(member)
             elif attempt is not None and not rendezvous.has_reported(attempt):
-                if self._slots.lacks(gpus=member.gpus, memory_gb=member.memory_gb):
+                if lack := self._slots.lacks(gpus=member.gpus, memory_gb=member.memory_gb):
+                    self.health.note_too_few_gpus(member.name, lack)
                     rendezvous.report_exit(self._node.index, attempt, exit_codes.NODE_FAULT)
                 elif slot := self._starter.take_slot(member):
                     self._join(member, folder, attempt, slot)

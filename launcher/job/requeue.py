@@ -12,6 +12,7 @@ import attrs
 
 from launcher.errors import LauncherError, SlurmError, is_slurm_away
 from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import exclude_list, excluded_by, with_exclude
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.pack import (
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 600.0
 """How long to go on asking a controller that does not answer, as while it restarts."""
 
+_EXCLUDE_TIMEOUT_S = 3.0
+"""After a requeue; the processes of the job are killed soon."""
+
 
 def requeue_pack(
     folder: PackFolder,
@@ -44,6 +48,8 @@ def requeue_pack(
     node: ThisNode,
     left: Sequence[Member],
     entry_point: Callable[[str], None],
+    *,
+    as_new_job: bool = False,
 ) -> bool:
     """Requeue the job or, where that is refused, resubmit the pack; return whether it runs again.
 
@@ -54,10 +60,11 @@ def requeue_pack(
     Args:
         left: The unfinished members.
         entry_point: The function that a new job calls, see `submit_array`.
+        as_new_job: Do not requeue: Slurm has started this job on a node that it must not use.
     """
     try:
         if retry(
-            partial(_requeue, folder, records, terms, node, entry_point),
+            partial(_requeue, folder, records, terms, node, entry_point, as_new_job),
             timeout_s=PATIENCE_S,
             passes=lambda error: isinstance(error, LauncherError) and is_slurm_away(error),
             on_failure=lambda error, _: logger.warning("the requeue is tried again: %s", error),
@@ -72,12 +79,21 @@ def requeue_pack(
     return False
 
 
+def end_for_good(node: ThisNode) -> None:
+    """Have the job not start again: Slurm 24.05 and later restart one that was ever preempted."""
+    try:
+        client.forbid_requeue(node.job)
+    except LauncherError as error:
+        logger.warning("the job may start once more, and will find nothing to do: %s", error)
+
+
 def _requeue(
     folder: PackFolder,
     records: PackRecords,
     terms: SlurmTerms,
     node: ThisNode,
     entry_point: Callable[[str], None],
+    as_new_job: bool,
 ) -> bool:
     """Try once; return False if the job was cancelled.
 
@@ -86,26 +102,50 @@ def _requeue(
     """
     details = _details(node)
     if _is_back(details, node):
+        _keep_from_bad_nodes(folder, terms, node.job)
         return True
     if details and is_cancelled(details, restarts=node.restarts, time_limit_s=terms.time_limit_s):
         return False
     refusal = "its site does not let jobs be requeued"
-    if terms.may_requeue:
+    if as_new_job:
+        refusal = "it was started on a bad node"
+    elif terms.may_requeue:
         records.put_event(PackEventKind.REQUEUEING, job=node.job)
         try:
             client.requeue(node.job)
         except SlurmError as error:
             # The signal that follows a requeue may end `scontrol` before it has said "done".
             if _is_back(_details(node), node):
+                _keep_from_bad_nodes(folder, terms, node.job)
                 return True
             if is_slurm_away(error):
                 raise
             refusal = str(error)
         else:
+            _keep_from_bad_nodes(folder, terms, node.job)
             return True
     logger.warning("%s: submitted again as a new job, because %s", folder.name, refusal)
     _resubmit(folder, records, terms, node.job, entry_point)
     return True
+
+
+def _keep_from_bad_nodes(folder: PackFolder, terms: SlurmTerms, job_id: str) -> None:
+    """Exclude bad nodes from a job that was requeued; it keeps its old list otherwise.
+
+    What is refused here is made up for at the next start: see `as_new_job`.
+    """
+    if bad := excluded_by(folder.experiment, terms):
+        nodes = exclude_list(terms.parameters, bad)
+        logger.warning("job %s is kept from %s", job_id, nodes)
+        try:
+            # The signal that follows a requeue may end `scontrol`, too.
+            retry(
+                partial(client.exclude_nodes, job_id, nodes),
+                timeout_s=_EXCLUDE_TIMEOUT_S,
+                passes=lambda error: isinstance(error, LauncherError) and is_slurm_away(error),
+            )
+        except LauncherError as error:
+            logger.warning("%s", error)
 
 
 def _details(node: ThisNode) -> JobDetails | None:
@@ -145,8 +185,9 @@ def _resubmit(
     # sbatch reads options from the environment, and this one describes the job that ends.
     for name in filter(client.is_of_job, list(os.environ)):
         del os.environ[name]
+    parameters = with_exclude(terms.parameters, excluded_by(folder.experiment, terms))
     try:
-        (job_id,) = submit_array(folder.experiment, [folder], terms.parameters, entry_point)
+        (job_id,) = submit_array(folder.experiment, [folder], parameters, entry_point)
     except LauncherError:
         if before:
             patiently(partial(write_job, folder, before))  # it still has the pack

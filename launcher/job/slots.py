@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
-from collections.abc import Sequence
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +18,10 @@ from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.job.machine import Machine
 from launcher.packing.demand import GPU, gpu_units
+
+_BASES = (Path("/tmp"), Path("/dev/shm"))
+"""Neither TMPDIR, which differs between shells, nor XDG_RUNTIME_DIR, which is deleted when the user
+logs out, while runs go on."""
 
 
 @frozen(kw_only=True)
@@ -49,7 +55,9 @@ class Slots:
     """The slots of one machine, shared by all supervisors that use the same folder.
 
     A slot is a file that describes its claim and is locked (`flock`) while the slot is in use: the
-    kernel frees the lock of a process that dies in any way, so no slot can leak.
+    kernel frees the lock of a process that dies in any way, so no slot can leak. Nor can one be
+    given twice once something has removed the files, as cleaners of /tmp do after ten days: before
+    a slot is given, the claims are also read from the descriptors that living processes hold.
     """
 
     def __init__(self, machine: Machine, folder: Path) -> None:
@@ -57,7 +65,13 @@ class Slots:
         self._folder = folder
 
     def take(
-        self, *, gpus: float, cpus: int, memory_gb: float = 0.0, planned: Sequence[int] = ()
+        self,
+        *,
+        gpus: float,
+        cpus: int,
+        memory_gb: float = 0.0,
+        planned: Sequence[int] = (),
+        avoided: Collection[str] = (),
     ) -> Slot | None:
         """Take a slot for a run of this size; return None while too little of the machine is free.
 
@@ -65,19 +79,43 @@ class Slots:
             gpus: Below 1, a share of one GPU. On a machine without GPUs the run uses the CPU.
             cpus: Capped at the number of cores of the machine.
             planned: Indices of the GPUs to prefer.
+            avoided: GPUs to take only if no others are free.
         """
-        with file_lock.hold(self._folder / "allocation"):
-            wanted = self._choose(gpus, cpus, memory_gb, planned, self._all_taken())
+        with self._allocation():
+            claims = self._claims_in_files()
+            if not self._choose(gpus, cpus, memory_gb, planned, avoided, claims.values()):
+                return None
+            # Only now: to look at all processes takes some milliseconds, and a run may wait long.
+            claims |= self._claims_of_processes()
+            wanted = self._choose(gpus, cpus, memory_gb, planned, avoided, claims.values())
             return self._take(wanted) if wanted else None
+
+    @contextmanager
+    def _allocation(self) -> Iterator[None]:
+        """Hold the lock of all allocations; that of a file which was removed would be none."""
+        while True:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = self._folder / "allocation"
+            with file_lock.hold(path):
+                if file_lock.is_held(path):  # the file that is there now
+                    yield
+                    return
 
     def lacks(self, *, gpus: float, memory_gb: float) -> str:
         """Return what even the whole machine is short of for a run of this size; "" if nothing."""
         machine = self._machine
-        if machine.uses_gpus(gpus) and gpus > len(machine.gpus):
+        if self.lacks_gpus(gpus):
             return f"has {len(machine.gpus)} GPUs to give, and the run needs {gpus:g}"
         if machine.memory_gb is not None and memory_gb > machine.memory_gb + 1e-6:
             return f"has {machine.memory_gb:g} GB of memory to give, the run needs {memory_gb:g}"
         return ""
+
+    def lacks_gpus(self, gpus: float) -> bool:
+        """Return whether even the whole machine has too few GPUs for a run, and does not let it
+        use the CPU."""
+        machine = self._machine
+        must_have = (machine.owes_gpus and gpus > 0) or machine.uses_gpus(gpus)
+        return must_have and max(1, int(gpus)) > len(machine.gpus)
 
     def _choose(
         self,
@@ -85,7 +123,8 @@ class Slots:
         cpus: int,
         memory_gb: float,
         planned: Sequence[int],
-        others: Sequence[_Claim],
+        avoided: Collection[str],
+        others: Collection[_Claim],
     ) -> _Claim | None:
         machine = self._machine
         if machine.memory_gb is not None:
@@ -96,7 +135,7 @@ class Slots:
         share = GPU
         if machine.uses_gpus(gpus):
             share = GPU if gpus >= 1 else gpu_units(gpus)
-            chosen = self._choose_gpus(max(1, int(gpus)), share, planned, others)
+            chosen = self._choose_gpus(max(1, int(gpus)), share, planned, avoided, others)
             if not chosen:
                 return None
         taken = {core for other in others for core in other.cores}
@@ -109,7 +148,12 @@ class Slots:
         return _Claim(gpus=chosen, share=share, cores=tuple(sorted(cores)), memory_gb=memory_gb)
 
     def _choose_gpus(
-        self, count: int, share: int, planned: Sequence[int], others: Sequence[_Claim]
+        self,
+        count: int,
+        share: int,
+        planned: Sequence[int],
+        avoided: Collection[str],
+        others: Collection[_Claim],
     ) -> tuple[str, ...]:
         """Return the planned GPUs if they have room, else by best fit; () if too few have room.
 
@@ -119,17 +163,31 @@ class Slots:
         used = {gpu: sum(other.share for other in others if gpu in other.gpus) for gpu in gpus}
         fitting = [gpu for gpu in gpus if used[gpu] + share <= GPU]
         preferred = {gpus[position] for position in planned if position < len(gpus)}
-        fitting.sort(key=lambda gpu: (gpu not in preferred, -used[gpu], gpus.index(gpu)))
+        fitting.sort(
+            key=lambda gpu: (gpu in avoided, gpu not in preferred, -used[gpu], gpus.index(gpu))
+        )
         return tuple(fitting[:count]) if len(fitting) >= count else ()
 
-    def _all_taken(self) -> list[_Claim]:
-        """Return the claims of slots in use; remove the files of those whose processes are gone."""
-        found = []
+    def _claims_in_files(self) -> dict[str, _Claim]:
+        """Return the claims of slots in use, by file name; remove the files of the others."""
+        found = {}
         for path in self._folder.glob("slot-*.json"):
             if file_lock.is_held(path):
-                found.append(_from_json(path.read_text()))
+                found[path.name] = _from_json(path.read_text())
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
+        return found
+
+    def _claims_of_processes(self) -> dict[str, _Claim]:
+        """Return the claims that this user's processes hold open, whatever became of the files."""
+        prefix = f"{self._folder.resolve()}/slot-"
+        found = {}
+        for descriptor in _descriptors():
+            with suppress(OSError):  # closed meanwhile
+                target = str(descriptor.readlink())
+                if target.startswith(prefix):
+                    name = Path(target.removesuffix(" (deleted)")).name
+                    found[name] = _from_json(descriptor.read_text())
         return found
 
     def _take(self, wanted: _Claim) -> Slot:
@@ -148,21 +206,70 @@ def slots_folder(name: str = "") -> Path:
         name: Of an allocation, such as a Slurm job on a node, that has its own slots.
 
     Raises:
-        LauncherError: The folder belongs to another user.
+        LauncherError: No folder can be used, or not the one that LAUNCH_SLOTS_DIR names.
     """
-    # Not XDG_RUNTIME_DIR: it is deleted when the user logs out, and runs outlive that.
-    if chosen := os.environ.get("LAUNCH_SLOTS_DIR"):
-        folder = Path(chosen)
-    else:
-        folder = Path(tempfile.gettempdir()) / f"launch-slots-{os.getuid()}"
-    folder = folder / name
+    user = f"launch-slots-{os.getuid()}"
+    chosen = os.environ.get("LAUNCH_SLOTS_DIR")
+    bases = [Path(chosen)] if chosen else [base / user for base in _BASES]
+    if not chosen and (home := os.environ.get("HOME")):
+        bases.append(Path(home) / ".cache" / f"{user}-{os.uname().nodename}")
+    refusals = []
+    for base in bases:
+        try:
+            if not chosen:
+                _make_private(base)
+            return _lockable(base / name)
+        except OSError as error:
+            refusals.append(f"{base} ({error.strerror or error})")
+    raise LauncherError(
+        f"the locks of GPUs and cores cannot lie in {', nor in '.join(refusals)}; set "
+        "LAUNCH_SLOTS_DIR to a folder of your own on a disk of this machine"
+    )
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that nobody else can write to.
+
+    /tmp is everybody's: what has the name of the folder may be a link, or belong to another user.
+
+    Raises:
+        OSError: That is so, or the folder cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link")
+    if found.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _lockable(folder: Path) -> Path:
+    """Make a folder, if need be, and try a lock and a write there.
+
+    Raises:
+        OSError: The disk is full or read-only, or has no locks, or the folder is somebody else's.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise LauncherError(
-            f"{folder} belongs to another user; remove it, or set LAUNCH_SLOTS_DIR to a folder "
-            "that you own on this machine"
-        )
+        raise PermissionError(errno.EPERM, "it belongs to another user")
+    probe = folder / f"probe-{uuid4().hex}"
+    descriptor = file_lock.try_take(probe)
+    assert descriptor is not None
+    try:
+        os.write(descriptor, b"\n")
+    finally:
+        os.close(descriptor)
+        probe.unlink()
     return folder
+
+
+def _descriptors() -> Iterator[Path]:
+    """Yield the descriptors, in /proc, that this user's processes have open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # somebody else's, or ended meanwhile
+            yield from (process / "fd").iterdir()
 
 
 def _from_json(text: str) -> _Claim:

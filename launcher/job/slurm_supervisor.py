@@ -20,6 +20,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.code_snapshot import verify_snapshot
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
+from launcher.job.bad_nodes import note_lost_node
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
 from launcher.job.node_supervisor import LAST_RECORDS_TIMEOUT_S, NodeSupervisor
@@ -33,7 +34,7 @@ from launcher.job.pack import (
     read_pack_events,
 )
 from launcher.job.record_end import is_uncounted_finish, is_uncounted_loss
-from launcher.job.requeue import requeue_pack
+from launcher.job.requeue import end_for_good, requeue_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
@@ -204,7 +205,9 @@ class _SlurmPack:
 
         @cache
         def lost() -> AttemptEnd:
-            return lost_end(earlier, self._job_records())
+            records = self._job_records()
+            note_lost_node(self._folder.experiment, self._node.job, records)
+            return lost_end(earlier, records)
 
         def find_end(run: RunFolder, state: RunState) -> AttemptEnd | None:
             if is_uncounted_finish(self._folder, run, state):
@@ -253,20 +256,12 @@ class _SlurmPack:
             self._stop.is_requested() or unrecorded or supervisor.queue.wants_another_node
         )
         if left and is_to_return:
-            return requeue_pack(
-                self._folder, self._records, self._terms, self._node, left, entry_point
-            )
+            requeue = partial(requeue_pack, as_new_job=supervisor.health.is_misplaced)
+            return requeue(self._folder, self._records, self._terms, self._node, left, entry_point)
         self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
         if self._terms.may_requeue and (self._node.restarts or self._stop.is_requested()):
-            self._forbid_requeue()
+            end_for_good(self._node)
         return False
-
-    def _forbid_requeue(self) -> None:
-        """Have the job end for good: Slurm 24.05 and later restart one that was ever preempted."""
-        try:
-            client.forbid_requeue(self._node.job)
-        except LauncherError as error:
-            logger.warning("the job may start once more, and will find nothing to do: %s", error)
 
     def _check_lease(self) -> None:
         try:

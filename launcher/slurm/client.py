@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ SHORT_TIMEOUT_S = 10.0
 """For calls that are tried again: Slurm's own MessageTimeout."""
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
+_UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
+"""States of a node in the words of `sinfo`; an asterisk marks one that does not respond."""
 
 _PREFIXES = ("SLURM", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_")
 _KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
@@ -155,6 +158,34 @@ def requeue(job_id: str) -> None:
     except SlurmError as error:
         if "pending execution" not in error.output:
             raise
+
+
+def exclude_nodes(job_id: str, nodes: str) -> None:
+    """Keep a pending job away from nodes, in place of those that it was kept away from before.
+
+    A user may do so for their own job, also right after its requeue, while its processes still end.
+
+    Args:
+        nodes: A list as for `sbatch --exclude`.
+
+    Raises:
+        SlurmError: It was refused, as for a job that runs.
+    """
+    _run("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}")
+
+
+def usable_nodes(partition: str) -> tuple[str, ...]:
+    """Return the nodes of a partition that are not down, drained or failing now.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    options = ("--noheader", "--Node", f"--partition={partition}", "--format=%N %T")
+    text = _run("sinfo", *options, timeout_s=SHORT_TIMEOUT_S)
+    rows = [line.split() for line in text.splitlines()]
+    return tuple(
+        dict.fromkeys(row[0] for row in rows if len(row) == 2 and not _UNUSABLE.search(row[1]))
+    )
 
 
 def forbid_requeue(job_id: str) -> None:

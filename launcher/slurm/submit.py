@@ -19,6 +19,16 @@ from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.os_errors import doing, sentence
 
+_MAX_SHELL_REQUEUES = 5
+"""By the shell of the batch script, of one job."""
+_FAILED_START = shlex.quote(
+    r'{"time": %s, "event": "failure", "kind": "failed start", "node": "%s", "job": "%s", '
+    r'"reason": "our Python cannot be started there"}\n'
+)
+"""A line of `nodes.jsonl`, as `job.bad_nodes` writes it."""
+_STEP_ENDED = shlex.quote(r'{"time": %s, "event": "step ended", "job": "%s", "status": %s}\n')
+"""A line of the pack's `events.jsonl`, as `batch_end` writes it."""
+
 
 def submit_array(
     folder: ExperimentFolder,
@@ -54,7 +64,8 @@ def _submit(
     listing: Path,
 ) -> list[str]:
     executor = SlurmExecutor(folder.submitit)
-    setup = [*parameters["setup"], *_batch_lines(folder, listing)]
+    exclude = str(parameters["additional_parameters"].get("exclude") or "")
+    setup = [*parameters["setup"], *_batch_lines(folder, listing, exclude)]
     executor.update_parameters(**{**parameters, "setup": setup})
     try:
         jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
@@ -63,17 +74,44 @@ def _submit(
     return [job.job_id for job in jobs]
 
 
-def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
+def _batch_lines(folder: ExperimentFolder, listing: Path, exclude: str) -> list[str]:
     """Return shell lines before the step: `batch_end` runs after a step that left no `over` file.
 
     The shell must survive the stop signals, which the step handles, to run `batch_end` at its exit.
     It traps them with `:`, not with '': children inherit ignored signals, the step among them.
+
+    A node where our Python cannot be started at all, as one whose mount of the software is away,
+    fails each job at once, is idle again, and gets the next one. There the shell itself notes the
+    failure of the node, and requeues the job elsewhere.
     """
-    after = shlex.join([sys.executable, "-m", "launcher.job.batch_end"])
-    name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {shlex.quote(str(listing))})"'
+    python = shlex.quote(sys.executable)
+    name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {_quoted(listing)})"'
+    excluded = shlex.quote(f"{exclude}," if exclude else "")
     return [
-        f"PACK={shlex.quote(str(folder.jobs))}/{name}",
+        f"PACK={_quoted(folder.jobs)}/{name}",
+        f"PYTHON={python}",
         'rm -f "$PACK/over"',
         "trap : TERM USR1 USR2",
-        f"""trap 'code=$?; [ -e "$PACK/over" ] || {after} "$PACK" "$code"' EXIT""",
+        "leave_node() {",
+        '  job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"',
+        '  job="${job:-$SLURM_JOB_ID}"',
+        f"  printf {_FAILED_START} $(date +%s) $SLURMD_NODENAME $job >> {_quoted(folder.nodes)}",
+        f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$PACK/events.jsonl"',
+        f'  [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MAX_SHELL_REQUEUES} ] && return',
+        "  scontrol requeue $job &&",
+        f"    scontrol update JobId=$job ExcNodeList={excluded}$SLURMD_NODENAME",
+        "}",
+        "end_batch() {",
+        '  [ -e "$PACK/over" ] && return',
+        '  if "$PYTHON" -c "import launcher" 2> /dev/null; then',
+        '    "$PYTHON" -m launcher.job.batch_end "$PACK" "$1"',
+        "  else",
+        '    leave_node "$1"',
+        "  fi",
+        "}",
+        "trap 'end_batch $?' EXIT",
     ]
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -17,6 +17,7 @@ from launcher.errors import DoesNotFitError, SlurmError, SubmissionError
 from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.bad_nodes import excluded_nodes, with_exclude
 from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
 from launcher.job.pack_job import run_pack
 from launcher.os_errors import doing, sentence
@@ -62,7 +63,9 @@ def submit_to_slurm(
         if not submission.due:
             return submission
         packing = _pack(submission.due, choice)
-        submission = attrs.evolve(submission, packing=packing)
+        num_nodes = max(plan.num_nodes for plan in packing.packs)
+        excluded = excluded_nodes(folder, choice.target.partition, num_nodes)
+        submission = attrs.evolve(submission, packing=packing, excluded_nodes=excluded)
         if options.dry_run:
             return submission
         report(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
@@ -157,7 +160,9 @@ def _submit(
     reported_at_s = time.monotonic()
     while left:
         chunk = left[0]
-        parameters = job_parameters(folder, chunk[0][1], code, choice.target)
+        parameters = with_exclude(
+            job_parameters(folder, chunk[0][1], code, choice.target), submission.excluded_nodes
+        )
         try:
             job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
             record_jobs([path for path, _ in chunk], job_ids)

@@ -55,6 +55,8 @@ class Submission:
     """Of one to Slurm."""
     packing: Packing | None = None
     """Of the due runs into jobs of Slurm."""
+    excluded_nodes: tuple[str, ...] = ()
+    """Bad nodes that the jobs are kept away from."""
     packs: tuple[SubmittedPack, ...] = ()
     """The submitted jobs; none if no run was due, or with `--dry-run`."""
     refusal: str = ""

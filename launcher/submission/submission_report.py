@@ -57,6 +57,11 @@ def notices(submission: Submission) -> list[str]:
     machine = submission.machine
     if machine and not machine.gpus and any(run.config.resources.gpus for run in submission.due):
         found.append("this machine has no GPU to give: the runs use the CPU")
+    if submission.excluded_nodes:
+        found.append(
+            f"not on {', '.join(submission.excluded_nodes)}, where this experiment failed: see "
+            f"launch nodes {short(submission.folder.path)}"
+        )
     unknown = [run.unknown_because for run in submission.runs if run.unknown_because]
     if unknown:
         noun = "1 run is" if len(unknown) == 1 else f"{len(unknown)} runs are"

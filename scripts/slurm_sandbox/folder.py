@@ -57,6 +57,7 @@ class Folder:
             "SLURM_CONF": str(self.slurm_conf),
             "GLOO_SOCKET_IFNAME": "lo",
             "NCCL_SOCKET_IFNAME": "lo",
+            "LAUNCH_FAKE_GPUS": "1",
         }
 
     def make(self, nodes: list[str], gpus: int) -> None:

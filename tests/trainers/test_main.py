@@ -315,3 +315,16 @@ def test_soak_of_a_few_cases():
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 of 3 cases identical" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_home_that_cannot_be_written_is_not_needed(make_run, monkeypatch):
+    """What libraries would cache there, compiled kernels for one, lies in the run folder."""
+    monkeypatch.setenv("HOME", "/proc/no")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    folder = make_run(num_iterations=2)
+
+    assert Attempt(folder).process.wait() == 0
+
+    assert list((folder.caches / "numba").iterdir())

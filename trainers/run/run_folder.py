@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def caches(self) -> Path:
+        """What libraries would keep in the home, where that is of no use; may be deleted."""
+        return self.path / "cache"
+
+    @property
     def snapshots(self) -> Path:
         return self.path / "snapshots.zarr"
 

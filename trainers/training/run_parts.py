@@ -21,6 +21,7 @@ from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
 from trainers.trainer import Trainer, TrainingContext
 from trainers.training.determinism import VOLUME_PREFIX
+from trainers.training.device import own_device
 from trainers.training.random_state import RandomState
 
 if TYPE_CHECKING:
@@ -149,18 +150,11 @@ def build_parts(
         seed=config.seed,
         is_restored=is_restored,
     )
-    device = _device()
+    device = own_device()
     model.to(device)
     snapshots = folder.snapshots if ranks.is_rank_zero else None
     trainer.build_batch_provider(datasets, model, task, snapshots)
     return RunParts(trainer, model, trainer.create_optimizer(model), device, datasets)
-
-
-def _device() -> torch.device:
-    """Return this rank's GPU, or the CPU without one."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
 
 
 def copied(state: Any) -> Any:

@@ -27,6 +27,7 @@ from trainers.training.determinism import (
     set_determinism,
     watch_nondeterminism,
 )
+from trainers.training.device import check_gpu
 from trainers.training.disable_dynamo import disable_dynamo
 from trainers.training.non_finite import NonFiniteStepError, read_left_out, record_left_out
 from trainers.training.progress import RunProgress
@@ -57,9 +58,11 @@ def train_run(
         startup: From `background_startup`.
 
     Raises:
-        TrainerError: Config, data or checkpoints are not usable, or a rank was lost.
+        TrainerError: Config, data or checkpoints are not usable, the GPU is not, or a rank was
+            lost.
     """
     startup.times.end("imports")
+    check_gpu()  # before the ranks meet: they would agree on the CPU
     # While one rank waits for data, the others wait for that rank.
     timeout = TIMEOUT + timedelta(seconds=config.trainer.data_timeout_s)
     with open_process_group(folder, attempt, should_stop, timeout=timeout) as ranks:

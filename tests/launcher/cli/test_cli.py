@@ -10,9 +10,10 @@ import pytest
 from launcher import exit_codes
 from launcher.cli import arguments
 from launcher.experiment import experiment_folder
+from launcher.job.bad_nodes import NodeFailure, note_node_failure
 from launcher.submission.options import SubmitOptions
 from scripts.workloads.checkout import LAUNCH, ROOT
-from trainers.run.run_state import Status
+from trainers.run.run_state import RunState, Status, write_state
 
 SWEEP = "sweep.seed=[1, 2]"
 
@@ -155,7 +156,7 @@ def test_a_job_that_does_not_start(workplace, monkeypatch):
     assert workplace.submit() == 5
 
     assert "did not start" in workplace.err
-    assert "No such file or directory: '/proc/no/such/folder'" in workplace.err
+    assert "/proc/no/such/folder (No such file or directory)" in workplace.err
     assert workplace.status().state == "planned"
 
 
@@ -194,3 +195,20 @@ def test_what_the_command_line_writes_out_is_as_elsewhere():
     """The default folder of experiments, and the statuses of runs that can be resubmitted."""
     assert arguments.ROOT == experiment_folder.ROOT == SubmitOptions().root
     assert set(arguments.RESUBMITTABLE) <= set(Status)
+
+
+def test_nodes_that_failed_are_listed_and_forgotten(workplace):
+    """With how and how often; a node that has not failed leaves nothing to do."""
+    run = workplace.experiment.run("first")
+    run.path.mkdir(parents=True)
+    write_state(run, RunState())
+    for _ in range(2):
+        failure = NodeFailure(node="n1", kind="GPU fault", run="first", reason="ECC")
+        note_node_failure(workplace.experiment, failure)
+
+    assert workplace.launch("nodes") == 0
+    assert "GPU fault 2" in workplace.out
+    assert "first: ECC" in workplace.out
+    assert workplace.launch("nodes", "--forget", "n2") == 3
+    assert workplace.launch("nodes", "experiments/dummies", "--forget", "n1") == 0
+    assert "no node has failed a run" in workplace.out

@@ -1,11 +1,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.job.machine import Machine, visible_gpus
+from launcher.job import machine, slots
+from launcher.job.machine import Machine, nvidia_smi, visible_gpus
+from launcher.job.node import allocated_machine
 from launcher.job.slots import Slots, slots_folder
 
 TWO_GPUS = """\
@@ -190,3 +193,146 @@ def test_the_folder_of_the_locks_is_private(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
     with pytest.raises(LauncherError, match="belongs to another user"):
         slots_folder()
+
+
+def test_faulty_gpus_are_taken_last(tmp_path):
+    """Not even a plan makes a run prefer one on which another has failed."""
+    slots = Slots(Machine(gpus=(FIRST, SECOND), cores=tuple(range(4))), tmp_path)
+
+    assert slots.take(gpus=1, cpus=1, planned=(0,), avoided={FIRST}).gpus == (SECOND,)
+    assert slots.take(gpus=1, cpus=1, planned=(0,), avoided={FIRST}).gpus == (FIRST,)
+
+
+@pytest.mark.parametrize("gone", ["the files", "the folder"])
+def test_a_cleaned_folder_gives_no_slot_twice(tmp_path, gone):
+    """What living processes hold stays taken, whatever removes the files: /tmp is cleaned."""
+    folder = tmp_path / "slots"
+    folder.mkdir()
+    machine = Machine(cores=(0, 1, 2))
+    slots = Slots(machine, folder)
+    of_a_run, of_the_supervisor = slots.take(gpus=0, cpus=1), slots.take(gpus=0, cpus=1)
+    run = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=of_a_run.descriptors
+    )
+    of_a_run.close()
+
+    for path in folder.iterdir():
+        path.unlink()
+    if gone == "the folder":
+        folder.rmdir()
+
+    other = Slots(machine, folder)
+    assert other.take(gpus=0, cpus=2) is None
+    assert other.take(gpus=0, cpus=1).cores == (2,)
+    run.communicate(b"\n")
+    of_the_supervisor.close()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "owes_gpus", "size", "expected"),
+    [
+        ((FIRST,), True, 2, True),
+        ((FIRST,), True, 1, False),
+        ((FIRST,), True, 0.5, False),
+        ((), True, 1, True),
+        ((), True, 0.5, True),
+        ((), True, 0, False),
+        ((), False, 1, False),
+        ((FIRST,), False, 2, True),
+    ],
+)
+def test_which_runs_have_too_few_gpus(tmp_path, gpus, owes_gpus, size, expected):
+    """A machine of one's own without a GPU lets runs use the CPU; a job of Slurm owes them GPUs."""
+    slots = Slots(Machine(gpus=gpus, cores=(0,), owes_gpus=owes_gpus), tmp_path)
+
+    assert slots.lacks_gpus(size) == expected
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """The last resort of `slots_folder`; both of the others are named after the user."""
+    monkeypatch.delenv("LAUNCH_SLOTS_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(slots, "_BASES", (tmp_path / "tmp", tmp_path / "shm"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "shm").mkdir()
+    return tmp_path
+
+
+def test_the_folder_does_not_depend_on_tmpdir(home, monkeypatch):
+    """Two shells with different TMPDIR share the slots of their machine."""
+    monkeypatch.setenv("TMPDIR", str(home))
+
+    assert slots_folder("7-n1") == home / "tmp" / f"launch-slots-{os.getuid()}" / "7-n1"
+
+
+@pytest.mark.parametrize("planted", ["a link", "somebody else's folder"])
+def test_a_planted_folder_is_not_used(home, planted):
+    """Anybody can make a name in /tmp: the next place is taken."""
+    target = home / "tmp" / f"launch-slots-{os.getuid()}"
+    if planted == "a link":
+        (home / "trap").mkdir()
+        target.symlink_to(home / "trap")
+    else:
+        target.mkdir()
+        try:
+            os.chown(target, 54321, 54321)
+        except PermissionError:
+            pytest.skip("only root can give a folder away")
+
+    assert slots_folder() == home / "shm" / target.name
+
+
+def test_an_open_folder_is_closed(home):
+    """One of this user that others can write to, as after a careless umask."""
+    folder = home / "tmp" / f"launch-slots-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    assert slots_folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_dead_temporary_folders_are_named(home, monkeypatch):
+    """Where no place can be used, one sentence says which were tried, and what to do."""
+    (home / "tmp").rmdir()
+    (home / "shm").rmdir()
+    (home / "tmp").touch()
+    (home / "shm").touch()
+    monkeypatch.delenv("HOME")
+
+    named = r"tmp.* \(Not a directory\), nor in .*LAUNCH_SLOTS_DIR"
+    with pytest.raises(LauncherError, match=named):
+        slots_folder()
+
+
+def test_a_hanging_nvidia_smi_is_not_waited_for(tmp_path, monkeypatch, caplog):
+    """It is killed with what it has started, and its machine has no names of GPUs to give."""
+    _write_program(tmp_path / "nvidia-smi", "sleep 600")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert nvidia_smi(timeout_s=0.5) == ""
+    assert "no answer within 0.5 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("sleep 600", ("0", "1")),
+        ("echo 'Unable to determine the device handle for GPU 0'; exit 9", ("0", "1")),
+        (f"cat <<'E'\n{TWO_GPUS}E", (FIRST, SECOND)),
+        (f"cat <<'E'\n{TWO_GPUS.splitlines()[0]}\nE", (FIRST,)),
+    ],
+    ids=["hangs", "fails", "lists all", "lists fewer"],
+)
+def test_gpus_of_a_slurm_job(tmp_path, monkeypatch, program, expected):
+    """By the driver's names, or by those of Slurm if the driver does not answer."""
+    _write_program(tmp_path / "nvidia-smi", program)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(machine, "NVIDIA_SMI_TIMEOUT_S", 0.5)
+
+    assert allocated_machine({"CUDA_VISIBLE_DEVICES": "0,1"}).gpus == expected
+
+
+def _write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
