@@ -17,6 +17,7 @@ from trainers.datasets.outages import is_of_this_moment, wait_out
 from trainers.datasets.read_options import Reading
 from trainers.datasets.remote_path import kvstore
 from trainers.errors import DataError, StopRequestedError
+from trainers.run.sections import beat
 
 ABSENT_S = 10.0
 """How long a chunk may be missing or refused while the rest of its volume can be read. A client of
@@ -238,6 +239,7 @@ class StoredVoxels:
             try:
                 return future.result(timeout=min(left, _POLL_S))
             except TimeoutError:
+                beat()  # a read that waits is given up by its own timeout, and is no hang
                 if self._reading.should_stop():
                     raise StopRequestedError(f"stopped while reading {self._info.path}") from None
                 if left <= _POLL_S:

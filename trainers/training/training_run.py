@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -12,7 +11,7 @@ from attrs import frozen
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_store import CheckpointStore
-from trainers.distributed.open_process_group import TIMEOUT, open_process_group
+from trainers.distributed.open_process_group import open_process_group
 from trainers.distributed.process_group import ProcessGroup
 from trainers.errors import CheckpointError, NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
@@ -63,9 +62,7 @@ def train_run(
     """
     startup.times.end("imports")
     check_gpu()  # before the ranks meet: they would agree on the CPU
-    # While one rank waits for data, the others wait for that rank.
-    timeout = TIMEOUT + timedelta(seconds=config.trainer.data_timeout_s)
-    with open_process_group(folder, attempt, should_stop, timeout=timeout) as ranks:
+    with open_process_group(folder, attempt, should_stop) as ranks:
         if ranks is None:
             return False
         return _Attempt(folder, config, startup, ranks, should_stop).run()
