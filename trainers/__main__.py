@@ -9,7 +9,9 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import attrs
@@ -20,21 +22,38 @@ from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import (
+    ConfigError,
     LeaseHeldError,
     LeaseLostError,
     StopRequestedError,
     TrainerError,
+    UnavailableError,
 )
 from trainers.imports import pause_gc_during_import
 from trainers.run.atomic_write import sweep
-from trainers.run.failure_class import exit_code_of
+from trainers.run.background_log import flush_log, log_in_background
+from trainers.run.backoff import retry
+from trainers.run.failure_class import exit_code_of, is_of_this_moment
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import (
+    READ_TIMEOUT_S,
+    EventKind,
+    RunState,
+    Status,
+    open_state,
+    read_state,
+)
 from trainers.stop_flag import StopFlag, set_pdeathsig
 from trainers.training.startup import StartTimes, background_startup
 
 logger = logging.getLogger("trainers")
+
+START_TIMEOUT_S = 60.0
+"""How long a start waits for a file system; longer outages are for the next attempt."""
+LAST_RECORDS_TIMEOUT_S = 10.0
+"""Within a preemption's grace, after the checkpoint."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,11 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # By default idle OpenMP threads spin, on cores that the data workers need. The variable is read
     # once, when torch loads the library: set it before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_in_background()
     try:
-        config = read_run_config(folder.config)
+        config = _read_config(folder, stop)
         number = arguments.attempt
         if number is None:
             number = read_state(folder).num_attempts
@@ -67,34 +84,70 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rank_info.world_size > 1:
             # Hides DDP's advice against find_unused_parameters: see `DistributedGroup.wrap_ddp`.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        attempt = _Attempt(folder, config, rank_info, number, stop, times)
-        if rank_info.rank > 0:  # rank 0 holds the lease for all ranks
-            return attempt.outcome()[0]
+        if rank_info.rank > 0:  # rank 0 holds the lease for all ranks, and records for them
+            record = RunRecord(folder, RunState())
+            return _Attempt(record, config, rank_info, number, stop, times).outcome()[0]
         owner = arguments.owner or uuid4().hex
-        with Lease.take(folder.lease, owner=owner, attempt=number, on_loss=_exit_at_once) as lease:
-            sweep(folder.path, lease.check)
+        with Lease.take(
+            folder.lease, owner=owner, attempt=number, on_loss=_exit_at_once, should_stop=stop
+        ) as lease:
             fenced = attrs.evolve(folder, fence=lease.check)
-            return attrs.evolve(attempt, folder=fenced).of_rank_zero()
+            state = open_state(fenced, timeout_s=START_TIMEOUT_S, should_stop=stop)
+            retry(
+                partial(sweep, folder.path, lease.check),
+                timeout_s=START_TIMEOUT_S,
+                should_stop=stop,
+            )
+            record = RunRecord(fenced, state)
+            return _Attempt(record, config, rank_info, number, stop, times).of_rank_zero()
     except LeaseHeldError as error:
         logger.error("%s", error)
         return exit_codes.NOTHING_TO_DO
+    except StopRequestedError as error:
+        logger.info("%s", error)
+        return exit_codes.STOPPED
     except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
         return exit_code_of(error)
 
 
-def _exit_at_once(error: LeaseLostError) -> None:
+def _read_config(folder: RunFolder, stop: StopFlag) -> RunConfig:
+    """Read the config, and wait for it if it cannot be read at present, or is gone for a moment.
+
+    Raises:
+        ConfigError: It is missing, or has faults.
+        UnavailableError: It cannot be read at present.
+    """
+
+    def is_missing(error: Exception) -> bool:
+        return isinstance(error.__cause__, FileNotFoundError)
+
+    def may_pass(error: Exception) -> bool:
+        return error.__cause__ is not None and is_of_this_moment(error.__cause__)
+
+    read = partial(read_run_config, folder.config)
+    read = partial(retry, read, timeout_s=READ_TIMEOUT_S, passes=is_missing, should_stop=stop)
+    try:
+        return retry(read, timeout_s=START_TIMEOUT_S, passes=may_pass, should_stop=stop)
+    except ConfigError as error:
+        if may_pass(error):
+            raise UnavailableError(str(error)) from error
+        raise
+
+
+def _exit_at_once(error: LeaseLostError | UnavailableError) -> None:
     """End this process in the middle of whatever it does: it may not write to the run or to W&B."""
     # Called on the lease's thread too, where sys.exit would end that thread only.
     logger.error("%s", error)
-    os._exit(exit_codes.NOTHING_TO_DO)
+    flush_log()
+    os._exit(exit_code_of(error))
 
 
 @frozen
 class _Attempt:
     """One rank's part in an attempt."""
 
-    folder: RunFolder
+    record: RunRecord
     config: RunConfig
     rank_info: RankInfo
     number: int
@@ -103,15 +156,11 @@ class _Attempt:
 
     def of_rank_zero(self) -> int:
         """Train and record status and events; return the exit code. The caller holds the lease."""
-        _set_status(self.folder, Status.RUNNING)
-        append_event(self.folder, EventKind.ATTEMPT, pid=os.getpid())
+        self._set_status(Status.RUNNING)
+        self.record.event(EventKind.ATTEMPT, pid=os.getpid())
         exit_code, status, reason = self.outcome()
-        try:
-            _set_status(self.folder, status, reason)
-        except OSError as error:
-            logger.error(
-                "cannot record in %s that the run is %s: %s", self.folder.path, status, error
-            )
+        self._set_status(status, reason)
+        self.record.close(LAST_RECORDS_TIMEOUT_S)
         return exit_code
 
     def outcome(self) -> tuple[int, Status, str]:
@@ -120,11 +169,13 @@ class _Attempt:
         sys.path += [str(path) for path in config.python_path]
         self.times.end("config and lease")
         try:
-            with background_startup(self.folder, config, self.rank_info, self.times) as startup:
+            with background_startup(
+                self.record, config, self.rank_info, self.times, stop
+            ) as startup:
                 with pause_gc_during_import():
                     from trainers.training.training_run import train_run
 
-                finished = train_run(self.folder, config, startup, stop, attempt=self.number)
+                finished = train_run(self.record.folder, config, startup, stop, attempt=self.number)
         except StopRequestedError as error:  # what was reached before is saved
             logger.info("%s", error)
             finished = False
@@ -138,21 +189,22 @@ class _Attempt:
         logger.info("%s; start it again to resume", reason)
         return exit_codes.STOPPED, Status.WAITING, reason
 
-
-def _set_status(folder: RunFolder, status: Status, reason: str = "") -> None:
-    state = attrs.evolve(read_state(folder), status=status, reason=reason)
-    write_state(folder, state)
-    append_event(folder, status, reason=reason)
+    def _set_status(self, status: Status, reason: str = "") -> None:
+        self.record.update(status=status, reason=reason)
+        self.record.event(status, reason=reason)
 
 
-if __name__ == "__main__":
-    code = main()
+def exit_with(code: int) -> NoReturn:
+    """End this process at once, with what an exit must not skip."""
     # os._exit skips the destruction of torch and gunpowder: with both imported a normal exit took
     # 1.3 to 1.7 s on two cores, this one 0.05 s. A preemption may leave seconds only, and a process
     # that is killed meanwhile loses its exit code. What os._exit skips but is needed runs here:
     # atexit functions, such as those of W&B, and flushing.
     warnings.simplefilter("ignore")  # numcodecs registers a function at exit that is deprecated
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_log()
     os._exit(code)
+
+
+if __name__ == "__main__":
+    exit_with(main())

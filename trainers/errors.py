@@ -7,6 +7,8 @@ TrainerError
 |- CheckpointError                wrong: the files of a checkpoint are not usable
 |  `- DamagedCheckpointError      they are not what was written
 |- UnavailableError               of this moment: data, a disk or a server is away
+|  |- StateUnavailableError       the state of a run cannot be read at present; also a ConfigError
+|  |- LeaseUnreadableError        nor can its lease; also an OSError
 |  |- DataUnavailableError        a volume cannot be read at present; also a DataError
 |  `- StorageUnavailableError     a checkpoint cannot be written or read at present; also a
 |                                 CheckpointError
@@ -44,6 +46,14 @@ class DamagedCheckpointError(CheckpointError):
 
 class UnavailableError(TrainerError):
     """Data, a disk or a server is away, and was waited for in vain; it may be back later."""
+
+
+class StateUnavailableError(ConfigError, UnavailableError):
+    """The state of a run cannot be read at present, or is missing though the run is not new."""
+
+
+class LeaseUnreadableError(UnavailableError, OSError):
+    """Nobody can say at present who holds a lease; no reason to stop, and none to write."""
 
 
 class DataUnavailableError(DataError, UnavailableError):

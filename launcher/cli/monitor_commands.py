@@ -83,7 +83,7 @@ def checkpoints(arguments: Namespace) -> int:
     )
     from launcher.monitor.checkpoints import CheckpointState, find_checkpoints, judging_metric
     from launcher.monitor.find_run import find_run
-    from trainers.run.lease import file_system_time
+    from trainers.run.lease_file import file_system_time
 
     run, verify = find_run(arguments.run, ROOT), arguments.verify
     progress = ReadingProgress(print_progress, time.monotonic)

@@ -20,7 +20,8 @@ from launcher.monitor.job_status import (
     pack_statuses,
 )
 from trainers.errors import ConfigError
-from trainers.run.lease import file_system_time, is_live
+from trainers.run.lease import is_live
+from trainers.run.lease_file import file_system_time
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status, read_state
 

@@ -83,5 +83,5 @@ def fill(descriptor: int, view: memoryview, offset: int) -> None:
     while done < len(view):
         num_read = os.preadv(descriptor, [view[done:]], offset + done)
         if num_read == 0:
-            raise OSError(errno.EIO, "it has become shorter")
+            raise OSError(errno.ENODATA, "it has become shorter")
         done += num_read

@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
 from trainers.checkpoints.staging import StagedState, Staging
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, StorageUnavailableError
+from trainers.run.backoff import retry
 
 if TYPE_CHECKING:
     import torch
 
 _logger = logging.getLogger(__name__)
+
+LAST_SAVE_TIMEOUT_S = 480.0
+"""How long the last save is tried; less than other ranks wait: `open_process_group.TIMEOUT`."""
 
 
 @frozen(kw_only=True)
@@ -79,6 +84,7 @@ class AsyncCheckpointer:
         self._preparing: Future[None] | None = None
         self._in_flight: Future[None] | None = None
         self._committed = -1
+        self._is_waiting = False
         self.num_skipped = 0
         """Saves skipped because the previous one was still in flight."""
         self.num_failed = 0
@@ -119,7 +125,8 @@ class AsyncCheckpointer:
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> None:
         """Wait for the save in flight, then save this state and wait for it too.
 
-        Does nothing more if the save in flight was of the same iteration.
+        Does nothing more if the save in flight was of the same iteration. A file system that
+        refuses at present is tried again: a preempted process has no other use for its grace.
 
         Args:
             metrics: See `CheckpointStore.save`.
@@ -173,13 +180,20 @@ class AsyncCheckpointer:
                 preparing.result()
 
     def _write(self, save: _Save, staged: StagedState, stall_s: float) -> None:
+        commit = partial(
+            self._store.commit,
+            save.iteration,
+            staged,
+            metrics=save.metrics,
+            environment=self._environment,
+            before_commit=self._before_commit,
+        )
         try:
-            self._store.commit(
-                save.iteration,
-                staged,
-                metrics=save.metrics,
-                environment=self._environment,
-                before_commit=self._before_commit,
+            retry(
+                commit,
+                timeout_s=LAST_SAVE_TIMEOUT_S if save.is_last else 0.0,
+                passes=lambda error: isinstance(error, StorageUnavailableError),
+                on_failure=self._tell_first,
             )
         except CheckpointError as error:
             self._fail(save, error)
@@ -195,6 +209,11 @@ class AsyncCheckpointer:
             )
         )
         self._store.delete_old()
+
+    def _tell_first(self, error: Exception, elapsed_s: float) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            _logger.error("the last checkpoint is tried again for a while: %s", error)
 
     def _fail(self, save: _Save, error: CheckpointError) -> None:
         self.num_failed += 1

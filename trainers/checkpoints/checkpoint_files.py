@@ -17,9 +17,10 @@ from trainers.checkpoints.data_file import NUM_THREADS, FileRecord, read_data
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
 from trainers.checkpoints.manifest import MAX_BYTES, Manifest
 from trainers.config_diff import differences
-from trainers.errors import CheckpointError, DamagedCheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError, StorageUnavailableError
+from trainers.run.failure_class import is_of_this_moment
 
-_DAMAGE = (errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR)
+_DAMAGE = (errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.ENOTDIR)
 """Errors that mean that the files are bad; any other one, that this process cannot read them."""
 
 
@@ -36,7 +37,8 @@ class DataFile:
         """Read the whole file, and compare it with its checksums; see `read_data`.
 
         Raises:
-            DamagedCheckpointError: The content is not what was written, or cannot be read.
+            DamagedCheckpointError: The content is not what was written.
+            StorageUnavailableError: It cannot be read at present.
             CheckpointError: It may not be read.
         """
         with _os_errors_about(self.record.name):
@@ -73,6 +75,7 @@ def open_checkpoint(
 
     Raises:
         DamagedCheckpointError: It is not what was written; ValueErrors of the body count as that.
+        StorageUnavailableError: It cannot be read at present.
         CheckpointError: It is of another run or schema version, or may not be read.
     """
     with ExitStack() as stack:
@@ -90,6 +93,11 @@ def open_checkpoint(
             yield CheckpointFiles(manifest, data)
         except (DamagedCheckpointError, ValueError, RecursionError) as error:
             raise DamagedCheckpointError(f"{path} is damaged: {error}") from error
+        except StorageUnavailableError as error:
+            raise StorageUnavailableError(
+                f"{path} cannot be read at present: {error}. If that persists, move it away: the "
+                "run then goes on from the checkpoint before it"
+            ) from error
         except CheckpointError as error:
             raise CheckpointError(f"{path} cannot be used: {error}") from error
 
@@ -157,5 +165,7 @@ def _os_errors_about(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = DamagedCheckpointError if error.errno in _DAMAGE else CheckpointError
+        if error.errno in _DAMAGE:
+            raise DamagedCheckpointError(f"{name}: {error.strerror}") from error
+        kind = StorageUnavailableError if is_of_this_moment(error) else CheckpointError
         raise kind(f"{name}: {error.strerror}") from error

@@ -10,7 +10,8 @@ from typing import Any
 
 from trainers.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from trainers.checkpoints.layout import folder_name, iterations_in
-from trainers.errors import CheckpointError, DamagedCheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError, StorageUnavailableError
+from trainers.run.failure_class import is_of_this_moment
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class CheckpointReader:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise CheckpointError(f"cannot list {self._folder}: {error.strerror}") from error
+            kind = StorageUnavailableError if is_of_this_moment(error) else CheckpointError
+            raise kind(f"cannot list {self._folder}: {error.strerror}") from error
         return iterations_in(folders)
 
     def load(self, iteration: int) -> Checkpoint:
@@ -62,6 +64,7 @@ class CheckpointReader:
         Damaged ones are skipped with a warning.
 
         Raises:
+            StorageUnavailableError: The newest one cannot be read at present.
             CheckpointError: The newest one is of another run or schema version.
         """
         for iteration in reversed(self.iterations()):

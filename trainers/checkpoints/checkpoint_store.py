@@ -22,7 +22,7 @@ from trainers.checkpoints.retention import (
     iterations_to_delete,
 )
 from trainers.checkpoints.verification import inspect, verify
-from trainers.errors import CheckpointError, DamagedCheckpointError
+from trainers.errors import CheckpointError, DamagedCheckpointError, StorageUnavailableError
 from trainers.run.atomic_write import (
     Fence,
     make_final,
@@ -31,6 +31,7 @@ from trainers.run.atomic_write import (
     temporary_beside,
     unfenced,
 )
+from trainers.run.failure_class import is_of_this_moment
 
 if TYPE_CHECKING:  # staging imports torch, which login nodes that list checkpoints do without
     from trainers.checkpoints.staging import StagedState
@@ -85,7 +86,7 @@ class CheckpointStore(CheckpointReader):
     def newest(self) -> Checkpoint | None:
         newest = super().newest()
         if newest is None and not self._folder.exists():
-            raise CheckpointError(
+            raise StorageUnavailableError(
                 f"{self._folder} has vanished; if its file system is gone, mount it again"
             )
         return newest
@@ -101,7 +102,8 @@ class CheckpointStore(CheckpointReader):
 
         Raises:
             TypeError: The state holds something that cannot be saved.
-            CheckpointError: The file system refused; earlier checkpoints are untouched.
+            CheckpointError: The file system refused, or as StorageUnavailableError, refuses at
+                present; earlier checkpoints are untouched.
         """
         from trainers.checkpoints.staging import Staging
 
@@ -126,7 +128,8 @@ class CheckpointStore(CheckpointReader):
                 one of the file system.
 
         Raises:
-            CheckpointError: The file system refused; earlier checkpoints are untouched.
+            CheckpointError: The file system refused, or as StorageUnavailableError, refuses at
+                present; earlier checkpoints are untouched.
         """
         if self._is_saved(iteration):
             return self._path(iteration)
@@ -152,7 +155,8 @@ class CheckpointStore(CheckpointReader):
         try:
             sync_folder(self._folder)  # a killed attempt may have got no further than the rename
         except OSError as error:
-            raise CheckpointError(f"cannot write {self._folder}: {error.strerror}") from error
+            kind = StorageUnavailableError if is_of_this_moment(error) else CheckpointError
+            raise kind(f"cannot write {self._folder}: {error.strerror}") from error
         return True
 
     def _is_whole(self, iteration: int) -> bool:
@@ -177,8 +181,8 @@ class CheckpointStore(CheckpointReader):
     def _skip_damaged(self, iteration: int, error: DamagedCheckpointError) -> None:
         path = self._path(iteration)
         asides = (path.with_name(f"{DAMAGED_PREFIX}{path.name}-{n}") for n in itertools.count())
-        aside = next(each for each in asides if not each.exists())
         try:
+            aside = next(each for each in asides if not each.exists())
             moved = self._move_away(path)
             make_final(moved, aside, self._fence)
             moved.parent.rmdir()
@@ -194,7 +198,7 @@ class CheckpointStore(CheckpointReader):
             self._validate_best()
             for iteration in iterations_to_delete(self._saved(), self._retention):
                 self._delete(self._path(iteration))
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             _logger.warning("no old checkpoints are deleted: %s", error)
 
     def _validate_best(self) -> None:
@@ -230,6 +234,8 @@ class CheckpointStore(CheckpointReader):
                     fingerprint=self._fingerprint,
                     fingerprint_fields=self._fingerprint_fields,
                 ).metrics
+            except StorageUnavailableError:
+                raise  # nothing is deleted for what cannot be read at present
             except CheckpointError:
                 self._metrics[iteration] = {}
         return self._metrics[iteration].get(keep_best.metric)

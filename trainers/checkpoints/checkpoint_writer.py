@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from trainers.checkpoints.data_file import write_data
 from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
 from trainers.checkpoints.manifest import Manifest
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, StorageUnavailableError
 from trainers.run.atomic_write import Fence, make_final, sync_folder, temporary_beside
+from trainers.run.failure_class import is_of_this_moment
 
 if TYPE_CHECKING:
     from trainers.checkpoints.staging import StagedState
@@ -53,13 +54,14 @@ def write_checkpoint(
         fence: See `trainers.run.atomic_write`.
 
     Raises:
-        CheckpointError: The file system refused; nothing of this checkpoint is left.
+        CheckpointError: The file system refused, or as StorageUnavailableError, refuses at present;
+            nothing of this checkpoint is left.
     """
     path = folder / folder_name(iteration)
     temporary = temporary_beside(path)
     free = ""
-    fence()
     try:
+        fence()
         _make_folder(folder)
         free = f"; {shutil.disk_usage(folder).free:,} were free"
         temporary.mkdir()
@@ -83,7 +85,9 @@ def write_checkpoint(
         if isinstance(error, FileNotFoundError):
             fence()  # another process may have taken over, and swept the temporary folder
         remedy = _REMEDIES.get(error.errno or 0, "fix that, then start the run again")
-        raise CheckpointError(
+        # A folder that has vanished comes back with its file system.
+        passes = is_of_this_moment(error) or isinstance(error, FileNotFoundError)
+        raise (StorageUnavailableError if passes else CheckpointError)(
             f"cannot write {path}: {error.strerror}. It needs {staged.num_bytes:,} bytes{free}. "
             f"Earlier checkpoints are untouched: {remedy}."
         ) from error

@@ -17,6 +17,9 @@ MAX_WAITING_ROWS = 10_000
 CLOSE_TIMEOUT_S = 15.0
 """More than W&B's own `finish_timeout`; within a preemption's grace, after the checkpoint."""
 
+_KILLED_TIMEOUT_S = 5.0
+"""A thread that hangs all the same, on a disk say, ends with the process."""
+
 Opened = tuple[MetricWriter, Iterable[tuple[int, Mapping[str, float]]]]
 """A writer, and the rows of earlier attempts that it lacks, to be written first."""
 
@@ -56,7 +59,7 @@ class BackgroundWriter(MetricWriter):
         if self._thread.is_alive():
             self._abandon(f"it did not close within {CLOSE_TIMEOUT_S:.0f} s")
             self._kill()
-            self._thread.join(CLOSE_TIMEOUT_S)
+            self._thread.join(_KILLED_TIMEOUT_S)
 
     def _put(self, call: Callable[[MetricWriter], None]) -> None:
         if self._calls.qsize() >= MAX_WAITING_ROWS:

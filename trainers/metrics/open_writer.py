@@ -6,48 +6,53 @@ import os
 import secrets
 import signal
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import attrs
 
 from trainers.config.converter import to_plain
 from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import read_state, write_state
+from trainers.run.run_record import RunRecord
 
 if TYPE_CHECKING:
     from trainers.config.run_config import RunConfig
 
+_RECORD_TIMEOUT_S = 60.0
+"""What stays unwritten for longer costs W&B; within the time in which W&B may fall behind."""
+
 
 def open_metric_writer(
-    config: RunConfig, folder: RunFolder, *, start_iteration: int
+    config: RunConfig, record: RunRecord, *, start_iteration: int
 ) -> MetricWriter:
     """Open the writer of an attempt that starts at `start_iteration`: metrics.jsonl, and W&B if on.
 
-    Failures of W&B are logged and never raised; the caller never waits for it.
+    The caller waits for neither of them; failures are logged and not raised.
     """
-    lines = JsonLinesWriter(folder, start_iteration=start_iteration)
+    lines = JsonLinesWriter(record.folder, record.writer, start_iteration=start_iteration)
     writer: MetricWriter = lines
     if config.wandb.mode != "disabled":
-        writer = MultiWriter([lines, _open_wandb(config, folder, lines.last_iteration)])
+        writer = MultiWriter([lines, _open_wandb(config, record, lines)])
     return ThinningWriter(writer, every=config.metrics.every_iterations)
 
 
-def _open_wandb(config: RunConfig, folder: RunFolder, last_iteration: int) -> MetricWriter:
+def _open_wandb(config: RunConfig, record: RunRecord, lines: JsonLinesWriter) -> MetricWriter:
     # Set before the import: W&B sends error reports and usage data even in offline mode.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    state = read_state(folder)
-    if not state.wandb_id:
-        state = attrs.evolve(state, wandb_id=secrets.token_hex(4))
-        write_state(folder, state)
+    folder = record.folder
+    if not record.state.wandb_id:
+        record.update(wandb_id=secrets.token_hex(4))
+    state = record.state
 
     def open_wandb() -> Opened:
         # On the writer's thread: the import takes 0.5 to 0.9 s.
         from trainers.metrics.wandb_writer import WandbWriter
 
+        # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
+        record.flush(_RECORD_TIMEOUT_S)
+        last_iteration = lines.last_iteration
         writer = WandbWriter(
             folder,
             mode=config.wandb.mode,
@@ -83,6 +88,7 @@ def _kill_wandb_service() -> None:
     W&B has no public way to do so. The service is a child of whichever thread started it.
     """
     for children in Path("/proc/self/task").glob("*/children"):
-        for child in children.read_text().split():
-            if Path("/proc", child, "comm").read_text().strip() == "wandb-core":
-                os.kill(int(child), signal.SIGKILL)
+        with suppress(OSError):  # a thread or a child that has ended meanwhile
+            for child in children.read_text().split():
+                if Path("/proc", child, "comm").read_text().strip() == "wandb-core":
+                    os.kill(int(child), signal.SIGKILL)

@@ -11,6 +11,8 @@ from trainers.errors import (
     CheckpointError,
     ConfigError,
     DataError,
+    LeaseHeldError,
+    LeaseLostError,
     NodeFaultError,
     NonFiniteError,
     RankError,
@@ -33,6 +35,7 @@ _OF_THIS_MOMENT = frozenset(
         errno.ENETDOWN,
         errno.ENETUNREACH,
         errno.EREMOTEIO,
+        errno.EKEYEXPIRED,  # NFS with Kerberos, until the ticket is renewed
         errno.ESHUTDOWN,  # Lustre: the client was evicted
         errno.EROFS,  # what ext4 and Lustre become after an error
         errno.EAGAIN,
@@ -93,6 +96,8 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (NodeFaultError, exit_codes.NODE_FAULT),
     (NonFiniteError, exit_codes.NON_FINITE),
     (RankError, exit_codes.RANK_LOST),
+    (LeaseHeldError, exit_codes.NOTHING_TO_DO),
+    (LeaseLostError, exit_codes.NOTHING_TO_DO),
 )
 
 

@@ -8,19 +8,22 @@ A holder that counts as dead may still run: it was suspended, or its node was cu
 writer asks `Lease.check`, its fence, before it makes a file final: `trainers.run.atomic_write`.
 
 Ages are measured on the clock of the file system, as the clocks of two machines may differ.
+
+A file that cannot be read, is missing for a moment or is half written says nothing about who holds
+the lease: an NFS client may see that while another one renames. Only a whole record with another
+token says that the lease is lost.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
@@ -30,12 +33,36 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import instance_of
 
-from trainers.errors import LeaseHeldError, LeaseLostError
+from trainers.errors import (
+    LeaseHeldError,
+    LeaseLostError,
+    LeaseUnreadableError,
+    UnavailableError,
+)
+from trainers.run.backoff import never, retry, wait
+from trainers.run.lease_file import (
+    acquiring,
+    file_system_time,
+    gone,
+    replace,
+    start_time_of,
+    this_machine,
+)
 
 RENEW_S = 10.0
 TTL_S = 60.0
 """Six renewals: a file system that hangs for a while must not cost the lease."""
-_TAKE_TIMEOUT_S = 10.0
+TAKE_TIMEOUT_S = 60.0
+"""How long to try while the file system is away."""
+CHECK_TIMEOUT_S = 10.0
+"""How long a writer waits for a file that it cannot read; it tries again later anyway."""
+GONE_AFTER = 60
+"""Renewals in a row that find no file, ten minutes: it was deleted. A mount may be away as long."""
+_BLINK_S = 2.0
+"""How long another client may see no file, or half of one, while it is replaced."""
+_RELEASE_TIMEOUT_S = 5.0
+
+OnLoss = Callable[[LeaseLostError | UnavailableError], None]
 
 
 @frozen(kw_only=True)
@@ -70,12 +97,12 @@ class LeaseRecord:
     @property
     def is_on_this_machine(self) -> bool:
         """Whether the holder is or was a process on this machine, in this PID namespace."""
-        return self.host == socket.gethostname() and self.machine == _this_machine()
+        return self.host == socket.gethostname() and self.machine == this_machine()
 
     @property
     def is_process_alive(self) -> bool:
         """Whether the holder still runs; meaningful only if `is_on_this_machine`."""
-        return _start_time_of(self.pid) == self.process_started
+        return start_time_of(self.pid) == self.process_started
 
 
 class Lease:
@@ -84,14 +111,12 @@ class Lease:
     A thread renews it, and checks that no other process has taken it over.
     """
 
-    def __init__(
-        self, path: Path, record: LeaseRecord, on_loss: Callable[[LeaseLostError], None]
-    ) -> None:
+    def __init__(self, path: Path, record: LeaseRecord, on_loss: OnLoss) -> None:
         """Use `take`."""
         self._path = path
         self._record = record
         self._on_loss = on_loss
-        self._descriptor = _replace(path, record)
+        self._descriptor = replace(path, _to_bytes(record))
         self._ended = Event()
         self._thread = Thread(target=self._keep_renewing, name="lease", daemon=True)
         self._thread.start()
@@ -103,20 +128,34 @@ class Lease:
         *,
         owner: str,
         attempt: int,
-        on_loss: Callable[[LeaseLostError], None] = lambda error: None,
+        on_loss: OnLoss = lambda error: None,
+        should_stop: Callable[[], bool] = never,
     ) -> Lease:
         """Take the lease.
 
         Args:
             owner: Identifies the chain of attempts that this one belongs to; a later attempt takes
                 over from an earlier one at once.
-            on_loss: Called when a check finds that another process has taken over; on any thread.
+            on_loss: Called when another process has taken over, or the lease's file is gone for
+                good; on any thread.
+            should_stop: Polled while the file system is away.
 
         Raises:
             LeaseHeldError: Another process holds it; the message names it.
+            ConfigError: Its files belong to another user.
+            OSError: The file system refuses, for TAKE_TIMEOUT_S if that may pass.
+            StopRequestedError: A stop was requested while waiting.
         """
-        with _acquiring(path):
+        attempt_once = partial(cls._take, path, owner, attempt, on_loss)
+        return retry(attempt_once, timeout_s=TAKE_TIMEOUT_S, should_stop=should_stop)
+
+    @classmethod
+    def _take(cls, path: Path, owner: str, attempt: int, on_loss: OnLoss) -> Lease:
+        with acquiring(path) as was_taken_before:
             holder = read_lease(path)
+            if holder is None and was_taken_before:
+                wait(_BLINK_S)
+                holder = read_lease(path)
             if holder and holder.is_live(now=file_system_time(path.parent)):
                 succeeds = holder.owner == owner and holder.attempt < attempt
                 if not succeeds:
@@ -130,28 +169,38 @@ class Lease:
         """Return if this process still holds the lease.
 
         Raises:
-            LeaseLostError: Another process has taken over, or the folder is gone.
-            OSError: The lease cannot be read.
+            LeaseLostError: Another process has taken over.
+            LeaseUnreadableError: Who holds it could not be read for CHECK_TIMEOUT_S.
         """
+        try:
+            retry(
+                self._check_once,
+                timeout_s=CHECK_TIMEOUT_S,
+                passes=lambda error: isinstance(error, OSError),
+            )
+        except LeaseLostError as error:
+            self._on_loss(error)
+            raise
+        except OSError as error:
+            raise LeaseUnreadableError(
+                error.errno, f"{error.strerror}, so who may write is not known", str(self._path)
+            ) from error
+
+    def _check_once(self) -> None:
         holder = read_lease(self._path)
-        if holder and holder.token == self._record.token:
-            return
-        what = f"{self._path} no longer exists"
-        if holder:
-            what = f"process {holder.pid} on {holder.host} has taken over"
-        error = LeaseLostError(f"this process may no longer write to {self._path.parent}: {what}")
-        self._on_loss(error)
-        raise error
+        if holder is None:
+            missing = errno.ENOENT
+            raise FileNotFoundError(missing, os.strerror(missing), str(self._path))
+        if holder.token != self._record.token:
+            raise LeaseLostError(
+                f"this process may no longer write to {self._path.parent}: process {holder.pid} on "
+                f"{holder.host} has taken over"
+            )
 
     def release(self) -> None:
         """Release the lease for others to take at once; the file still names the holder."""
         self._ended.set()
-        self._thread.join()
-        # By descriptor: if another process has replaced the file since, its record is not touched.
-        with suppress(OSError):  # it expires after TTL_S
-            os.pwrite(self._descriptor, _to_bytes(attrs.evolve(self._record, released=True)), 0)
-        with suppress(OSError):
-            os.close(self._descriptor)
+        self._thread.join(_RELEASE_TIMEOUT_S)  # a file system that hangs: it expires after TTL_S
 
     def __enter__(self) -> Self:
         return self
@@ -160,14 +209,30 @@ class Lease:
         self.release()
 
     def _keep_renewing(self) -> None:
-        while not self._ended.wait(RENEW_S):
-            try:
-                self.check()
-                os.utime(self._descriptor)
-            except LeaseLostError:
-                return
-            except OSError:
-                continue  # an outage of the file system; the lease lasts for TTL_S
+        try:
+            num_missed = 0
+            while not self._ended.wait(RENEW_S):
+                try:
+                    self._check_once()
+                    os.utime(self._descriptor)
+                except LeaseLostError as error:
+                    self._on_loss(error)
+                    return
+                except FileNotFoundError:
+                    num_missed += 1
+                    if num_missed >= GONE_AFTER:
+                        self._on_loss(gone(self._path, GONE_AFTER * RENEW_S))
+                        return
+                except OSError:
+                    pass  # an outage of the file system; the lease lasts for TTL_S
+                else:
+                    num_missed = 0
+            # By descriptor: if another process has replaced the file, its record is not touched.
+            with suppress(OSError):
+                os.pwrite(self._descriptor, _to_bytes(attrs.evolve(self._record, released=True)), 0)
+        finally:
+            with suppress(OSError):
+                os.close(self._descriptor)
 
 
 def read_lease(path: Path) -> LeaseRecord | None:
@@ -201,60 +266,6 @@ def is_live(path: Path, *, now: float | None = None) -> bool:
     return live_holder(path, now=now) is not None
 
 
-def file_system_time(folder: Path) -> float:
-    """Return the time on the clock that stamps files in a folder, which may be a server's."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            os.utime(file.fileno())
-            return os.fstat(file.fileno()).st_mtime
-    except OSError:  # a full disk, or a read-only folder
-        return time.time()
-
-
-@contextmanager
-def _acquiring(path: Path) -> Iterator[None]:
-    """Hold a flock while the lease is examined and taken; the kernel releases it with the process.
-
-    Correctness does not depend on it, since some network file systems ignore flock: two processes
-    that take the lease at once still leave one holder, because the later one replaces the file.
-    """
-    with path.with_name(f".{path.name}.lock").open("ab") as file:
-        deadline = time.monotonic() + _TAKE_TIMEOUT_S
-        while not _try_lock(file.fileno()):
-            if time.monotonic() > deadline:
-                raise LeaseHeldError(
-                    f"another process hangs while it takes the lease on {path.parent}"
-                )
-            time.sleep(0.01)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _replace(path: Path, record: LeaseRecord) -> int:
-    """Replace the lease's file by a new one, and return its open descriptor.
-
-    The file is closed once before it is renamed: NFS sends its contents to the server on close.
-    """
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    with new.open("xb") as file:
-        file.write(_to_bytes(record))
-    descriptor = os.open(new, os.O_RDWR)
-    try:
-        new.replace(path)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
 def _to_bytes(record: LeaseRecord) -> bytes:
     """Return JSON of one length, "true" or "false": `release` overwrites it in place."""
     content: dict[str, Any] = attrs.asdict(record)
@@ -264,34 +275,15 @@ def _to_bytes(record: LeaseRecord) -> bytes:
 
 
 def _new_record(owner: str, attempt: int) -> LeaseRecord:
-    started = _start_time_of(os.getpid())
+    started = start_time_of(os.getpid())
     assert started is not None
     return LeaseRecord(
         token=uuid4().hex,
         owner=owner,
         attempt=attempt,
         host=socket.gethostname(),
-        machine=_this_machine(),
+        machine=this_machine(),
         pid=os.getpid(),
         process_started=started,
         since=round(time.time(), 3),
     )
-
-
-def _start_time_of(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if it has ended.
-
-    Fields 3 and 22 of /proc/PID/stat; the name before them may contain spaces and parentheses.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    state, *numbers = text.rpartition(")")[2].split()
-    return None if state in "ZX" else int(numbers[18])
-
-
-@cache
-def _this_machine() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

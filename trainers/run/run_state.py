@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
+from collections.abc import Callable
 from enum import StrEnum, auto
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import attrs
 from attrs import field, frozen
 
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, StateUnavailableError
 from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import never, retry
+from trainers.run.failure_class import is_of_this_moment
 from trainers.run.run_folder import RunFolder
+
+READ_TIMEOUT_S = 2.0
+"""How long an NFS client may see no file, or half of one, that another client has replaced."""
 
 
 class Status(StrEnum):
@@ -137,25 +147,65 @@ class RunState:
 _KEYS = {each.name for each in attrs.fields(RunState)}
 
 
-def read_state(folder: RunFolder) -> RunState:
-    """Read the state of a run; a new state if there is no file yet.
+def read_state(folder: RunFolder, *, timeout_s: float = READ_TIMEOUT_S) -> RunState:
+    """Read the state of a run; that of a new run is a default one, which `open_state` writes.
+
+    A run that has events has a state: its attempts are never counted from zero because the file
+    cannot be read.
 
     Unknown keys are ignored: a newer launcher may write the state of a run, whose code is as old as
     its submission.
 
+    Args:
+        timeout_s: How long to try again when the file cannot be read, is missing, or is no state.
+
     Raises:
+        StateUnavailableError: It cannot be read at present, or is missing; also a ConfigError.
         ConfigError: The file does not hold a run's state.
     """
     try:
-        data = dict(json.loads(folder.state.read_bytes()))
-        return RunState(**{key: data[key] for key in data if key in _KEYS})
-    except FileNotFoundError:
-        return RunState()
+        return retry(partial(_read, folder), timeout_s=timeout_s, passes=_may_pass)
+    except FileNotFoundError as error:
+        what = "is missing" if folder.path.is_dir() else "cannot be found, nor can its folder"
+        raise StateUnavailableError(
+            f"{folder.state} {what}. If its file system is away, try again once it is back; to "
+            f"count the run's attempts from zero, remove {folder.events} too: its checkpoints stay "
+            "valid."
+        ) from error
+    except OSError as error:
+        raise StateUnavailableError(
+            f"{folder.state} cannot be read at present: {error.strerror}"
+        ) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"{folder.state} is not the state of a run: {error}. Remove it to count the run's "
-            "attempts from zero; its checkpoints stay valid."
+            f"{folder.state} is not the state of a run: {error}. Remove it and {folder.events} to "
+            "count the run's attempts from zero; its checkpoints stay valid."
         ) from error
+
+
+def open_state(
+    folder: RunFolder, *, timeout_s: float, should_stop: Callable[[], bool] = never
+) -> RunState:
+    """Read the state of a run, and write the first one if the run is new; hold its lease.
+
+    Raises:
+        StateUnavailableError, ConfigError: As from `read_state`.
+        OSError: The first state cannot be written.
+        StopRequestedError: A stop was requested while waiting.
+    """
+
+    def attempt() -> RunState:
+        state = read_state(folder)
+        if not folder.state.exists():
+            write_state(folder, state)
+        return state
+
+    return retry(
+        attempt,
+        timeout_s=timeout_s,
+        passes=lambda error: is_of_this_moment(error.__cause__ or error),
+        should_stop=should_stop,
+    )
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
@@ -170,8 +220,61 @@ def append_event(folder: RunFolder, kind: EventKind | Status, **details: Any) ->
     Lines may be out of order: a process that is suspended between the fence and the write appends
     its line once it continues.
     """
-    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
+    append_line(folder, event_line(kind, details))
+
+
+def _read(folder: RunFolder) -> RunState:
+    try:
+        return parse_state(folder.state.read_bytes())
+    except FileNotFoundError:
+        # In this order: a mount that comes back in between must not make the run a new one.
+        if not folder.path.is_dir() or _exists(folder.events) or _exists(folder.state):
+            raise
+        return RunState()
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file exists; unlike `Path.exists`, raise if that cannot be known."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def parse_state(content: bytes) -> RunState:
+    """Return the state that `state.json` holds.
+
+    Raises:
+        TypeError, ValueError: These are not the bytes of a state.
+    """
+    data = dict(json.loads(content))
+    return RunState(**{key: data[key] for key in data if key in _KEYS})
+
+
+def _may_pass(error: Exception) -> bool:
+    return is_of_this_moment(error) or isinstance(error, (FileNotFoundError, TypeError, ValueError))
+
+
+def event_line(kind: EventKind | Status, details: dict[str, Any]) -> bytes:
+    """Return the line of an event, with the present time."""
+    return json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
+
+
+def append_line(folder: RunFolder, line: bytes) -> None:
+    """Append a line to `events.jsonl`; after a part of one, it starts a new line."""
     # Unbuffered and in append mode: one write call per line, so lines of two processes do not mix.
-    with folder.events.open("ab", buffering=0) as file:
+    with folder.events.open("a+b", buffering=0) as file:
+        if _is_within_line(file):
+            line = b"\n" + line
         folder.fence()
-        file.write(line)
+        if file.write(line) < len(line):  # the disk is full, or the quota used up
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.events))
+
+
+def _is_within_line(file: BinaryIO) -> bool:
+    """Return whether a line before was cut short, by a full disk or a kill."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

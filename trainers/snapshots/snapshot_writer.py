@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING = 2
 """Snapshots in memory at once: more would let a slow disk fill it."""
+MAX_WAIT_S = 60.0
+"""For a slow disk; one that takes longer hangs, and costs snapshots instead of time."""
 
 
 class SnapshotWriter:
@@ -38,9 +40,9 @@ class SnapshotWriter:
         self._folder = folder
         self._fence = fence
         self._pending = BoundedSemaphore(MAX_PENDING)
+        self._hangs = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
-        if folder.is_dir():
-            sweep(folder, fence)
+        self._thread.submit(self._sweep)
 
     def submit(
         self,
@@ -52,6 +54,8 @@ class SnapshotWriter:
     ) -> None:
         """Submit a snapshot; blocks while MAX_PENDING earlier ones are not written yet.
 
+        If that takes too long, this one is left out, and so are others until the disk works again.
+
         Args:
             arrays: [z, y, x] or [c, z, y, x], in 2-D without z; not copied, so do not change them.
             offsets_nm: Position of the lower corner of the first voxel of each array.
@@ -62,12 +66,29 @@ class SnapshotWriter:
             )
             for name, array in arrays.items()
         }
-        self._pending.acquire()
+        if not self._pending.acquire(timeout=0 if self._hangs else MAX_WAIT_S):
+            self._hangs = True
+            logger.warning("no snapshot of iteration %d: earlier ones are not written", iteration)
+            return
+        self._hangs = False
         self._thread.submit(self._write, iteration, images)
 
     def close(self) -> None:
-        """Wait until everything is written."""
-        self._thread.shutdown()
+        """Wait until everything is written, unless the disk hangs."""
+        last = self._thread.submit(lambda: None)
+        try:
+            last.result(timeout=0 if self._hangs else MAX_WAIT_S)
+        except TimeoutError:
+            self._hangs = True
+            logger.warning("the last snapshots are not written: %s hangs", self._folder)
+        self._thread.shutdown(wait=not self._hangs)
+
+    def _sweep(self) -> None:
+        try:
+            if self._folder.is_dir():
+                sweep(self._folder, self._fence)
+        except Exception as error:
+            logger.warning("cannot clear up in %s: %r", self._folder, error)
 
     def _write(self, iteration: int, images: Mapping[str, partial[None]]) -> None:
         try:

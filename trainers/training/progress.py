@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
 from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
-from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import EventKind, append_event, read_state, write_state
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import EventKind
 from trainers.training.startup import Startup
 from trainers.training_iteration_stats import TrainingIterationStats
 from trainers.weights.weights_report import WeightsReport
@@ -26,19 +24,18 @@ STATE_INTERVAL_S = 2.0
 
 
 class RunProgress:
-    """Writes state.json, events.jsonl and the log during an attempt; any thread may call it.
+    """Reports to state.json, events.jsonl and the log during an attempt; any thread may call it.
 
-    A disk that cannot be written costs progress reports, never the training.
+    Nothing here waits for the disk: see `RunRecord`.
     """
 
-    def __init__(self, folder: RunFolder, num_iterations: int, startup: Startup) -> None:
-        self._folder = folder
+    def __init__(self, record: RunRecord, num_iterations: int, startup: Startup) -> None:
+        self._record = record
         self._num_iterations = num_iterations
         self._lock = threading.Lock()
         self._reported_at = time.monotonic()
         self._iteration = 0
         self._unsaved = {"skipped": 0, "failed": 0}
-        self._is_disk_failing = False
         self._startup: Startup | None = startup
         """None once the first iteration is reported."""
 
@@ -79,8 +76,7 @@ class RunProgress:
 
     def event(self, kind: EventKind, **details: Any) -> None:
         """Add a line to events.jsonl."""
-        with self._tolerating_disk_errors():
-            append_event(self._folder, kind, **details)
+        self._record.event(kind, **details)
 
     def report(self, stats: TrainingIterationStats) -> None:
         """Report a completed iteration, every STATE_INTERVAL_S at most, and the start-up once."""
@@ -125,20 +121,6 @@ class RunProgress:
 
     def _update_state(self, *, iteration: int, **changes: Any) -> None:
         """Update state.json; a save that ends late does not set the iteration back."""
-        with self._lock, self._tolerating_disk_errors():
+        with self._lock:
             self._iteration = max(self._iteration, iteration)
-            state = attrs.evolve(read_state(self._folder), iteration=self._iteration, **changes)
-            write_state(self._folder, state)
-
-    @contextmanager
-    def _tolerating_disk_errors(self) -> Iterator[None]:
-        """Log an OSError, once until a write succeeds again, instead of ending the training."""
-        try:
-            yield
-        except OSError as error:
-            if not self._is_disk_failing:
-                path = self._folder.path
-                logger.warning("cannot write progress to %s: %s", path, error.strerror)
-            self._is_disk_failing = True
-        else:
-            self._is_disk_failing = False
+            self._record.update(iteration=self._iteration, **changes)

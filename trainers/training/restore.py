@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
@@ -18,16 +19,29 @@ from trainers.checkpoints.checkpoint_store import CheckpointStore
 from trainers.checkpoints.layout import DAMAGED_PREFIX
 from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
-from trainers.errors import CheckpointError
-from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import EventKind, append_event, read_state
+from trainers.errors import (
+    CheckpointError,
+    RankError,
+    StopRequestedError,
+    StorageUnavailableError,
+)
+from trainers.run.backoff import never, retry
+from trainers.run.failure_class import is_of_this_moment
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import EventKind
 
 if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
-_NO_CHECKPOINT = -1
+T = TypeVar("T")
+
+_NO_CHECKPOINT, _FAILED, _STOPPED = -1, -2, -3
+TIMEOUT_S = 60.0
+"""How long to wait for a file system; a start loses nothing by leaving more to the next attempt."""
+_POLL_S = 0.1
+_STOPPED_WORDS = "stopped while the checkpoint to resume from was read"
 
 
 class CheckpointPrefetch:
@@ -37,14 +51,21 @@ class CheckpointPrefetch:
     The other ranks prefetch the one that they expect rank 0 to choose.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, rank_info: RankInfo) -> None:
+    def __init__(
+        self,
+        record: RunRecord,
+        config: RunConfig,
+        rank_info: RankInfo,
+        should_stop: Callable[[], bool] = never,
+    ) -> None:
         self.seconds = 0.0
         """Seconds that the thread took to read and verify."""
         self.store: CheckpointStore | None = None
         """On rank 0, once `checkpoint` has returned; None on other ranks."""
-        self._run = folder
-        self._folder = folder.checkpoints
+        self._record = record
+        self._folder = record.folder.checkpoints
         self._config = config
+        self._should_stop = should_stop
         self._is_rank_zero = rank_info.rank == 0
         self._newest: Checkpoint | None = None
         self._error: Exception | None = None
@@ -58,45 +79,62 @@ class CheckpointPrefetch:
 
         Raises:
             CheckpointError: Checkpoints exist, but none is usable.
-            OSError: The folder cannot be created, written or read.
+            StorageUnavailableError, OSError: The folder cannot be created, written or read.
+            StopRequestedError: A stop was requested while the file system hangs.
+            RankError: On other ranks, if rank 0 has failed.
         """
-        self.wait()
+        while self._thread.is_alive() and not self._should_stop():
+            self._thread.join(_POLL_S)
+        if self._thread.is_alive():
+            self._error = StopRequestedError(_STOPPED_WORDS)
         newest, self._newest = self._newest, None
         if self._is_rank_zero:
             if self._error:
+                is_stopped = isinstance(self._error, StopRequestedError)
+                group.broadcast_from_rank0(_STOPPED if is_stopped else _FAILED)
                 raise self._error
             group.broadcast_from_rank0(newest.iteration if newest else _NO_CHECKPOINT)
             return newest
         iteration = group.broadcast_from_rank0(_NO_CHECKPOINT)
+        if iteration == _STOPPED:
+            raise StopRequestedError(_STOPPED_WORDS)
+        if iteration == _FAILED:
+            raise RankError("rank 0 could not read the checkpoint to resume from; see its log")
         if iteration == _NO_CHECKPOINT:
             return None
         if newest and newest.iteration == iteration:
             return newest
         # Rank 0 may have set aside a damaged one since, or its file system shows other files.
-        return self._reader().load(iteration)
+        return self._retried(partial(self._reader().load, iteration))
 
-    def wait(self) -> None:
-        """Return once the thread has ended."""
-        self._thread.join()
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Return once the thread has ended, or hangs for longer than allowed."""
+        self._thread.join(timeout_s)
 
     def _read(self) -> None:
         start = time.monotonic()
         try:
             if self._is_rank_zero:
-                self.store = CheckpointStore(
-                    self._folder,
-                    fingerprint=self._config.fingerprint,
-                    fingerprint_fields=self._config.fingerprint_fields,
-                    retention=self._config.checkpoint.retention,
-                    fence=self._run.fence,
-                    on_damaged=self._note_damaged,
-                )
-            self._newest = (self.store or self._reader()).newest()
+                self.store = self._retried(self._open_store)
+            self._newest = self._retried((self.store or self._reader()).newest)
             if self._is_rank_zero:
                 self._compare_with_state(self._newest)
         except Exception as error:  # raised by `checkpoint`, on the main thread
             self._error = error
         self.seconds = time.monotonic() - start
+
+    def _open_store(self) -> CheckpointStore:
+        return CheckpointStore(
+            self._folder,
+            fingerprint=self._config.fingerprint,
+            fingerprint_fields=self._config.fingerprint_fields,
+            retention=self._config.checkpoint.retention,
+            fence=self._record.folder.fence,
+            on_damaged=self._note_damaged,
+        )
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        return retry(attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop)
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.
@@ -104,13 +142,13 @@ class CheckpointPrefetch:
         Raises:
             CheckpointError: The state names a saved iteration, and no checkpoint is usable.
         """
-        saved = read_state(self._run).saved_iteration
+        saved, run = self._record.state.saved_iteration, self._record.folder
         if newest is None and saved:
             raise CheckpointError(
                 f"{self._folder} has no usable checkpoint, but iteration {saved} was "
                 f"saved. If the disk was at fault, rename what is set aside as {DAMAGED_PREFIX}… "
                 "back and start the run again; to train it from the start instead, remove "
-                f"{self._run.state} and submit it again."
+                f"{run.state} and {run.events}, and submit it again."
             )
         if newest is not None and newest.iteration < saved:
             logger.warning(
@@ -120,10 +158,7 @@ class CheckpointPrefetch:
             )
 
     def _note_damaged(self, name: str, aside: str, reason: str) -> None:
-        with suppress(OSError):  # the log names it too
-            append_event(
-                self._run, EventKind.CHECKPOINT_DAMAGED, name=name, aside=aside, reason=reason
-            )
+        self._record.event(EventKind.CHECKPOINT_DAMAGED, name=name, aside=aside, reason=reason)
 
     def _reader(self) -> CheckpointReader:
         return CheckpointReader(
@@ -131,3 +166,7 @@ class CheckpointPrefetch:
             fingerprint=self._config.fingerprint,
             fingerprint_fields=self._config.fingerprint_fields,
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, StorageUnavailableError) or is_of_this_moment(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,13 @@ from attrs import frozen
 
 from trainers.config.run_config import RunConfig
 from trainers.distributed.rank_info import RankInfo
-from trainers.run.run_folder import RunFolder
+from trainers.run.backoff import never
+from trainers.run.run_record import RunRecord
 from trainers.stream.worker_pool import WorkerPool
 from trainers.training.restore import CheckpointPrefetch
+
+_END_TIMEOUT_S = 10.0
+"""A file system that hangs must not keep the process; the kernel ends its read with it."""
 
 
 class StartTimes:
@@ -60,18 +64,27 @@ class Startup:
     """What runs in the background while torch is imported."""
 
     times: StartTimes
+    record: RunRecord
     workers: WorkerPool
     prefetch: CheckpointPrefetch
 
 
 @contextmanager
 def background_startup(
-    folder: RunFolder, config: RunConfig, rank_info: RankInfo, times: StartTimes
+    record: RunRecord,
+    config: RunConfig,
+    rank_info: RankInfo,
+    times: StartTimes,
+    should_stop: Callable[[], bool] = never,
 ) -> Iterator[Startup]:
-    """Start data workers and the prefetch of the checkpoint; wait for both to end at exit."""
+    """Start data workers and the prefetch of the checkpoint; wait for both to end at exit.
+
+    Args:
+        should_stop: Polled while the checkpoint is read.
+    """
     with config.trainer.worker_pool(rank_info.local_size) as workers:
-        prefetch = CheckpointPrefetch(folder, config, rank_info)
+        prefetch = CheckpointPrefetch(record, config, rank_info, should_stop)
         try:
-            yield Startup(times, workers, prefetch)
+            yield Startup(times, record, workers, prefetch)
         finally:
-            prefetch.wait()
+            prefetch.wait(_END_TIMEOUT_S)

@@ -85,7 +85,7 @@ class _Attempt:
         checkpoint = startup.prefetch.checkpoint(ranks)
         startup.times.end("waiting for the checkpoint")
         iteration = checkpoint.iteration if checkpoint else 0
-        progress = RunProgress(self.folder, config.num_iterations, startup)
+        progress = RunProgress(startup.record, config.num_iterations, startup)
         writer = self._open_writer(checkpoint, progress)
         startup.times.end("reporting")
         finished, stopped = iteration >= config.num_iterations, False
@@ -113,7 +113,7 @@ class _Attempt:
             now=current_environment(self.ranks.world_size),
         ):
             progress.not_reproducible(warning)
-        return open_metric_writer(self.config, self.folder, start_iteration=iteration)
+        return open_metric_writer(self.config, self.startup.record, start_iteration=iteration)
 
     def _train(
         self, checkpoint: Checkpoint | None, writer: MetricWriter, progress: RunProgress

@@ -7,11 +7,12 @@ faulty_trainer.py ERRNO PART RUN_FOLDER    calls that write, below the run's fol
 from __future__ import annotations
 
 import errno
-import runpy
 import sys
 from pathlib import Path
 
 from scripts.stress.fuzz_checkpoint.file_faults import WRITING, Fault, FileFaults
+from scripts.stress.fuzz_checkpoint.impatience import be_impatient
+from trainers.__main__ import exit_with, main
 
 if __name__ == "__main__":
     name, part, run = sys.argv[1:]
@@ -22,5 +23,5 @@ if __name__ == "__main__":
         is_lasting=True,
     )
     FileFaults().arm(fault, Path(run), part=part)
-    sys.argv = ["trainers", run]
-    runpy.run_module("trainers", run_name="__main__", alter_sys=True)
+    be_impatient()
+    exit_with(main([run]))

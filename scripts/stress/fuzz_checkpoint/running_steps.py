@@ -11,6 +11,7 @@ from launcher.experiment.experiment import read_experiment
 from launcher.job.pack import read_events
 from scripts.stress.fuzz_checkpoint.file_faults import WRITING, Fault
 from scripts.stress.fuzz_checkpoint.findings import in_words
+from scripts.stress.fuzz_checkpoint.impatience import be_impatient
 from scripts.stress.fuzz_checkpoint.steps import Protocol, Trial
 from scripts.workloads.checkout import EXAMPLE
 from scripts.workloads.outcome import newest_checkpoint, tensors, values
@@ -59,13 +60,14 @@ def prepare(folder: Path) -> None:
 
 def undergo(trial: Trial) -> None:
     plan(trial.run)
+    be_impatient()
     trial.arm()
     code = main([str(trial.run)])
     trial.faults.disarm()
     trial.say(f"seen exit {code} after {in_words(trial.faults.call(trial.step))}")
     if code == exit_codes.FINISHED:
         _is_complete(trial)
-    elif code not in (exit_codes.FAILED, exit_codes.UNUSABLE):
+    elif code not in (exit_codes.FAILED, exit_codes.UNUSABLE, exit_codes.UNAVAILABLE):
         trial.say(f"wrong exit {code}")
     elif not trial.fault.is_lasting and _had_begun(trial) and not _had_come_to_its_end(trial):
         trial.say(f"wrong training did not continue: exit {code}")

@@ -255,9 +255,20 @@ def test_first_weights_may_go_once_the_run_has_its_own(workplace, tmp_path):
 def test_a_folder_without_state_is_judged_by_its_config(workplace, written):
     """A run that was made by hand has no recorded identity."""
     written.state.unlink()
+    written.events.unlink()
 
     assert plan(workplace)[0].state == "planned"
     assert workplace.submit("seed=9", "--dry-run") == 2
+
+
+def test_a_run_whose_state_is_missing_is_not_submitted_anew(workplace, written):
+    """It has events, so its state may be away only; the message says what to do."""
+    written.state.unlink()
+
+    assert workplace.submit() == 2
+
+    assert f"{written.state} is missing" in workplace.err
+    assert not written.state.exists()
 
 
 def test_a_run_whose_state_is_damaged_is_not_submitted_anew(workplace, written):

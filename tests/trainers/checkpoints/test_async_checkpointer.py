@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.checkpoints import CheckpointReader, CheckpointStore
+from trainers.checkpoints import CheckpointReader, CheckpointStore, async_checkpointer
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer, Commit
-from trainers.errors import CheckpointError, LeaseLostError
+from trainers.errors import CheckpointError, LeaseLostError, StorageUnavailableError
 
 IDENTITY = "0123456789abcdef"
 
@@ -169,16 +169,33 @@ def test_training_goes_on_without_a_checkpoint_that_fails(
 
 
 def test_the_last_save_must_succeed(
-    saver: AsyncCheckpointer, told: Told, caplog: pytest.LogCaptureFixture
+    saver: AsyncCheckpointer,
+    told: Told,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A failure reaches the caller, and it is not said that training goes on."""
+    """A failure that lasts reaches the caller, and it is not said that training goes on."""
+    monkeypatch.setattr(async_checkpointer, "LAST_SAVE_TIMEOUT_S", 0.0)
     told.before = [no_room]
 
-    with pytest.raises(CheckpointError, match="No space left on device"):
+    with pytest.raises(StorageUnavailableError, match="No space left on device"):
         saver.save(1, {})
 
-    assert saver.num_failed == 1
+    assert (saver.num_failed, told.failures) == (1, [1])
     assert caplog.text == ""
+
+
+def test_the_last_save_waits_for_room(
+    saver: AsyncCheckpointer, told: Told, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk is tried again, with one line in the log; nothing has failed in the end."""
+    told.before = [no_room, no_room]
+
+    saver.save(1, {})
+
+    assert [each.name for each in folder.iterdir()] == ["iteration-000000001"]
+    assert (saver.num_failed, told.failures) == (0, [])
+    assert caplog.text.count("the last checkpoint is tried again for a while: ") == 1
 
 
 def test_what_cannot_be_saved_is_refused_at_once(saver: AsyncCheckpointer) -> None:

@@ -72,13 +72,14 @@ def test_a_read_only_file_system_ends_the_run_at_its_last_checkpoint(run: RunFol
     """It trains to its end, says why that is not saved, and goes on from there once it can."""
     exit_code, log = attempt(run, "EROFS", "checkpoints/.tmp-iteration")
 
-    assert exit_code == exit_codes.UNUSABLE
+    assert exit_code == exit_codes.UNAVAILABLE
     refusal = f"cannot write {run.checkpoints}/iteration-000000008: Read-only file system"
-    assert f"CheckpointError: {refusal}" in log
+    assert log.count(f"the last checkpoint is tried again for a while: {refusal}") == 1
+    assert f"StorageUnavailableError: {refusal}" in log
     state = read_state(run)
     assert (state.status, state.reason.partition(". ")[0]) == (
         "failed",
-        f"CheckpointError: {refusal}",
+        f"StorageUnavailableError: {refusal}",
     )
     assert [each["iteration"] for each in events(run, "checkpoint_failed")] == [6, 8]
     assert saved(run) == ["iteration-000000003"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.wandb_server import WandbServer
-from tests.trainers.metrics.runs import RUN_ID, run_config
+from tests.trainers.metrics.runs import RUN_ID, record_of, run_config
 from trainers.config.run_config import WandbMode
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -62,7 +62,7 @@ def attempt(folder: RunFolder) -> Attempt:
     def report(
         mode: WandbMode, start: int, stop: int, *, finished: bool = False, preempted: bool = False
     ) -> None:
-        writer = open_metric_writer(run_config(mode), folder, start_iteration=start)
+        writer = open_metric_writer(run_config(mode), record_of(folder), start_iteration=start)
         for iteration in range(start, stop):
             writer.write(iteration, {"loss": 1 / (iteration + 1)})
         writer.sync()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import cast
 
-from tests.trainers.metrics.runs import logs_of, run_config
+from tests.trainers.metrics.runs import logs_of, record_of, run_config
 from trainers.config.run_config import WandbMode
 from trainers.metrics import background_writer
 from trainers.metrics.open_writer import open_metric_writer
@@ -22,7 +22,7 @@ def main(path: str, mode: WandbMode, num_iterations: int) -> None:
     background_writer.CLOSE_TIMEOUT_S = 2.0
     folder = RunFolder(Path(path))
     earlier_logs = logs_of(folder)
-    writer = open_metric_writer(run_config(mode), folder, start_iteration=0)
+    writer = open_metric_writer(run_config(mode), record_of(folder), start_iteration=0)
     for iteration in range(num_iterations):
         writer.write(iteration, {"loss": 1.0})
     writer.sync()

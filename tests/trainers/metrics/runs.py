@@ -14,6 +14,8 @@ from trainers.datasets import ArrayConfig, DatasetConfig
 from trainers.dummy_trainer_config import DummyTrainerConfig
 from trainers.metrics.wandb_segments import read_records
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import read_state
 from trainers.tasks.task_configs import AffinitiesTaskConfig
 
 RUN_ID = "abc123"
@@ -32,6 +34,10 @@ def run_config(mode: WandbMode) -> RunConfig:
         ),
         wandb=WandbConfig(project="tests", mode=mode),
     )
+
+
+def record_of(folder: RunFolder) -> RunRecord:
+    return RunRecord(folder, read_state(folder))
 
 
 def logs_of(folder: RunFolder) -> list[Path]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
+import os
 import resource
+import time
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
+from trainers.metrics import json_lines_writer
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
+from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 
 
 def attempt(path: Path, start: int, stop: int) -> None:
     """Report the iterations from `start` to before `stop`."""
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=start)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=start)
     for iteration in range(start, stop):
         writer.write(iteration, {"loss": iteration / 4})
     writer.close(finished=False, preempted=True)
@@ -29,11 +34,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_row_is_a_line(path: Path) -> None:
-    """A row is a JSON object with the iteration first, at once in the file."""
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    """A row is a JSON object with the iteration first, in the file without being asked for."""
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     writer.write(0, {"loss": 0.5, "learning_rate": 1e-4})
     writer.write(10, {"loss": 0.25, "learning_rate": 2e-4})
 
+    while not path.exists() or path.read_bytes().count(b"\n") < 2:
+        time.sleep(0.001)
     assert path.read_text() == (
         '{"iteration": 0, "loss": 0.5, "learning_rate": 0.0001}\n'
         '{"iteration": 10, "loss": 0.25, "learning_rate": 0.0002}\n'
@@ -44,7 +51,7 @@ def test_a_row_is_a_line(path: Path) -> None:
 def test_floats_come_back_with_the_same_bits(path: Path) -> None:
     """Writing and reading changes no float."""
     values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e23]
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     for iteration, value in enumerate(values):
         writer.write(iteration, {"loss": value})
     writer.close(finished=True, preempted=False)
@@ -55,7 +62,7 @@ def test_floats_come_back_with_the_same_bits(path: Path) -> None:
 
 def test_what_is_no_number_is_null(path: Path) -> None:
     """NaN and infinities keep to strict JSON, and read as NaN."""
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     writer.write(0, {"a": math.nan, "b": math.inf, "c": -math.inf, "d": 1.0})
     writer.close(finished=True, preempted=False)
 
@@ -78,7 +85,8 @@ def test_a_start_at_0_removes_everything(path: Path) -> None:
     """A run without a checkpoint has no rows either."""
     attempt(path, 0, 3)
 
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
+    writer.sync()
 
     assert path.read_bytes() == b""
     assert writer.last_iteration == -1
@@ -95,7 +103,8 @@ def test_a_torn_end_is_dropped(path: Path, tail: bytes, caplog: pytest.LogCaptur
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
 
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=3)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=3)
+    writer.sync()
 
     assert path.read_bytes() == whole
     assert writer.last_iteration == 2
@@ -130,7 +139,7 @@ def test_damage_in_the_middle_is_dropped_aloud(
     path.write_bytes(path.read_bytes() + garbage + b'{"iteration": 2, "loss": 0.5}\n')
 
     with caplog.at_level(logging.WARNING):
-        JsonLinesWriter(RunFolder(path.parent), start_iteration=3).close(
+        JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=3).close(
             finished=False, preempted=True
         )
 
@@ -142,10 +151,12 @@ def test_damage_in_the_middle_is_dropped_aloud(
 
 def test_an_attempt_that_was_passed_over_adds_nothing(path: Path) -> None:
     """Its rows go to a file without a name, whatever it does."""
-    earlier = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    earlier = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     earlier.write(0, {"loss": 1.0})
-    later = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    earlier.sync()
+    later = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     later.write(0, {"loss": 0.5})
+    later.sync()
 
     earlier.write(1, {"loss": 1.0})
     earlier.sync()
@@ -156,10 +167,11 @@ def test_an_attempt_that_was_passed_over_adds_nothing(path: Path) -> None:
 
 
 def test_rows_wait_for_a_disk_that_takes_no_more(
-    path: Path, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row is lost or torn, and none counts as durable before it is in the file."""
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    monkeypatch.setattr(json_lines_writer, "SYNC_TIMEOUT_S", 0.1)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes of a file
     try:
@@ -171,16 +183,77 @@ def test_rows_wait_for_a_disk_that_takes_no_more(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.stat().st_size == 100
 
+    monkeypatch.setattr(json_lines_writer, "SYNC_TIMEOUT_S", 60.0)
     writer.sync()
 
     assert [iteration for iteration, _ in read_rows(path)] == list(range(10))
-    assert caplog.text.count("rows are kept in memory: ") == 1
+    assert caplog.text.count(f"cannot write {path}, which nothing waits for: ") == 1
+    writer.close(finished=True, preempted=False)
+
+
+def test_rows_that_the_kernel_has_dropped_are_written_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an fsync that failed, as over quota on NFS, the next one would succeed without them."""
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
+    writer.write(0, {"loss": 0.5})
+    writer.sync()
+    durable, fsync = path.stat().st_size, os.fsync
+    failures = iter([OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))])
+
+    def drop(descriptor: int) -> None:
+        if error := next(failures, None):
+            os.truncate(path, durable)
+            os.truncate(path, durable + 10)  # a hole
+            raise error
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", drop)
+    for iteration in range(1, 5):
+        writer.write(iteration, {"loss": 0.5})
+    writer.sync()
+
+    assert path.read_bytes().count(b"\0") == 0
+    assert [iteration for iteration, _ in read_rows(path)] == list(range(5))
+    writer.close(finished=True, preempted=False)
+
+
+def test_a_disk_that_hangs_costs_rows_and_no_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A FIFO that nobody writes to stands for it: rows are taken, and the end says what is lost."""
+    monkeypatch.setattr(json_lines_writer, "CLOSE_TIMEOUT_S", 0.1)
+    os.mkfifo(path)
+
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
+    for iteration in range(100):
+        writer.write(iteration, {"loss": 0.5})
+    writer.close(finished=False, preempted=True)
+
+    assert "lost rows that are newer than the last checkpoint: " in caplog.text
+
+
+def test_memory_for_rows_has_a_bound(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows that it has no room for are counted, and told once the disk is back."""
+    monkeypatch.setattr(json_lines_writer, "MAX_WAITING_BYTES", 100)
+    path.mkdir()
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
+    for iteration in range(10):
+        writer.write(iteration, {"loss": 0.5})
+    path.rmdir()
+
+    writer.sync()
+
+    assert [iteration for iteration, _ in read_rows(path)] == [0, 1, 2]
+    assert f"{path} lacks rows that memory had no room for: 7" in caplog.text
     writer.close(finished=True, preempted=False)
 
 
 def test_another_thread_may_make_rows_durable(path: Path) -> None:
     """While rows are being written, and none of them is torn by it."""
-    writer = JsonLinesWriter(RunFolder(path.parent), start_iteration=0)
+    writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
 
     def sync_often() -> None:
         for _ in range(20):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.trainers.metrics.conftest import Attempt
-from tests.trainers.metrics.runs import RUN_ID, logs_of, run_config, steps_of
+from tests.trainers.metrics.runs import RUN_ID, logs_of, record_of, run_config, steps_of
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, read_state, write_state
@@ -30,7 +30,8 @@ def test_without_wandb_it_is_not_imported() -> None:
     code = (
         "import sys, tempfile; from trainers.metrics.open_writer import *; "
         "from trainers.metrics import *; from trainers.run.run_folder import RunFolder; "
-        "JsonLinesWriter(RunFolder(tempfile.mkdtemp()), start_iteration=0); "
+        "from trainers.run.record_writer import RecordWriter; "
+        "JsonLinesWriter(RunFolder(tempfile.mkdtemp()), RecordWriter(), start_iteration=0); "
         "found = {'wandb', 'torch', 'numpy'} & set(sys.modules); assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -55,7 +56,7 @@ def test_a_run_that_nobody_submitted_gets_an_id(folder: RunFolder) -> None:
 
     ids = set()
     for _ in range(2):
-        writer = open_metric_writer(run_config("offline"), folder, start_iteration=0)
+        writer = open_metric_writer(run_config("offline"), record_of(folder), start_iteration=0)
         writer.close(finished=False, preempted=True)
         ids.add(read_state(folder).wandb_id)
 
@@ -66,7 +67,7 @@ def test_a_run_that_nobody_submitted_gets_an_id(folder: RunFolder) -> None:
 def test_rows_may_be_rare(folder: RunFolder) -> None:
     """With a row for every tenth iteration, an attempt between two rows loses and repeats none."""
     for start, stop in ((0, 35), (15, 45)):
-        writer = open_metric_writer(run_config("offline"), folder, start_iteration=start)
+        writer = open_metric_writer(run_config("offline"), record_of(folder), start_iteration=start)
         for iteration in range(start, stop):
             if iteration % 10 == 0:
                 writer.write(iteration, {"loss": 1.0})

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.wandb_server import WandbServer
 from tests.trainers.metrics.conftest import CLOSED_PORT, Attempt
-from tests.trainers.metrics.runs import RUN_ID, logs_of, run_config, steps_of
+from tests.trainers.metrics.runs import RUN_ID, logs_of, record_of, run_config, steps_of
 from trainers.metrics import wandb_writer
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -139,7 +139,7 @@ def test_a_server_that_dies_costs_a_warning(
     monkeypatch.setattr(wandb_writer, "FINISH_TIMEOUT_S", 1.0)
     server = WandbServer()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
-    writer = open_metric_writer(run_config("online"), folder, start_iteration=0)
+    writer = open_metric_writer(run_config("online"), record_of(folder), start_iteration=0)
     writer.write(0, {"loss": 1.0})
     while RUN_ID not in server.runs:
         time.sleep(0.01)

@@ -23,6 +23,7 @@ from trainers.checkpoints import CheckpointStore
 from trainers.metrics import JsonLinesWriter
 from trainers.run.atomic_write import sweep
 from trainers.run.lease import Lease
+from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, RunState, append_event, write_state
 
@@ -50,7 +51,7 @@ def write(folder: RunFolder, attempt: int, num_commits: int, stop_at: int) -> No
     store = CheckpointStore(folder.checkpoints, fingerprint=IDENTITY, fence=fence)
     newest = store.newest()
     start = newest.iteration if newest else 0
-    metrics = JsonLinesWriter(folder, start_iteration=start)
+    metrics = JsonLinesWriter(folder, RecordWriter(), start_iteration=start)
     for iteration in range(start, start + num_commits):
         metrics.write(iteration, {"loss": attempt})
         metrics.sync()

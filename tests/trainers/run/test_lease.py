@@ -1,19 +1,24 @@
 """Who may write: real processes, stopped, killed and raced."""
 
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import attrs
 import pytest
 
-from trainers.errors import LeaseHeldError, LeaseLostError
+from trainers import exit_codes
+from trainers.errors import ConfigError, LeaseHeldError, LeaseLostError, LeaseUnreadableError
 from trainers.run import lease as lease_module
-from trainers.run.lease import TTL_S, Lease, file_system_time, is_live, read_lease
+from trainers.run.failure_class import exit_code_of
+from trainers.run.lease import TTL_S, Lease, is_live, read_lease
+from trainers.run.lease_file import file_system_time
 
 HOLD = """
 import sys
@@ -70,7 +75,8 @@ def quick_renewal(monkeypatch):
 
 def forge(path, *, age_s=0.0, **changes):
     """The lease of another process, as this one would have written it but for some changes."""
-    path.unlink(missing_ok=True)
+    for left in (path, path.with_name(f".{path.name}.lock")):
+        left.unlink(missing_ok=True)
     with Lease.take(path, owner="somebody", attempt=0):
         content = {**attrs.asdict(read_lease(path)), **changes}
     del content["renewed"]
@@ -159,17 +165,101 @@ def test_a_lost_lease_is_noticed_without_a_check(path):
     lost.release()
 
 
-def test_a_lease_goes_with_its_folder(tmp_path):
-    """Who removes a run ends it, and it makes no new folder."""
+@pytest.mark.usefixtures("quick_renewal")
+def test_a_lease_goes_with_its_folder(tmp_path, monkeypatch):
+    """Who removes a run ends it after a while, and it makes no new folder."""
+    monkeypatch.setattr(lease_module, "GONE_AFTER", 3)
     folder = tmp_path / "run"
     folder.mkdir()
-    with Lease.take(folder / "lease.json", owner="pack-0003", attempt=5) as lease:
-        folder.rename(tmp_path / "elsewhere")
+    heard: list = []
+    lease = Lease.take(folder / "lease.json", owner="pack-0003", attempt=5, on_loss=heard.append)
 
-        with pytest.raises(LeaseLostError, match=r"lease\.json no longer exists"):
-            lease.check()
+    folder.rename(tmp_path / "elsewhere")
+    lease._thread.join(60)
 
+    (error,) = heard
+    assert exit_code_of(error) == exit_codes.UNAVAILABLE
+    assert str(error).startswith(f"{folder} cannot be written: it has been missing for ")
+    lease.release()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("content", [None, "", '{"token": "ab'])
+def test_a_file_that_says_nothing_is_no_loss(path, monkeypatch, content):
+    """Missing or half written, as an NFS client may see it for a moment: a writer tries later."""
+    monkeypatch.setattr(lease_module, "CHECK_TIMEOUT_S", 0.0)
+    heard: list = []
+    with Lease.take(path, owner="pack-0003", attempt=5, on_loss=heard.append) as lease:
+        record = path.read_bytes()
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+
+        with pytest.raises(LeaseUnreadableError, match=r"who may write is not known.*lease\.json"):
+            lease.check()
+        path.write_bytes(record)
+        lease.check()
+
+    assert heard == []
+
+
+def test_a_file_that_is_back_in_time_is_waited_for(path):
+    """A writer does not even notice that the file was away."""
+    with Lease.take(path, owner="pack-0003", attempt=5) as lease:
+        away = path.rename(path.with_name("away"))
+        back = threading.Timer(0.3, away.rename, [path])
+        back.start()
+
+        lease.check()
+
+        back.join()
+
+
+def test_a_lease_that_is_missing_for_a_moment_is_not_free(path):
+    """A taker looks again where a lease was taken before."""
+    with Lease.take(path, owner="pack-0003", attempt=5):
+        away = path.rename(path.with_name("away"))
+        back = threading.Timer(0.3, away.rename, [path])
+        back.start()
+
+        with pytest.raises(LeaseHeldError):
+            Lease.take(path, owner="somebody", attempt=99)
+
+        back.join()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_flock_will_do(path, monkeypatch, caplog, number):
+    """Leases work without; the log names the file and the mount option."""
+
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    with Lease.take(path, owner="pack-0003", attempt=5), pytest.raises(LeaseHeldError):
+        Lease.take(path, owner="somebody", attempt=0)
+
+    first = caplog.records[0].getMessage()
+    assert first.startswith(f"{path.parent}/.lease.json.lock: ")
+    assert "mount option `flock`" in first
+
+
+def test_files_of_another_user_are_named(path, monkeypatch):
+    """With what a shared folder needs."""
+    lock = path.with_name(".lease.json.lock")
+    lock.touch()
+    opened = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self == lock:
+            raise PermissionError(errno.EACCES, "Permission denied", str(lock))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with pytest.raises(ConfigError, match=f"{lock} cannot be written: .* belongs to .*umask 002"):
+        Lease.take(path, owner="pack-0003", attempt=5)
 
 
 def test_a_holder_elsewhere_is_given_time(path):

@@ -1,8 +1,13 @@
+import json
+import threading
+
 import attrs
 import pytest
 
 from scripts.workloads.logs import json_lines
+from trainers import exit_codes
 from trainers.errors import ConfigError
+from trainers.run.failure_class import exit_code_of
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import (
     Cause,
@@ -16,8 +21,47 @@ from trainers.run.run_state import (
 
 
 def test_a_new_run_is_planned(tmp_path):
-    """A folder without state.json holds a run that was never started."""
+    """A folder without state.json and events holds a run that was never started."""
     assert read_state(RunFolder(tmp_path)) == RunState(status="planned", iteration=0)
+
+
+def test_the_state_of_a_run_that_exists_is_never_made_up(tmp_path):
+    """Missing, it may be away; the error says what to do, and the launcher takes it for one."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"state\.json .* remove .*events\.jsonl") as caught:
+            read_state(folder, timeout_s=0.0)
+        assert exit_code_of(caught.value) == exit_codes.UNAVAILABLE
+        folder.path.mkdir(exist_ok=True)
+        append_event(folder, EventKind.SUBMITTED)
+
+
+@pytest.mark.parametrize("left", [None, b"", b'{"status": "runn'])
+def test_a_state_that_is_away_for_a_moment_is_waited_for(tmp_path, left):
+    """As an NFS client sees it that reads while another one replaces it."""
+    folder = RunFolder(tmp_path)
+    append_event(folder, EventKind.SUBMITTED)
+    if left is not None:
+        folder.state.write_bytes(left)
+    state = RunState(status="waiting", attempts={"preempted": 3})
+    back = threading.Timer(0.3, write_state, [folder, state])
+    back.start()
+
+    assert read_state(folder) == state
+    back.join()
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(tmp_path):
+    """A full disk may take a part of an event; the next one begins a new line."""
+    folder = RunFolder(tmp_path)
+    append_event(folder, EventKind.STARTED)
+    with folder.events.open("ab") as file:
+        file.write(b'{"time": 17')
+
+    append_event(folder, EventKind.CHECKPOINT)
+
+    lines = folder.events.read_text().splitlines()
+    assert [json.loads(line)["event"] for line in (lines[0], lines[2])] == ["started", "checkpoint"]
 
 
 def test_state_survives_the_disk(tmp_path):

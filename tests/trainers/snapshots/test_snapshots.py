@@ -16,7 +16,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Multiscales, Reader
 
 from trainers.errors import LeaseLostError
-from trainers.snapshots import SnapshotWriter
+from trainers.snapshots import SnapshotWriter, snapshot_writer
 
 VOXEL_SIZE_NM = (40.0, 4.0, 4.0)
 OFFSET_NM = (120.0, 20.0, 20.0)
@@ -146,6 +146,30 @@ def test_no_snapshot_is_skipped_when_many_come_at_once(tmp_path: Path) -> None:
 
     assert sorted(container.group_keys()) == ["0", "1", "2", "3", "4", "5", "6", "7"]
     assert not [t for t in threading.enumerate() if t.name.startswith("snapshots")]
+
+
+def test_a_disk_that_hangs_costs_snapshots_and_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are not waited for are named, and the end does not wait for the others."""
+    monkeypatch.setattr(snapshot_writer, "MAX_WAIT_S", 0.1)
+    (tmp_path / "snapshots.zarr").mkdir()
+    is_back = threading.Event()
+
+    def hang() -> None:
+        assert is_back.wait(60)
+
+    writer = SnapshotWriter(tmp_path / "snapshots.zarr", fence=hang)
+    for iteration in range(4):
+        writer.submit(iteration, ARRAYS, voxel_size_nm=VOXEL_SIZE_NM, offsets_nm=OFFSETS_NM)
+    writer.close()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "no snapshot of iteration 2: earlier ones are not written",
+        "no snapshot of iteration 3: earlier ones are not written",
+        f"the last snapshots are not written: {tmp_path / 'snapshots.zarr'} hangs",
+    ]
+    is_back.set()
 
 
 def test_a_writer_that_was_passed_over_writes_nothing(

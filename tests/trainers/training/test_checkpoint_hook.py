@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from trainers.checkpoints import CheckpointStore, KeepBest
+from trainers.checkpoints import CheckpointStore, KeepBest, async_checkpointer
 from trainers.checkpoints.async_checkpointer import AsyncCheckpointer, Commit
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.converter import from_plain
@@ -17,7 +17,8 @@ from trainers.config_faults import MalformedError
 from trainers.errors import CheckpointError, ConfigError
 from trainers.metrics.metric_writer import NullWriter
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import read_state
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import RunState, read_state
 from trainers.training.checkpoint_hook import CheckpointSchedule, RunCheckpointHook
 from trainers.training.progress import RunProgress
 from trainers.training.random_state import RandomState
@@ -48,7 +49,8 @@ class Run:
         self.store = CheckpointStore(
             folder.checkpoints, fingerprint="x", retention=config.retention
         )
-        progress = RunProgress(folder, 100, None)
+        self.record = RunRecord(folder, RunState())
+        progress = RunProgress(self.record, 100, None)
         self._saver = AsyncCheckpointer(
             self.store,
             before_commit=self.rows.sync,
@@ -81,6 +83,7 @@ class Run:
         self._saver.close()
 
     def events(self):
+        self.record.flush(60)
         lines = map(json.loads, self.folder.events.read_text().splitlines())
         return [(each["event"], each["iteration"]) for each in lines]
 
@@ -146,8 +149,9 @@ def test_no_checkpoint_before_its_rows(make_run):
     assert run.events() == [("checkpoint_skipped", 2), ("checkpoint", 1)]
 
 
-def test_rows_that_cannot_be_kept_cost_the_checkpoint(make_run):
+def test_rows_that_cannot_be_kept_cost_the_checkpoint(make_run, monkeypatch):
     """Nothing else: training goes on, and saves again."""
+    monkeypatch.setattr(async_checkpointer, "LAST_SAVE_TIMEOUT_S", 0.0)
     run = make_run(every_iterations=1)
     run.rows.is_full = True
     run.go_on(1)
@@ -199,27 +203,36 @@ def test_the_best_needs_a_scalar_that_there_is(make_run):
 
 def test_a_late_checkpoint_does_not_bring_the_run_back(tmp_path):
     """state.json tells of the iteration that the training has come to."""
-    progress = RunProgress(RunFolder(tmp_path), 100, None)
+    record = RunRecord(RunFolder(tmp_path), RunState())
+    progress = RunProgress(record, 100, None)
     progress.begin(7, restored=True)
 
     progress.saved(Commit(iteration=5, num_bytes=1, stall_s=0.1, durable_s=0.2))
+    record.flush(60)
 
     state = read_state(RunFolder(tmp_path))
     assert (state.iteration, state.saved_iteration) == (7, 5)
 
 
 def test_no_run_ends_because_nobody_can_be_told(tmp_path, caplog):
-    """Neither state nor events can be written: that is said once, until they can again."""
+    """Neither state nor events can be written: that is said once, and they come later."""
     folder = RunFolder(tmp_path / "run")
-    progress = RunProgress(folder, 100, None)
+    record = RunRecord(folder, RunState())
+    progress = RunProgress(record, 100, None)
 
     progress.begin(1, restored=False)
     progress.skipped(2)
-
-    assert caplog.text.count("cannot write progress to") == 1
-    folder.path.mkdir()
+    with pytest.raises(FileNotFoundError):
+        record.flush(0.1)
     progress.begin(3, restored=False)
+
+    assert caplog.text.count(f"cannot write {folder.state}") == 1
+    assert caplog.text.count(f"cannot write {folder.events}") == 1
+    folder.path.mkdir()
+    record.flush(60)
     assert read_state(folder).iteration == 3
+    lines = folder.events.read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3]
 
 
 def test_one_interval_is_enough():

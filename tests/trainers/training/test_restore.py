@@ -1,5 +1,7 @@
 """What a run goes on from, read before torch is there."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -17,10 +19,18 @@ from trainers.datasets import ArrayConfig, DatasetConfig
 from trainers.distributed.process_group import ALONE, ProcessGroup
 from trainers.distributed.rank_info import RankInfo
 from trainers.dummy_trainer_config import DummyTrainerConfig
-from trainers.errors import CheckpointError, LeaseLostError
+from trainers.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RankError,
+    StopRequestedError,
+    StorageUnavailableError,
+)
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, write_state
+from trainers.run.run_record import RunRecord
+from trainers.run.run_state import RunState, read_state, write_state
 from trainers.tasks.task_configs import AffinitiesTaskConfig
+from trainers.training import restore
 from trainers.training.restore import CheckpointPrefetch
 
 CONFIG = RunConfig(
@@ -55,6 +65,10 @@ def folder(tmp_path: Path) -> RunFolder:
     return folder
 
 
+def prefetch(folder: RunFolder, config: RunConfig, rank: RankInfo) -> CheckpointPrefetch:
+    return CheckpointPrefetch(RunRecord(folder, read_state(folder)), config, rank)
+
+
 def damage_newest(folder: RunFolder) -> Path:
     newest = max(folder.checkpoints.glob("iteration-*"))
     (file,) = newest.glob("*.safetensors")
@@ -66,7 +80,7 @@ def damage_newest(folder: RunFolder) -> Path:
 
 def test_the_first_rank_takes_the_newest_and_goes_on_saving(folder: RunFolder) -> None:
     """The thread opens the store too, which the rank saves to later."""
-    restoration = CheckpointPrefetch(folder, CONFIG, FIRST)
+    restoration = prefetch(folder, CONFIG, FIRST)
 
     checkpoint = restoration.checkpoint(ALONE)
 
@@ -87,10 +101,10 @@ def test_a_damaged_one_is_set_aside_behind_the_fence(folder: RunFolder) -> None:
 
     with pytest.raises(LeaseLostError):
         fenced = attrs.evolve(folder, fence=lost)
-        CheckpointPrefetch(fenced, CONFIG, FIRST).checkpoint(ALONE)
+        prefetch(fenced, CONFIG, FIRST).checkpoint(ALONE)
     assert sorted(folder.checkpoints.iterdir()) == before
 
-    checkpoint = CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
+    checkpoint = prefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     assert checkpoint is not None and checkpoint.iteration == 10
     names = sorted(path.name for path in folder.checkpoints.iterdir())
@@ -101,7 +115,7 @@ def test_an_error_of_the_thread_is_raised_where_its_result_is_asked_for(folder: 
     """A checkpoint of another run is refused as it would be without a thread."""
     other = attrs.evolve(CONFIG, seed=1)
 
-    restoration = CheckpointPrefetch(folder, other, FIRST)
+    restoration = prefetch(folder, other, FIRST)
     restoration.wait()
 
     with pytest.raises(CheckpointError, match="cannot be used"):
@@ -110,7 +124,7 @@ def test_an_error_of_the_thread_is_raised_where_its_result_is_asked_for(folder: 
 
 def test_a_new_run_has_nothing_to_go_on_from(tmp_path: Path) -> None:
     """But it has a store."""
-    restoration = CheckpointPrefetch(RunFolder(tmp_path), CONFIG, FIRST)
+    restoration = prefetch(RunFolder(tmp_path), CONFIG, FIRST)
 
     assert restoration.checkpoint(ALONE) is None
     assert restoration.store is not None
@@ -123,15 +137,18 @@ def test_what_was_saved_is_not_trained_again_without_leave(folder: RunFolder) ->
     damage_newest(folder)
 
     with pytest.raises(CheckpointError, match=r"iteration 20 was saved.* set aside as damaged-"):
-        CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
+        prefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
     assert (folder.checkpoints / "damaged-iteration-000000020-0").is_dir()
 
     shutil.rmtree(folder.checkpoints)
-    with pytest.raises(CheckpointError, match=r"to train it from the start .* remove .*state"):
-        CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
+    with pytest.raises(
+        CheckpointError, match=r"to train it from the start .* remove .*state.*events"
+    ):
+        prefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     folder.state.unlink()
-    assert CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE) is None
+    folder.events.unlink()
+    assert prefetch(folder, CONFIG, FIRST).checkpoint(ALONE) is None
 
 
 def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
@@ -139,7 +156,7 @@ def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCapt
     write_state(folder, RunState(saved_iteration=20))
     shutil.rmtree(folder.checkpoints / "iteration-000000020")
 
-    checkpoint = CheckpointPrefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
+    checkpoint = prefetch(folder, CONFIG, FIRST).checkpoint(ALONE)
 
     assert checkpoint is not None and checkpoint.iteration == 10
     assert "iteration 20 was saved, but the newest" in caplog.text
@@ -148,7 +165,7 @@ def test_what_is_trained_again_is_told(folder: RunFolder, caplog: pytest.LogCapt
 @pytest.mark.parametrize("decision", [20, 10])
 def test_other_ranks_take_what_the_first_has_decided(folder: RunFolder, decision: int) -> None:
     """Whether it is what they have read ahead, or not."""
-    restoration = CheckpointPrefetch(folder, CONFIG, SECOND)
+    restoration = prefetch(folder, CONFIG, SECOND)
 
     checkpoint = restoration.checkpoint(SecondRank(decision))
 
@@ -157,12 +174,56 @@ def test_other_ranks_take_what_the_first_has_decided(folder: RunFolder, decision
     assert restoration.store is None
 
 
+class FirstOfTwo(ProcessGroup):
+    """Remembers what it has told the second one."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs.evolve(SECOND, rank=0, local_rank=0))
+        self.told: list[int] = []
+
+    def broadcast_from_rank0(self, value: int) -> int:
+        self.told.append(value)
+        return value
+
+
+@pytest.mark.parametrize(
+    ("stops", "raised_first", "raised_second"),
+    [(False, StorageUnavailableError, RankError), (True, StopRequestedError, StopRequestedError)],
+)
+def test_all_ranks_learn_that_the_first_cannot_read(
+    folder: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    stops: bool,
+    raised_first: type[Exception],
+    raised_second: type[Exception],
+) -> None:
+    """It tells them before it fails, so that they do not wait; a stop is a stop for all."""
+    monkeypatch.setattr(restore, "TIMEOUT_S", 60.0 if stops else 0.0)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("trainers.checkpoints.checkpoint_files.fill", fail)
+    first = FirstOfTwo()
+
+    with pytest.raises(raised_first):
+        CheckpointPrefetch(
+            RunRecord(folder, RunState()), CONFIG, FIRST, should_stop=lambda: stops
+        ).checkpoint(first)
+    (decision,) = first.told
+    with pytest.raises(raised_second):
+        prefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(decision))
+
+    names = sorted(path.name for path in folder.checkpoints.iterdir())
+    assert names == ["iteration-000000010", "iteration-000000020"]
+
+
 def test_other_ranks_change_nothing(folder: RunFolder) -> None:
     """They pass over what is damaged, and leave it and all temporary files to the first rank."""
     damaged = damage_newest(folder)
     (folder.checkpoints / ".tmp-leftover").mkdir()
 
-    assert CheckpointPrefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(-1)) is None
+    assert prefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(-1)) is None
 
     assert damaged.exists()
     assert (folder.checkpoints / ".tmp-leftover").exists()
@@ -182,9 +243,11 @@ def test_torch_is_not_needed_until_the_state_is(folder: RunFolder) -> None:
         "from trainers.distributed.rank_info import RankInfo\n"
         "from trainers.training.restore import CheckpointPrefetch\n"
         "from trainers.run.run_folder import RunFolder\n"
+        "from trainers.run.run_record import RunRecord\n"
+        "from trainers.run.run_state import RunState\n"
         "folder = RunFolder(sys.argv[1])\n"
         "config = read_run_config(folder.config)\n"
-        "prefetch = CheckpointPrefetch(folder, config, RankInfo())\n"
+        "prefetch = CheckpointPrefetch(RunRecord(folder, RunState()), config, RankInfo())\n"
         "print(prefetch.checkpoint(ALONE).iteration)"
     )
 

@@ -1,0 +1,143 @@
+"""`python -m trainers` on a full disk, on one that hangs, and with files that are away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from scripts.stress.fuzz_checkpoint.running_steps import plan
+from trainers import exit_codes
+from trainers.metrics import read_rows
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import EventKind, append_event, read_state
+
+IMPATIENT = (
+    "import sys; from scripts.stress.fuzz_checkpoint.impatience import be_impatient; "
+    "from trainers.__main__ import exit_with, main; be_impatient(); exit_with(main(sys.argv[1:]))"
+)
+LONG_S = 300.0
+"""Only a fault of the code takes as long."""
+
+
+@contextmanager
+def training(run: RunFolder, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    run.logs.mkdir(exist_ok=True)
+    with run.log(0).open("wb") as log:
+        process = subprocess.Popen([sys.executable, *command, str(run.path)], stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_rows(run: RunFolder, process: subprocess.Popen[bytes], number: int) -> None:
+    while not run.metrics.exists() or sum(1 for _ in read_rows(run.metrics)) < number:
+        assert process.poll() is None, run.log(0).read_text()
+        time.sleep(0.05)
+
+
+def wait_for_log(run: RunFolder, process: subprocess.Popen[bytes], text: str) -> None:
+    while text not in run.log(0).read_text():
+        assert process.poll() is None, run.log(0).read_text()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB, with the logs elsewhere."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a file system")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.slow
+def test_a_preempted_run_waits_for_room(small_disk: Path, tmp_path: Path) -> None:
+    """Its last checkpoint meets a full disk, and is saved once there is room; nothing is lost."""
+    run = RunFolder(small_disk / "run")
+    run.path.mkdir()
+    (tmp_path / "logs").mkdir()
+    run.logs.symlink_to(tmp_path / "logs")
+    plan(run.path, num_iterations=10**6, **{"checkpoint.every_iterations": 10**6})
+    with training(run, "-m", "trainers") as process:
+        wait_for_rows(run, process, 3)
+        fill = small_disk / "fill"
+        with pytest.raises(OSError, match="No space"), fill.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+        process.send_signal(signal.SIGTERM)
+        wait_for_log(run, process, "the last checkpoint is tried again for a while: ")
+        fill.unlink()
+
+        assert process.wait(LONG_S) == exit_codes.STOPPED
+    state = read_state(run)
+    rows = [iteration for iteration, _ in read_rows(run.metrics)]
+    assert state.status == "waiting"
+    assert rows == list(range(state.saved_iteration))
+    assert [each.name for each in run.checkpoints.iterdir()] == [
+        f"iteration-{state.saved_iteration:09d}"
+    ]
+
+
+@pytest.mark.slow
+def test_a_file_system_that_hangs_stops_neither_training_nor_signals(tmp_path: Path) -> None:
+    """A FIFO stands for a file that cannot be opened: training goes on, and a stop is heeded."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    plan(run.path, num_iterations=10**6, **{"checkpoint.every_iterations": 10**6})
+    with training(run, "-c", IMPATIENT) as process:
+        wait_for_rows(run, process, 3)
+        run.state.unlink()
+        os.mkfifo(run.state)
+        num_reports = run.log(0).read_text().count(" s a step")
+        while run.log(0).read_text().count(" s a step") < num_reports + 3:
+            assert process.poll() is None, run.log(0).read_text()
+            time.sleep(0.05)
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(LONG_S) == exit_codes.UNAVAILABLE
+    assert f"cannot write {run.state}: Connection timed out; lost: " in run.log(0).read_text()
+
+
+@pytest.mark.slow
+def test_a_state_that_is_missing_ends_a_start_and_is_not_made_up(tmp_path: Path) -> None:
+    """The run has events, so it had a state; it may come back with its file system."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    plan(run.path)
+    append_event(run, EventKind.SUBMITTED)
+
+    with training(run, "-m", "trainers") as process:
+        assert process.wait(LONG_S) == exit_codes.UNAVAILABLE
+
+    assert f"{run.state} is missing" in run.log(0).read_text()
+    assert not run.state.exists()
+
+
+@pytest.mark.slow
+def test_a_config_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """It appears after the process has looked for it."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    plan(run.path, num_iterations=3)
+    away = run.config.rename(tmp_path / "away.yaml")
+    with training(run, "-X", "importtime", "-m", "trainers") as process:
+        wait_for_log(run, process, "trainers.training.startup")
+        threading.Timer(0.7, away.rename, [run.config]).start()
+
+        assert process.wait(LONG_S) == exit_codes.FINISHED
