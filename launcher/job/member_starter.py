@@ -116,14 +116,19 @@ class MemberStarter:
         logger.info("%s: attempt %d, processes %s", member.name, attempt, ranks.pids)
         return ranks
 
-    def release(self, member: Member, slot: Slot | None = None) -> None:
-        """Free the member's slot: it will have no further attempt on this node."""
-        if len(member.nodes) > 1:
-            slot = self._kept.pop(member.name, None)
-            if member.nodes[0] == self._node.index:
-                self.rendezvous(member).close()
-        if slot:
+    def free_slot(self, member: Member, slot: Slot | None) -> None:
+        """Free the slot of an attempt that has ended, or was not made, unless it is kept."""
+        if slot and len(member.nodes) == 1:
             slot.close()
+
+    def release(self, member: Member) -> None:
+        """Free the slot that is kept: the member will have no further attempt on this node."""
+        if len(member.nodes) == 1:
+            return
+        if slot := self._kept.pop(member.name, None):
+            slot.close()
+        if member.nodes[0] == self._node.index:
+            self.rendezvous(member).close()
 
     def rendezvous(self, member: Member) -> MemberRendezvous:
         """Return where the nodes of a member coordinate their attempts."""

@@ -177,8 +177,7 @@ class NodeSupervisor:
             return
         if self._leads_others(member):
             self._starter.rendezvous(member).end_attempt(attempt)
-        else:
-            running.ranks.slot.close()
+        self._starter.free_slot(member, running.ranks.slot)
         if exit_status != exit_codes.NOTHING_TO_DO:
             self._queue.record_end(running.waited, self._end_of(folder, running, exit_status))
         elif self._stop.is_requested():
@@ -208,7 +207,7 @@ class NodeSupervisor:
         ranks = self._starter.start(member, folder, attempt, slot)
         if isinstance(ranks, AttemptEnd):
             end = ranks
-            self._starter.release(member, slot)
+            self._starter.free_slot(member, slot)
             self._queue.record_end(waiting, lambda _: end)
             return
         self._running[folder] = _Running(ranks, waiting)
