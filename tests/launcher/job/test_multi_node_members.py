@@ -9,8 +9,10 @@ import time
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.machine import Machine
 from launcher.job.member_ranks import MemberRanks
+from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack
@@ -180,3 +182,26 @@ def test_a_start_that_the_disk_refuses_is_made_again_on_all_nodes(make_nodes, mo
 
     assert nodes.state("wide").attempts == {"unavailable": 1, "finished": 1}
     assert all(nodes.log(rank, attempt=1).exists() for rank in range(4))
+
+
+@pytest.mark.parametrize("wants_return", [True, False])
+def test_the_first_node_learns_what_the_others_leave(tmp_path, wants_return):
+    """A run of the second node that needs another node brings the job back; an earlier start's
+    report says nothing."""
+    pack = ExperimentFolder(tmp_path).pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    first, second, earlier = (
+        NodeEnds(pack, ThisNode(index=index, name="n", job="12", start=start), PackRecords(pack))
+        for index, start in ((0, 1), (1, 1), (1, 0))
+    )
+    earlier.report(not wants_return, timeout_s=10)
+    polled = []
+
+    def report_late():
+        if not polled:
+            second.report(wants_return, timeout_s=10)
+        polled.append(True)
+        return False
+
+    assert first.wait_for_others(2, report_late) == wants_return
+    assert polled
