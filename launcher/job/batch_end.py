@@ -33,14 +33,13 @@ from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished, read_tail
 from launcher.job.requeue import requeue_pack
 from launcher.job.unfinished_members import mark_ended, unfinished
+from launcher.slurm.submit import MAX_FAILED_STARTS
 from trainers.run.lease import LeaseRecord, read_lease
 from trainers.run.run_state import Status
 from trainers.stop_flag import SIGNALS
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILED_STARTS = 5
-"""In a row; then the job is given up."""
 _STOP_STATUSES = tuple(128 + signum for signum in SIGNALS)
 """Exit statuses that a shell reports for a step that was ended by a stop signal."""
 _TAIL_BYTES = 4096
