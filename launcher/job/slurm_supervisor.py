@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 _LEASE_TIMEOUT_S = 600.0
 """How long to wait for a disk that is full or away, before the start counts as failed."""
+_CHECK_TIMEOUT_S = 1.0
+"""For the lease before the requeue: the grace of the job may be running."""
 _LAST_RECORDS_TIMEOUT_S = 3.0
 """For what is left to write once the job is requeued: Slurm kills it soon."""
 _STOPPED = 128 + signal.SIGTERM
@@ -278,7 +280,7 @@ class _SlurmPack:
 
     def _check_lease(self) -> None:
         try:
-            self._lease.check()
+            self._lease.check(timeout_s=_CHECK_TIMEOUT_S)
         except OSError as error:  # a requeue of a job that has been requeued does no harm
             logger.warning("whether another supervisor has the pack is not known: %s", error)
 
