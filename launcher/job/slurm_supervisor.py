@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -42,6 +42,7 @@ from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
+from trainers.run.background_log import flush_log
 from trainers.run.backoff import retry
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
@@ -81,7 +82,7 @@ def run_slurm_pack(
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
     if job and job.is_replaced(node.job):
         logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
-        os._exit(0)
+        _exit(0)
     records = PackRecords(folder)
     try:
         with _take_lease(folder, node, flag) as lease:
@@ -93,14 +94,18 @@ def run_slurm_pack(
             records.close(_LAST_RECORDS_TIMEOUT_S)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
-        os._exit(0)
+        _exit(0)
     except StopRequestedError as error:
         logger.warning("%s", error)
-        os._exit(_STOPPED)
+        _exit(_STOPPED)
     if is_requeued:
-        # Returning would let submitit write a result pickle: its users, and `job.done()`, would
-        # take the job to be over.
-        os._exit(0)
+        _exit(0)
+
+
+def _exit(status: int) -> NoReturn:
+    """Exit without submitit's result pickle: its users would take the job to be over."""
+    flush_log()
+    os._exit(status)
 
 
 def _take_lease(folder: PackFolder, node: ThisNode, flag: StopFlag) -> Lease:
