@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment_folder import PackFolder
@@ -26,10 +25,11 @@ _NODE_END_POLL_S = 0.2
 class MemberRendezvous:
     """The rendezvous of one member in one start of the job.
 
-    A message that cannot be read for now is as it was when it was last read.
+    Nothing here waits for the disk: a message that cannot be read for now, or is missing, is as it
+    was when it was last read.
 
     Args:
-        records: Writes the messages.
+        records: Writes and reads the messages.
         start: Counts the starts of the job; files that an earlier start left behind are ignored.
     """
 
@@ -40,7 +40,6 @@ class MemberRendezvous:
         self._records = records
         self._member = member
         self._start = start
-        self._last_read: dict[Path, dict[str, Any]] = {}
         self._reported: int | None = None
 
     def start_attempt(self, attempt: int) -> None:
@@ -78,7 +77,7 @@ class MemberRendezvous:
         """Return the exit status of each follower node that has reported one."""
         found = {}
         for node in self._member.nodes[1:]:
-            content = self._read(self._folder.rendezvous_exit(self._member.name, node))
+            content = self._records.latest(self._folder.rendezvous_exit(self._member.name, node))
             if (content.get("start"), content.get("attempt")) == (self._start, attempt):
                 found[node] = content["exit_status"]
         return found
@@ -88,17 +87,8 @@ class MemberRendezvous:
         self._records.replace(self._folder.rendezvous_state(self._member.name), content)
 
     def _poll(self) -> dict[str, Any]:
-        content = self._read(self._folder.rendezvous_state(self._member.name))
+        content = self._records.latest(self._folder.rendezvous_state(self._member.name))
         return content if content.get("start") == self._start else {}
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            self._last_read[path] = dict(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return {}
-        except (OSError, TypeError, ValueError):
-            pass
-        return self._last_read.get(path, {})
 
 
 class NodeEnds:

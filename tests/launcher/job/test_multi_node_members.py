@@ -195,7 +195,7 @@ def test_the_first_node_learns_what_the_others_leave(tmp_path, wants_return):
         for index, start in ((0, 1), (1, 1), (1, 0))
     )
     earlier.report(not wants_return, timeout_s=10)
-    polled = []
+    polled: list[bool] = []
 
     def report_late():
         if not polled:

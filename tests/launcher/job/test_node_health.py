@@ -38,7 +38,6 @@ class Job:
     """A pack on node n1, one of two, with a shell script for each member, run to its end."""
 
     def __init__(self, folder: Path, scripts: dict[str, str], *, terms=None, stop=None, **machine):
-        self.stop = stop or SignalStop(StopFlag(), 60.0)
         self.experiment = ExperimentFolder(folder / "experiment")
         self.scripts = scripts
         pack_folder = self.experiment.pack("pack-0000")
@@ -54,7 +53,7 @@ class Job:
             Pack(members=members, machine=None, grace_s=60.0, slurm=terms),
             Slots(owned, folder / "slots"),
             node=ThisNode(name="n1", job_nodes=("n1",), job="7"),
-            stop=self.stop,
+            stop=stop or SignalStop(StopFlag(), 60.0),
             command=self._command,
         )
 
@@ -150,11 +149,12 @@ def test_a_check_that_hangs_does_not_hold_up_a_stop(tmp_path, monkeypatch):
         assert goes_on.wait(60)
 
     monkeypatch.setattr("launcher.job.bad_nodes.note_node_failure", hang)
-    job = Job(tmp_path, {"run": "exit 6"}, terms=TERMS, gpus=GPUS, stop=EventStop(0.0))
+    stop = EventStop(0.0)
+    job = Job(tmp_path, {"run": "exit 6"}, terms=TERMS, gpus=GPUS, stop=stop)
     thread = threading.Thread(target=job.run)
     thread.start()
     assert began.wait(60)
-    job.stop.event.set()
+    stop.event.set()
     thread.join(30)
     has_returned = not thread.is_alive()
     goes_on.set()

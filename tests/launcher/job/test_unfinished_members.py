@@ -21,9 +21,10 @@ def test_states_that_are_away_are_waited_for_at_once(tmp_path, monkeypatch):
 
     def read(run):
         all_are_read.wait(60)
-        if isinstance(answers[run.name], Exception):
-            raise answers[run.name]
-        return answers[run.name]
+        answer = answers[run.name]
+        if isinstance(answer, ConfigError):
+            raise answer
+        return answer
 
     monkeypatch.setattr(unfinished_members, "read_state", read)
     members = [Member(name=name, gpus=0, cpus=1) for name in answers]
