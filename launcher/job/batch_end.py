@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -107,7 +108,8 @@ def _end(
 
 def _is_superseded(folder: PackFolder, submitted: SubmittedJob | None, node: ThisNode) -> bool:
     """Return whether a later start of the job has the pack: Slurm had given this node up."""
-    if submitted and submitted.is_replaced(node.job):
+    # Without an id, a submission was begun, and killed with its supervisor: it is made again here.
+    if submitted and submitted.job_id and submitted.is_replaced(node.job):
         return True
     lease = _lease(folder)
     return lease is not None and lease.attempt > node.start
@@ -126,7 +128,8 @@ def _kill_surviving_supervisor(folder: PackFolder, node: ThisNode) -> None:
         and lease.is_on_this_machine
         and lease.is_process_alive
     ):
-        os.kill(lease.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(lease.pid, signal.SIGKILL)
 
 
 @frozen(kw_only=True)
