@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from trainers.errors import UnavailableError
+from trainers.errors import ConfigError, UnavailableError
 from trainers.run.backoff import retry
 from trainers.run.failure_class import is_of_this_moment
 
@@ -130,7 +130,12 @@ class PatientReader:
             began_s = time.monotonic() - elapsed_s if began_s is None else began_s
 
         try:
-            return retry(attempt, timeout_s=self._left_s, passes=may_pass, on_failure=failed)
+            return retry(
+                attempt,
+                timeout_s=self._left_s,
+                passes=lambda error: may_pass(error) or _is_half_read(error),
+                on_failure=failed,
+            )
         finally:
             if began_s is not None:
                 self._left_s = max(0.0, self._left_s - (time.monotonic() - began_s))
@@ -142,6 +147,12 @@ class PatientReader:
         except (OSError, UnavailableError) as error:
             self.problems.append(problem_of(error))
             return default
+
+
+def _is_half_read(error: Exception) -> bool:
+    """Return whether a file is no JSON, as a client of NFS may see one while it is replaced."""
+    cause = error.__cause__ if isinstance(error, ConfigError) else error
+    return isinstance(cause, (TypeError, ValueError))
 
 
 def _is_of_getcwd(error: OSError) -> bool:

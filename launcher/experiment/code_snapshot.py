@@ -76,6 +76,7 @@ def verify_snapshot(path: Path) -> None:
 
     Raises:
         LauncherError: Files were changed, removed or added; names them.
+        OSError: They cannot be read at present, or the folder of snapshots is missing.
     """
     expected = _manifest(path)
     found = {name: _hash((path / name).read_bytes()) for name in _names(path)}
@@ -140,7 +141,9 @@ def _manifest(path: Path) -> dict[str, str]:
     """Read the hash of every file, and check that together they give the name of the folder."""
     try:
         hashes = dict(json.loads((path / _MANIFEST).read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise  # its file system is away
         raise LauncherError(
             f"{path / _MANIFEST} cannot be read ({error}); remove {path} and submit again"
         ) from None
@@ -151,9 +154,13 @@ def _manifest(path: Path) -> dict[str, str]:
 
 def _names(path: Path) -> Iterator[str]:
     """Yield all files except the byte code that Python writes."""
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=_raise):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in names:
             relative = Path(folder, name).relative_to(path).as_posix()
             if relative != _MANIFEST:
                 yield relative
+
+
+def _raise(error: OSError) -> None:
+    raise error

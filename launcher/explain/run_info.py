@@ -15,7 +15,7 @@ from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.job_status import JobPoller
-from launcher.monitor.logs import find_job_log, find_logs
+from launcher.monitor.logs import find_logs, job_log_of
 from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.os_errors import PatientReader
@@ -23,7 +23,7 @@ from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.run_config import ResourcesConfig, RetriesConfig
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, UnavailableError
 from trainers.run.lease import LeaseRecord, live_holder
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, RunState, read_state
@@ -78,7 +78,8 @@ def read_run_info(run: RunFolder) -> RunInfo:
     events = reader.read_or((), lambda: list(read_events(run.events)))
     logs = reader.read_or((), lambda: [log.path for log in find_logs(run) if log.rank == 0])
     log = logs[-1] if logs else None
-    job_log = None if has_begun(events) else reader.read_or(None, lambda: find_job_log(run))
+    is_early = not has_begun(events)
+    job_log = reader.read_or(None, lambda: job_log_of(pack) if pack and is_early else None)
     job_events = reader.read_or((), lambda: list(read_events(pack.events)) if pack else ())
     queue = reader.read_or(None, lambda: jobs.queue_of(pack) if pack and status.job_state else None)
     return RunInfo(
@@ -131,6 +132,8 @@ def _tail(path: Path | None) -> tuple[str, ...]:
 
 def _state(run: RunFolder) -> RunState:
     try:
-        return read_state(run)
-    except ConfigError:
+        return read_state(run, timeout_s=0)
+    except UnavailableError:
+        raise
+    except ConfigError:  # damaged, as the status says
         return RunState()

@@ -5,7 +5,6 @@ The file holds what happened, never what follows from it: `bad_nodes` decides th
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.node import ThisNode
-from launcher.job.pack import SlurmTerms, read_events
+from launcher.job.pack import SlurmTerms, append_line, read_events
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers import exit_codes
@@ -238,7 +237,7 @@ def note_node_failure(folder: ExperimentFolder, failure: NodeFailure) -> None:
     """Append a failure; a disk that refuses it costs no more than a warning."""
     logger.warning("%s: %s (%s) %s", failure.node, failure.kind, failure.run, failure.reason)
     try:
-        _append(folder, {"event": "failure", **attrs.asdict(failure)})
+        append_line(folder.nodes, {"event": "failure", **attrs.asdict(failure)})
     except OSError as error:
         logger.warning("cannot write to %s: %s", folder.nodes, error)
 
@@ -261,7 +260,7 @@ def forget_node(folder: ExperimentFolder, node: str) -> bool:
     """
     if not any(failure.node == node for failure in read_node_failures(folder)):
         return False
-    _append(folder, {"event": _FORGOTTEN, "time": round(time.time(), 3), "node": node})
+    append_line(folder.nodes, {"event": _FORGOTTEN, "time": round(time.time(), 3), "node": node})
     return True
 
 
@@ -273,15 +272,9 @@ def read_node_failures(folder: ExperimentFolder) -> list[NodeFailure]:
         for event in read_events(folder.nodes):
             if event["event"] == _FORGOTTEN:
                 failures = [each for each in failures if each.node != event.get("node")]
-            elif {"node", "kind", "time"} <= event.keys():
+            elif {"node", "kind"} <= event.keys() and isinstance(event.get("time"), (int, float)):
                 known = {key: event[key] for key in event.keys() & keys}
-                failures.append(NodeFailure(**{**known, "gpus": tuple(known.get("gpus", ()))}))
+                failures.append(NodeFailure(**{**known, "gpus": tuple(known.get("gpus") or ())}))
     except OSError as error:
         logger.warning("cannot read %s: %s", folder.nodes, error)
     return failures
-
-
-def _append(folder: ExperimentFolder, event: Mapping[str, Any]) -> None:
-    # One write call in append mode: lines of several processes do not mix.
-    with folder.nodes.open("ab", buffering=0) as file:
-        file.write(json.dumps(event).encode() + b"\n")

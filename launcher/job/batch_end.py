@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -33,14 +34,13 @@ from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished, read_tail
 from launcher.job.requeue import requeue_pack
 from launcher.job.unfinished_members import mark_ended, unfinished
+from launcher.slurm.submit import MAX_FAILED_STARTS
 from trainers.run.lease import LeaseRecord, read_lease
 from trainers.run.run_state import Status
 from trainers.stop_flag import SIGNALS
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILED_STARTS = 5
-"""In a row; then the job is given up."""
 _STOP_STATUSES = tuple(128 + signum for signum in SIGNALS)
 """Exit statuses that a shell reports for a step that was ended by a stop signal."""
 _TAIL_BYTES = 4096
@@ -108,7 +108,8 @@ def _end(
 
 def _is_superseded(folder: PackFolder, submitted: SubmittedJob | None, node: ThisNode) -> bool:
     """Return whether a later start of the job has the pack: Slurm had given this node up."""
-    if submitted and submitted.is_replaced(node.job):
+    # Without an id, a submission was begun, and killed with its supervisor: it is made again here.
+    if submitted and submitted.job_id and submitted.is_replaced(node.job):
         return True
     lease = _lease(folder)
     return lease is not None and lease.attempt > node.start
@@ -127,7 +128,8 @@ def _kill_surviving_supervisor(folder: PackFolder, node: ThisNode) -> None:
         and lease.is_on_this_machine
         and lease.is_process_alive
     ):
-        os.kill(lease.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(lease.pid, signal.SIGKILL)
 
 
 @frozen(kw_only=True)

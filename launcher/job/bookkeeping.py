@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -47,6 +48,7 @@ T = TypeVar("T")
 
 _LOCK_TIMEOUT_S = 5.0
 _CANCEL_POLL_S = 0.1
+_READ_POLL_S = 0.1
 
 
 @define(eq=False)
@@ -65,6 +67,8 @@ class PackRecords:
     def __init__(self, folder: PackFolder) -> None:
         self._folder = folder
         self._writer = RecordWriter(name=f"records of {folder.name}")
+        self._read: dict[Path, dict[str, Any]] = {}
+        self._ended = threading.Event()
 
     def put_event(self, kind: PackEventKind, **details: Any) -> None:
         """Append an event, with the time of now."""
@@ -74,6 +78,15 @@ class PackRecords:
     def replace(self, path: Path, content: Mapping[str, Any]) -> None:
         """Replace a small JSON file."""
         self._writer.put(path, partial(_write_json, path, content), replaces=True)
+
+    def latest(self, path: Path) -> dict[str, Any]:
+        """Return what a small JSON file held when it could last be read; {} if it never could.
+
+        A thread reads it, from the first call on.
+        """
+        if not self._read:
+            threading.Thread(target=self._keep_reading, name="messages", daemon=True).start()
+        return self._read.setdefault(path, {})
 
     def flush(self, timeout_s: float, path: Path | None = None) -> None:
         """Wait until everything, or one file, is written.
@@ -85,7 +98,14 @@ class PackRecords:
 
     def close(self, timeout_s: float) -> None:
         """Wait for what is not written yet; say what is lost."""
+        self._ended.set()
         self._writer.close(timeout_s)
+
+    def _keep_reading(self) -> None:
+        while not self._ended.wait(_READ_POLL_S):
+            for path in list(self._read):
+                with suppress(OSError, TypeError, ValueError):
+                    self._read[path] = dict(json.loads(path.read_bytes()))
 
 
 class MemberRecords:

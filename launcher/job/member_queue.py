@@ -183,15 +183,17 @@ class MemberQueue:
             if attempt is not None and waiting.slot and not stopping:
                 yield waiting, run, attempt, waiting.slot
                 continue
-            self._starter.release(waiting.member, waiting.slot)
+            self._starter.free_slot(waiting.member, waiting.slot)
             if attempt is not None:
                 self._records.take_back_start(run)
-                if not stopping:  # it was cancelled, and submitted again at once
-                    self._waiting.append(Waiting(waiting.member))
             if waiting.start.error:
                 logger.error("%s is not started: %s", run.name, waiting.start.error)
-                if not stopping:
-                    self.try_later(waiting, now_s)
+            if attempt is not None and not stopping:  # cancelled, and submitted again at once
+                self._waiting.append(Waiting(waiting.member))
+            elif waiting.start.error and not stopping:
+                self.try_later(waiting, now_s)
+            else:
+                self._starter.release(waiting.member)
 
     def _is_due_again(self, state: RunState, end: AttemptEnd) -> bool:
         left_to_user = end.cause == Cause.PREEMPTED and self._pack.slurm is None

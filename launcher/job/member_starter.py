@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+from launcher.errors import LockHeldError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.bad_nodes import NodeHealth
@@ -57,6 +58,7 @@ class MemberStarter:
         self._command = command
         self._kept: dict[str, Slot] = {}
         self._rendezvous: dict[str, MemberRendezvous] = {}
+        self._last_refusal = ""
 
     def take_slot(self, member: Member) -> Slot | None:
         """Return a slot for the member; None while too little of the node is free."""
@@ -65,13 +67,19 @@ class MemberStarter:
         if member.name in self._kept:
             return self._kept[member.name]
         position = member.nodes.index(self._node.index)
-        slot = self._slots.take(
-            gpus=member.gpus,
-            cpus=member.cpus,
-            memory_gb=member.memory_gb,
-            planned=member.planned_gpus[position] if member.planned_gpus else (),
-            avoided=self._health.faulty_gpus,
-        )
+        try:
+            slot = self._slots.take(
+                gpus=member.gpus,
+                cpus=member.cpus,
+                memory_gb=member.memory_gb,
+                planned=member.planned_gpus[position] if member.planned_gpus else (),
+                avoided=self._health.faulty_gpus,
+            )
+        except (OSError, LockHeldError) as error:  # /tmp is full, say: those that train go on
+            if str(error) != self._last_refusal:
+                logger.warning("%s: no slot for now: %s", member.name, error)
+            self._last_refusal = str(error)
+            return None
         if slot and len(member.nodes) > 1:
             self._kept[member.name] = slot
         return slot
@@ -108,14 +116,19 @@ class MemberStarter:
         logger.info("%s: attempt %d, processes %s", member.name, attempt, ranks.pids)
         return ranks
 
-    def release(self, member: Member, slot: Slot | None = None) -> None:
-        """Free the member's slot: it will have no further attempt on this node."""
-        if len(member.nodes) > 1:
-            slot = self._kept.pop(member.name, None)
-            if member.nodes[0] == self._node.index:
-                self.rendezvous(member).close()
-        if slot:
+    def free_slot(self, member: Member, slot: Slot | None) -> None:
+        """Free the slot of an attempt that has ended, or was not made, unless it is kept."""
+        if slot and len(member.nodes) == 1:
             slot.close()
+
+    def release(self, member: Member) -> None:
+        """Free the slot that is kept: the member will have no further attempt on this node."""
+        if len(member.nodes) == 1:
+            return
+        if slot := self._kept.pop(member.name, None):
+            slot.close()
+        if member.nodes[0] == self._node.index:
+            self.rendezvous(member).close()
 
     def rendezvous(self, member: Member) -> MemberRendezvous:
         """Return where the nodes of a member coordinate their attempts."""

@@ -1,4 +1,4 @@
-"""The rendezvous of node supervisors that run one member across several nodes.
+"""How the nodes of a job meet: over a member on several of them, and at the end of each.
 
 The first of the member's nodes leads: it starts an attempt, the other nodes join it and report the
 exit status of their ranks. They share only a file system, so every message is a small file in the
@@ -8,23 +8,28 @@ pack's folder, replaced atomically and polled.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import time
+from collections.abc import Callable
 from typing import Any
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bookkeeping import PackRecords
+from launcher.job.node import ThisNode
 from launcher.job.pack import Member
+from trainers.run.lease import is_live
 
 _RUNS, _OVER, _DISMISSED = "runs", "over", "dismissed"
+_NODE_END_POLL_S = 0.2
 
 
 class MemberRendezvous:
     """The rendezvous of one member in one start of the job.
 
-    A message that cannot be read for now is as it was when it was last read.
+    Nothing here waits for the disk: a message that cannot be read for now, or is missing, is as it
+    was when it was last read.
 
     Args:
-        records: Writes the messages.
+        records: Writes and reads the messages.
         start: Counts the starts of the job; files that an earlier start left behind are ignored.
     """
 
@@ -35,7 +40,6 @@ class MemberRendezvous:
         self._records = records
         self._member = member
         self._start = start
-        self._last_read: dict[Path, dict[str, Any]] = {}
         self._reported: int | None = None
 
     def start_attempt(self, attempt: int) -> None:
@@ -73,7 +77,7 @@ class MemberRendezvous:
         """Return the exit status of each follower node that has reported one."""
         found = {}
         for node in self._member.nodes[1:]:
-            content = self._read(self._folder.rendezvous_exit(self._member.name, node))
+            content = self._records.latest(self._folder.rendezvous_exit(self._member.name, node))
             if (content.get("start"), content.get("attempt")) == (self._start, attempt):
                 found[node] = content["exit_status"]
         return found
@@ -83,14 +87,58 @@ class MemberRendezvous:
         self._records.replace(self._folder.rendezvous_state(self._member.name), content)
 
     def _poll(self) -> dict[str, Any]:
-        content = self._read(self._folder.rendezvous_state(self._member.name))
+        content = self._records.latest(self._folder.rendezvous_state(self._member.name))
         return content if content.get("start") == self._start else {}
 
-    def _read(self, path: Path) -> dict[str, Any]:
+
+class NodeEnds:
+    """How the first node of a job learns that the others have ended, and what they leave undone."""
+
+    def __init__(self, folder: PackFolder, node: ThisNode, records: PackRecords) -> None:
+        self._folder = folder
+        self._node = node
+        self._records = records
+
+    def report(self, wants_return: bool, timeout_s: float) -> None:
+        """Report that this node, not the first one, has ended.
+
+        Args:
+            wants_return: Whether the job must return for a member that this node leads: it needs
+                another node, or its end is not recorded.
+
+        Raises:
+            OSError: The report could not be written in this time.
+        """
+        path = self._folder.node_end(self._node.index)
+        self._records.replace(path, {"start": self._node.start, "wants_return": wants_return})
+        self._records.flush(timeout_s, path)
+
+    def wait_for_others(self, num_nodes: int, is_stopping: Callable[[], bool]) -> bool:
+        """Wait until the other nodes have ended, or are to stop and their supervisors are dead.
+
+        Returns whether one of them wants the job to return.
+        """
+        others, wants_return = set(range(1, num_nodes)), False
+        while others:
+            for node in sorted(others):
+                end = self._end_of(node)
+                if end or (is_stopping() and self._is_dead(node)):
+                    others.remove(node)
+                    wants_return |= bool(end.get("wants_return"))
+            if others:
+                time.sleep(_NODE_END_POLL_S)
+        return wants_return
+
+    def _end_of(self, node: int) -> dict[str, Any]:
+        """Return what a node has reported in this start of the job; {} if nothing, or not yet."""
         try:
-            self._last_read[path] = dict(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return {}
+            end = dict(json.loads(self._folder.node_end(node).read_bytes()))
         except (OSError, TypeError, ValueError):
-            pass
-        return self._last_read.get(path, {})
+            return {}
+        return end if end.get("start") == self._node.start else {}
+
+    def _is_dead(self, node: int) -> bool:
+        try:
+            return not is_live(self._folder.node_lease(node))
+        except OSError:
+            return False

@@ -129,10 +129,10 @@ class NodeSupervisor:
             running.ranks.kill()
 
     def _has_work(self, now_s: float) -> bool:
-        if self._running or self._followed or self._queue.has_waiting or self.health.is_checking:
+        if self._running or self._followed or self._queue.has_waiting:
             self._all_ended_at_s = None
             return True
-        if not self._queue.unrecorded:
+        if not (self._queue.unrecorded or self.health.is_checking):
             return False
         # All that is left is to be recorded. The requeue of a job that is stopped cannot wait.
         self._all_ended_at_s = self._all_ended_at_s or now_s
@@ -177,8 +177,7 @@ class NodeSupervisor:
             return
         if self._leads_others(member):
             self._starter.rendezvous(member).end_attempt(attempt)
-        else:
-            running.ranks.slot.close()
+        self._starter.free_slot(member, running.ranks.slot)
         if exit_status != exit_codes.NOTHING_TO_DO:
             self._queue.record_end(running.waited, self._end_of(folder, running, exit_status))
         elif self._stop.is_requested():
@@ -208,7 +207,7 @@ class NodeSupervisor:
         ranks = self._starter.start(member, folder, attempt, slot)
         if isinstance(ranks, AttemptEnd):
             end = ranks
-            self._starter.release(member, slot)
+            self._starter.free_slot(member, slot)
             self._queue.record_end(waiting, lambda _: end)
             return
         self._running[folder] = _Running(ranks, waiting)
@@ -238,7 +237,8 @@ class NodeSupervisor:
                 self._starter.release(member)
             elif attempt is not None and not rendezvous.has_reported(attempt):
                 if lack := self._slots.lacks(gpus=member.gpus, memory_gb=member.memory_gb):
-                    self.health.note_too_few_gpus(member.name, lack)
+                    if self._slots.lacks_gpus(member.gpus):
+                        self.health.note_too_few_gpus(member.name, lack)
                     rendezvous.report_exit(self._node.index, attempt, exit_codes.NODE_FAULT)
                 elif slot := self._starter.take_slot(member):
                     self._join(member, folder, attempt, slot)

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,12 +187,17 @@ class PackEventKind(StrEnum):
 
 def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
     """Append a line to the pack's `events.jsonl`, with the Unix time in seconds."""
-    line = json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
-    with folder.events.open("a+b", buffering=0) as file:
+    append_line(folder.events, {"time": round(time.time(), 3), "event": kind, **details})
+
+
+def append_line(path: Path, event: Mapping[str, Any]) -> None:
+    """Append an event to a file of JSON lines; in one write: lines of two processes do not mix."""
+    line = json.dumps(event).encode() + b"\n"
+    with path.open("a+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
             line = b"\n" + line  # the line before was cut short, by a full disk or a kill
         if file.write(line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.events))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:

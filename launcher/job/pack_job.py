@@ -16,6 +16,7 @@ from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Pack, patiently, read_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_request import SignalStop
+from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.lease import Lease
 from trainers.stop_flag import StopFlag
 
@@ -33,8 +34,14 @@ def run_pack(path: str) -> None:
     stop.listen()
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
-    folder = PackFolder(path)
+    log_in_background()
+    try:
+        _run(PackFolder(path), stop)
+    finally:
+        flush_log()
+
+
+def _run(folder: PackFolder, stop: StopFlag) -> None:
     try:
         pack = patiently(partial(read_pack, folder))
     except (OSError, ValueError) as error:

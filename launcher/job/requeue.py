@@ -60,7 +60,7 @@ def requeue_pack(
     Args:
         left: The unfinished members.
         entry_point: The function that a new job calls, see `submit_array`.
-        as_new_job: Do not requeue: Slurm has started this job on a node that it must not use.
+        as_new_job: Rather not requeue: Slurm has started this job on a node that it must not use.
     """
     try:
         if retry(
@@ -106,10 +106,17 @@ def _requeue(
         return True
     if details and is_cancelled(details, restarts=node.restarts, time_limit_s=terms.time_limit_s):
         return False
-    refusal = "its site does not let jobs be requeued"
     if as_new_job:
-        refusal = "it was started on a bad node"
-    elif terms.may_requeue:
+        logger.warning("%s: submitted again, as it was started on a bad node", folder.name)
+        try:
+            _resubmit(folder, records, terms, node.job, entry_point)
+            return True
+        except LauncherError as error:
+            if is_slurm_away(error) or not terms.may_requeue:
+                raise
+            logger.warning("requeued instead, as that was refused: %s", error)
+    refusal = "its site does not let jobs be requeued"
+    if terms.may_requeue:
         records.put_event(PackEventKind.REQUEUEING, job=node.job)
         try:
             client.requeue(node.job)

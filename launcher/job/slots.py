@@ -23,6 +23,9 @@ _BASES = (Path("/tmp"), Path("/dev/shm"))
 """Neither TMPDIR, which differs between shells, nor XDG_RUNTIME_DIR, which is deleted when the user
 logs out, while runs go on."""
 
+_LOCK_TIMEOUT_S = 1.0
+"""Others hold the lock for milliseconds, and a supervisor that waits hears no signal."""
+
 
 @frozen(kw_only=True)
 class Slot:
@@ -80,6 +83,10 @@ class Slots:
             cpus: Capped at the number of cores of the machine.
             planned: Indices of the GPUs to prefer.
             avoided: GPUs to take only if no others are free.
+
+        Raises:
+            LockHeldError: Another supervisor is taking a slot.
+            OSError: The disk of the lock files is full, or fails.
         """
         with self._allocation():
             claims = self._claims_in_files()
@@ -96,7 +103,7 @@ class Slots:
         while True:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._folder / "allocation"
-            with file_lock.hold(path):
+            with file_lock.hold(path, timeout_s=_LOCK_TIMEOUT_S):
                 if file_lock.is_held(path):  # the file that is there now
                     yield
                     return
@@ -194,7 +201,11 @@ class Slots:
         path = self._folder / f"slot-{uuid4().hex}.json"
         descriptor = file_lock.try_take(path)
         assert descriptor is not None
-        os.write(descriptor, json.dumps(attrs.asdict(wanted)).encode())
+        try:
+            os.write(descriptor, json.dumps(attrs.asdict(wanted)).encode())
+        except OSError:
+            os.close(descriptor)  # or it would stay a slot without a claim
+            raise
         cores = wanted.cores if self._machine.is_pinned else ()
         return Slot(gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -22,9 +20,11 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.bad_nodes import note_lost_node
 from launcher.job.bookkeeping import PackRecords
+from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
 from launcher.job.node_supervisor import LAST_RECORDS_TIMEOUT_S, NodeSupervisor
 from launcher.job.pack import (
+    PATIENCE_S,
     Pack,
     PackEventKind,
     SlurmTerms,
@@ -42,8 +42,9 @@ from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
+from trainers.run.background_log import flush_log
 from trainers.run.backoff import retry
-from trainers.run.lease import Lease, is_live
+from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, RunState, Status
 from trainers.stop_flag import StopFlag
@@ -52,9 +53,10 @@ logger = logging.getLogger(__name__)
 
 _LEASE_TIMEOUT_S = 600.0
 """How long to wait for a disk that is full or away, before the start counts as failed."""
+_CHECK_TIMEOUT_S = 1.0
+"""For the lease before the requeue: the grace of the job may be running."""
 _LAST_RECORDS_TIMEOUT_S = 3.0
 """For what is left to write once the job is requeued: Slurm kills it soon."""
-_NODE_END_POLL_S = 0.2
 _STOPPED = 128 + signal.SIGTERM
 """Exit status of a start that was stopped before it began, as a shell gives it: no failure."""
 
@@ -80,7 +82,7 @@ def run_slurm_pack(
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
     if job and job.is_replaced(node.job):
         logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
-        os._exit(0)
+        _exit(0)
     records = PackRecords(folder)
     try:
         with _take_lease(folder, node, flag) as lease:
@@ -92,21 +94,25 @@ def run_slurm_pack(
             records.close(_LAST_RECORDS_TIMEOUT_S)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
-        os._exit(0)
+        _exit(0)
     except StopRequestedError as error:
         logger.warning("%s", error)
-        os._exit(_STOPPED)
+        _exit(_STOPPED)
     if is_requeued:
-        # Returning would let submitit write a result pickle: its users, and `job.done()`, would
-        # take the job to be over.
-        os._exit(0)
+        _exit(0)
+
+
+def _exit(status: int) -> NoReturn:
+    """Exit without submitit's result pickle: its users would take the job to be over."""
+    flush_log()
+    os._exit(status)
 
 
 def _take_lease(folder: PackFolder, node: ThisNode, flag: StopFlag) -> Lease:
     """Take the lease of this node; wait for a disk that is full or away, and heed a stop."""
     path = folder.node_lease(node.index)
     return retry(
-        partial(Lease.take, path, owner=folder.name, attempt=node.start),
+        partial(Lease.take, path, owner=folder.name, attempt=node.start, should_stop=flag),
         timeout_s=_LEASE_TIMEOUT_S,
         should_stop=flag,
         on_failure=lambda error, _: logger.warning("waiting for %s: %s", path, error),
@@ -143,6 +149,7 @@ class _SlurmPack:
         self._stop: JobStop = SlurmStop(
             flag, folder, terms, node, records, num_nodes=pack.num_nodes
         )
+        self._ends = NodeEnds(folder, node, records)
         self._led = [member for member in pack.members if member.nodes[0] == node.index]
 
     def run(self, entry_point: Callable[[str], None]) -> bool:
@@ -150,9 +157,10 @@ class _SlurmPack:
         earlier = self._events_so_far()
         here = {"job": self._node.job, "start": self._node.start, "node": self._node.name}
         self._records.put_event(PackEventKind.STARTED, **here, index=self._node.index)
-        if not self._code_is_intact():
-            return False
         try:
+            if not self._code_is_intact():
+                self._note_end(wants_return=False)  # in good order: the node is not to blame
+                return False
             supervisor = self._supervisor()
         except Exception as error:  # whatever is wrong with this node: `batch_end` tells it
             self._records.put_event(PackEventKind.START_FAILED, **here, error=str(error))
@@ -178,8 +186,14 @@ class _SlurmPack:
     def _code_is_intact(self) -> bool:
         if not self._pack.code:
             return True
+        code = self._folder.experiment.code / self._pack.code
         try:
-            verify_snapshot(self._folder.experiment.code / self._pack.code)
+            retry(
+                partial(verify_snapshot, code),
+                timeout_s=PATIENCE_S,
+                passes=_may_pass,
+                should_stop=self._stop.is_requested,
+            )
         except LauncherError as error:
             logger.error("%s", error)
             mark_ended(self._folder, self._led, status=Status.FAILED, reason=str(error))
@@ -230,32 +244,38 @@ class _SlurmPack:
 
     def _end(self, supervisor: NodeSupervisor, entry_point: Callable[[str], None]) -> bool:
         """On the first node, requeue once all have ended; return whether the job runs again."""
-        folder, node = self._folder, self._node
-        if node.index:
-            self._records.replace(folder.node_end(node.index), {"start": node.start})
+        wants_return = bool(supervisor.queue.unrecorded) or supervisor.queue.wants_another_node
+        if self._node.index:
             # If it cannot be written, this raises, Slurm ends the other nodes, too, and the batch
             # script requeues the job.
-            self._records.flush(LAST_RECORDS_TIMEOUT_S, folder.node_end(node.index))
+            self._note_end(wants_return)
             return self._stop.is_requested()
-        self._wait_for_other_nodes()
+        wants_return |= self._ends.wait_for_others(self._pack.num_nodes, self._stop.is_requested)
         self._check_lease()
-        is_requeued = self._requeue_if_needed(supervisor, entry_point)
+        is_requeued = self._requeue_if_needed(supervisor, wants_return, entry_point)
         # After the requeue: if this process is killed before it, the batch script tries again.
-        with suppress(OSError):
-            folder.is_over.touch()
+        self._note_end(wants_return)
         return is_requeued
 
+    def _note_end(self, wants_return: bool) -> None:
+        """Say that this node has ended in good order: to the batch script, or to the first node."""
+        if self._node.index:
+            self._ends.report(wants_return, LAST_RECORDS_TIMEOUT_S)
+            return
+        with suppress(OSError):
+            self._folder.is_over.touch()
+
     def _requeue_if_needed(
-        self, supervisor: NodeSupervisor, entry_point: Callable[[str], None]
+        self,
+        supervisor: NodeSupervisor,
+        wants_return: bool,
+        entry_point: Callable[[str], None],
     ) -> bool:
         unrecorded = supervisor.queue.unrecorded
         known = [member for member in self._pack.members if member.name not in unrecorded]
         names = unrecorded | {member.name for member in unfinished(self._folder, known)}
         left = [member for member in self._pack.members if member.name in names]
-        is_to_return = (
-            self._stop.is_requested() or unrecorded or supervisor.queue.wants_another_node
-        )
-        if left and is_to_return:
+        if left and (wants_return or self._stop.is_requested()):
             requeue = partial(requeue_pack, as_new_job=supervisor.health.is_misplaced)
             return requeue(self._folder, self._records, self._terms, self._node, left, entry_point)
         self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
@@ -265,31 +285,11 @@ class _SlurmPack:
 
     def _check_lease(self) -> None:
         try:
-            self._lease.check()
+            self._lease.check(timeout_s=_CHECK_TIMEOUT_S)
         except OSError as error:  # a requeue of a job that has been requeued does no harm
             logger.warning("whether another supervisor has the pack is not known: %s", error)
 
-    def _wait_for_other_nodes(self) -> None:
-        """Wait until the other nodes have ended, or are to stop and their supervisors are dead."""
-        others = set(range(1, self._pack.num_nodes))
-        while others:
-            others = {node for node in others if not self._has_ended(node)}
-            if others:
-                time.sleep(_NODE_END_POLL_S)
 
-    def _has_ended(self, node: int) -> bool:
-        try:
-            if _start_in(self._folder.node_end(node)) == self._node.start:
-                return True
-            return self._stop.is_requested() and not is_live(self._folder.node_lease(node))
-        except OSError:
-            return False
-
-
-def _start_in(end: Path) -> int | None:
-    """Return the start of the job in which a node has ended; None if it has not."""
-    try:
-        content: Mapping[str, int] = json.loads(end.read_bytes())
-        return content["start"]
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+def _may_pass(error: Exception) -> bool:
+    """Return whether the code may be intact a moment later: its mount may show no files for now."""
+    return isinstance(error, (LauncherError, OSError))

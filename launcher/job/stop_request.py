@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 _REQUEUE_MARGIN_S = 1.5
 """Kept back from a grace for the requeue itself."""
 _ASK_AGAIN_S = 1.0
-_POLL_OTHER_NODES_S = 1.0
-"""How often to poll whether another node was asked to stop."""
 
 
 class JobStop(ABC):
@@ -92,7 +89,6 @@ class SlurmStop(JobStop):
         self._num_nodes = num_nodes
         self._started = time.time()
         self._signal_name = ""
-        self._next_poll_s = 0.0
         self._found = threading.Event()
         self._request: StopRequest | None = None
 
@@ -142,21 +138,15 @@ class SlurmStop(JobStop):
             if self._num_nodes > 1:
                 self._notify_other_nodes(name)
             return name
-        if self._num_nodes == 1 or time.monotonic() < self._next_poll_s:
-            return ""
-        self._next_poll_s = time.monotonic() + _POLL_OTHER_NODES_S
-        return self._signal_of_other_node()
+        return self._signal_of_other_node() if self._num_nodes > 1 else ""
 
     def _notify_other_nodes(self, name: str) -> None:
         content = {"start": self._node.start, "heard": f"{name} on {self._node.name}"}
         self._records.replace(self._folder.stop, content)
 
     def _signal_of_other_node(self) -> str:
-        try:
-            content = json.loads(self._folder.stop.read_bytes())
-            return str(content["heard"]) if content["start"] == self._node.start else ""
-        except (OSError, ValueError, TypeError, KeyError):  # there is none, or not for now
-            return ""
+        content = self._records.latest(self._folder.stop)
+        return str(content["heard"]) if content.get("start") == self._node.start else ""
 
     def grace_s(self) -> float:
         """Return less than Slurm gives, so that the requeue still falls within the grace.

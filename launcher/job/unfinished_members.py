@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import attrs
 
@@ -17,6 +19,7 @@ from trainers.run.run_state import RunState, Status, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
+_NUM_READERS = 16
 UNFINISHED = (Status.SUBMITTED, Status.RUNNING, Status.WAITING)
 CANCELLED = "cancelled before it was started"
 """The reason of a run that was cancelled while nothing was training it."""
@@ -24,7 +27,12 @@ CANCELLED = "cancelled before it was started"
 
 def unfinished(folder: PackFolder, members: Iterable[Member]) -> list[Member]:
     """Return the members that are not over and not assigned to a later pack."""
-    return [member for member in members if _is_left(folder, folder.experiment.run(member.name))]
+    members = list(members)
+    runs = [folder.experiment.run(member.name) for member in members]
+    # At once: on a disk that is away each takes some seconds, and a job's grace may be running.
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        are_left = list(readers.map(partial(_is_left, folder), runs))
+    return [member for member, is_left in zip(members, are_left, strict=True) if is_left]
 
 
 def is_unfinished(folder: PackFolder, state: RunState) -> bool:

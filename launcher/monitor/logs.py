@@ -52,9 +52,16 @@ def find_job_log(run: RunFolder) -> JobLog | None:
     before it began an attempt.
     """
     state = read_state(run)
-    pack = ExperimentFolder.of_run(run).pack(state.pack) if state.pack else None
-    job = read_job(pack) if pack else None
-    path = job_output(pack, job.job_id if job else "") if pack else None
+    return job_log_of(ExperimentFolder.of_run(run).pack(state.pack)) if state.pack else None
+
+
+def job_log_of(pack: PackFolder) -> JobLog | None:
+    """Return the output of a pack's job; None if there is none, or which job it is is damaged."""
+    try:
+        job = read_job(pack)
+    except (TypeError, ValueError):
+        return None
+    path = job_output(pack, job.job_id if job else "")
     return JobLog(path=path) if path else None
 
 

@@ -18,9 +18,10 @@ from submitit.slurm.slurm import SlurmExecutor
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.os_errors import doing, sentence
+from trainers.stop_flag import SIGNALS
 
-_MAX_SHELL_REQUEUES = 5
-"""By the shell of the batch script, of one job."""
+MAX_FAILED_STARTS = 5
+"""Of a job in a row, before any of its members began; then it is given up."""
 _FAILED_START = shlex.quote(
     r'{"time": %s, "event": "failure", "kind": "failed start", "node": "%s", "job": "%s", '
     r'"reason": "our Python cannot be started there"}\n'
@@ -28,6 +29,13 @@ _FAILED_START = shlex.quote(
 """A line of `nodes.jsonl`, as `job.bad_nodes` writes it."""
 _STEP_ENDED = shlex.quote(r'{"time": %s, "event": "step ended", "job": "%s", "status": %s}\n')
 """A line of the pack's `events.jsonl`, as `batch_end` writes it."""
+_STOP_STATUSES = "|".join(str(128 + signum) for signum in SIGNALS)
+_COUNT_FAILED_STARTS = shlex.quote(
+    '/"event": "began"/ {n = 0} '
+    f'/"event": "step ended"/ && !/"status": ({_STOP_STATUSES})/ {{n++}} '
+    "END {print n + 0}"
+)
+"""What `batch_end.count_failed_starts` does, for awk."""
 
 
 def submit_array(
@@ -64,8 +72,7 @@ def _submit(
     listing: Path,
 ) -> list[str]:
     executor = SlurmExecutor(folder.submitit)
-    exclude = str(parameters["additional_parameters"].get("exclude") or "")
-    setup = [*parameters["setup"], *_batch_lines(folder, listing, exclude)]
+    setup = [*parameters["setup"], *_batch_lines(folder, listing)]
     executor.update_parameters(**{**parameters, "setup": setup})
     try:
         jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
@@ -74,7 +81,7 @@ def _submit(
     return [job.job_id for job in jobs]
 
 
-def _batch_lines(folder: ExperimentFolder, listing: Path, exclude: str) -> list[str]:
+def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
     """Return shell lines before the step: `batch_end` runs after a step that left no `over` file.
 
     The shell must survive the stop signals, which the step handles, to run `batch_end` at its exit.
@@ -82,11 +89,11 @@ def _batch_lines(folder: ExperimentFolder, listing: Path, exclude: str) -> list[
 
     A node where our Python cannot be started at all, as one whose mount of the software is away,
     fails each job at once, is idle again, and gets the next one. There the shell itself notes the
-    failure of the node, and requeues the job elsewhere.
+    failure of the node, and requeues the job elsewhere: not on the nodes that it was kept from
+    before either, or two such nodes would pass it to and fro.
     """
     python = shlex.quote(sys.executable)
     name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {_quoted(listing)})"'
-    excluded = shlex.quote(f"{exclude}," if exclude else "")
     return [
         f"PACK={_quoted(folder.jobs)}/{name}",
         f"PYTHON={python}",
@@ -96,10 +103,15 @@ def _batch_lines(folder: ExperimentFolder, listing: Path, exclude: str) -> list[
         '  job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"',
         '  job="${job:-$SLURM_JOB_ID}"',
         f"  printf {_FAILED_START} $(date +%s) $SLURMD_NODENAME $job >> {_quoted(folder.nodes)}",
-        f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$PACK/events.jsonl"',
-        f'  [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MAX_SHELL_REQUEUES} ] && return',
+        # Where the pack cannot be written either, the restarts are all that can be counted.
+        "  failed=${SLURM_RESTART_COUNT:-0}",
+        f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$PACK/events.jsonl" &&',
+        f'    failed=$(awk {_COUNT_FAILED_STARTS} "$PACK/events.jsonl")',
+        f'  [ "$failed" -ge {MAX_FAILED_STARTS} ] && return',
+        "  nodes=$(scontrol show job $job | sed -n 's/.* ExcNodeList=\\([^ ]*\\).*/\\1/p')",
+        '  [ "$nodes" = "(null)" ] && nodes=""',
         "  scontrol requeue $job &&",
-        f"    scontrol update JobId=$job ExcNodeList={excluded}$SLURMD_NODENAME",
+        '    scontrol update JobId=$job "ExcNodeList=${nodes:+$nodes,}$SLURMD_NODENAME"',
         "}",
         "end_batch() {",
         '  [ -e "$PACK/over" ] && return',

@@ -21,7 +21,7 @@ from launcher.monitor.job_status import JobPoller
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
 from launcher.os_errors import doing, sentence
 from launcher.slurm import client
-from trainers.errors import ConfigError, TrainerError
+from trainers.errors import TrainerError
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
@@ -107,13 +107,14 @@ def _cancel(run: RunFolder, state: Status) -> str:
 def _mark_cancelled(runs: Iterable[RunFolder]) -> None:
     """Write the state of cancelled runs that have no supervisor; a supervisor writes it itself."""
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
-        list(writers.map(_try_to_mark, [run for run in runs if run.cancel_request.exists()]))
+        list(writers.map(_try_to_mark, runs))
 
 
 def _try_to_mark(run: RunFolder) -> None:
     """Mark a run as cancelled, or log why not: the request counts, and the status shows it."""
     try:
-        _mark_one_cancelled(run)
+        if run.cancel_request.exists():
+            _mark_one_cancelled(run)
     except (OSError, LockHeldError, TrainerError) as error:
         reason = sentence(error) if isinstance(error, OSError) else error
         _logger.warning("%s is cancelled, but not in its state: %s", run.name, reason)
@@ -121,10 +122,7 @@ def _try_to_mark(run: RunFolder) -> None:
 
 def _mark_one_cancelled(run: RunFolder) -> None:
     with file_lock.hold(run.state_lock):
-        try:
-            state = read_state(run)
-        except ConfigError:
-            return
+        state = read_state(run)
         pack = ExperimentFolder.of_run(run).pack(state.pack)
         is_supervised = is_live(run.lease) or is_live(pack.lease)
         is_queued = state.status in (Status.SUBMITTED, Status.WAITING)

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from launcher import file_lock
 from launcher.clusters.slurm_target import SlurmTarget
+from launcher.errors import LockHeldError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.machine import Machine
@@ -22,6 +23,7 @@ from launcher.packing.packing import Packing
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.write_runs import write_submitted
+from trainers.errors import ConfigError
 from trainers.run.run_state import read_state, write_state
 
 _SUBMISSION_TIMEOUT_S = 60.0
@@ -121,5 +123,6 @@ def restore_states(runs: Sequence[PlannedRun]) -> None:
         try:
             with file_lock.hold(run.folder.state_lock):
                 write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
-        except OSError as error:
-            _logger.warning("%s is still called submitted: %s", run.folder.name, sentence(error))
+        except (OSError, LockHeldError, ConfigError) as error:
+            reason = sentence(error) if isinstance(error, OSError) else error
+            _logger.warning("%s is still called submitted: %s", run.folder.name, reason)

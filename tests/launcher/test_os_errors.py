@@ -12,6 +12,8 @@ from launcher.os_errors import PatientReader, doing, sentence
 from trainers.errors import UnavailableError
 from trainers.run.atomic_write import atomic_write
 from trainers.run.failure_class import is_of_this_moment
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import read_state
 
 ALL = sorted(errno.errorcode)
 
@@ -131,6 +133,17 @@ def test_a_missing_file_that_is_being_replaced_is_waited_for():
         return "read"
 
     assert PatientReader().read(attempt) == "read"
+
+
+def test_half_a_file_is_read_again(tmp_path):
+    """As a client of NFS may see one that another one replaces."""
+    path, contents = tmp_path / "state.json", ['{"iteration": 3}', '{"itera']
+
+    def attempt():
+        path.write_text(contents.pop())
+        return read_state(RunFolder(tmp_path), timeout_s=0)
+
+    assert PatientReader().read(attempt).iteration == 3
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.ENOTDIR])

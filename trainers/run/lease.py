@@ -167,17 +167,20 @@ class Lease:
                     )
             return cls(path, _new_record(owner, attempt), on_loss)
 
-    def check(self) -> None:
+    def check(self, *, timeout_s: float | None = None) -> None:
         """Return if this process still holds the lease.
+
+        Args:
+            timeout_s: None is CHECK_TIMEOUT_S.
 
         Raises:
             LeaseLostError: Another process has taken over.
-            LeaseUnreadableError: Who holds it could not be read for CHECK_TIMEOUT_S.
+            LeaseUnreadableError: Who holds it could not be read for so long.
         """
         try:
             retry(
                 self._check_once,
-                timeout_s=CHECK_TIMEOUT_S,
+                timeout_s=CHECK_TIMEOUT_S if timeout_s is None else timeout_s,
                 passes=lambda error: isinstance(error, OSError),
             )
         except LeaseLostError as error:

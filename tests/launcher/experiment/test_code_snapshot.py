@@ -1,7 +1,10 @@
+import errno
+import os
 import shutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +138,32 @@ def test_a_manifest_cannot_be_exchanged(code, user):
         verify_snapshot(path)
     manifest.unlink()
     with pytest.raises(LauncherError, match="cannot be read"):
+        verify_snapshot(path)
+
+
+@pytest.mark.parametrize("fails", ["read_bytes", "scandir"])
+def test_a_snapshot_that_cannot_be_read_is_not_called_changed(code, user, monkeypatch, fails):
+    """A disk that fails for a moment says nothing about the code."""
+    path = snapshot_code(code, [user]).path
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path if fails == "read_bytes" else os, fails, fail)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        verify_snapshot(path)
+
+
+def test_a_mount_that_is_away_is_no_missing_code(code, user):
+    """A snapshot that alone is gone was removed; where all are gone, the file system is."""
+    path = snapshot_code(code, [user]).path
+    shutil.rmtree(path)
+    with pytest.raises(LauncherError, match="submit again"):
+        verify_snapshot(path)
+
+    code.rmdir()
+    with pytest.raises(FileNotFoundError):
         verify_snapshot(path)
 
 

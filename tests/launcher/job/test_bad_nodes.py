@@ -117,11 +117,15 @@ def test_the_history_of_a_node():
 
 
 def test_damaged_lines_are_left_out(experiment):
-    """Half a line, of a process that was killed, and one of a later version."""
-    lines = [{"event": "failure", "node": "n1", "kind": "new", "time": 1, "later": 2}, {"event": 0}]
+    """Half a line, of a process that was killed, and those of a later version; what is appended to
+    half a line is whole."""
+    line = {"event": "failure", "node": "n1", "kind": "new", "time": 1, "later": 2}
+    lines = [line, {"event": 0}, {**line, "time": "yesterday"}]
     experiment.nodes.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"ev')
+    second = NodeFailure(node="n2", kind=HANG)
+    note_node_failure(experiment, second)
 
-    assert read_node_failures(experiment) == [NodeFailure(node="n1", kind="new", time=1)]
+    assert read_node_failures(experiment) == [NodeFailure(node="n1", kind="new", time=1), second]
 
 
 def test_a_disk_that_refuses_the_file_ends_nothing(caplog):

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import time
 
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job import bookkeeping
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.bookkeeping import MemberRecords
+from launcher.job.bookkeeping import MemberRecords, PackRecords
 from scripts.workloads.logs import json_lines
 from tests.launcher.job.test_node_supervisor import wait_until
 from trainers.config.run_config import RetriesConfig
@@ -89,3 +90,21 @@ def test_a_supervisor_that_was_replaced_writes_nothing(run, tmp_path):
         records.wait(10)
         records.wait(10)
     assert read_state(run).status == "running"
+
+
+def test_a_message_that_cannot_be_seen_is_as_it_was(pack):
+    """A client of NFS sees no file for a moment, or half of one, while it is replaced."""
+    pack.path.mkdir(parents=True)
+    path, other = pack.path / "stop.json", pack.path / "other.json"
+    records = PackRecords(pack)
+    assert records.latest(path) == records.latest(other) == {}
+    path.write_text('{"start": 1}')
+    wait_until(lambda: records.latest(path) == {"start": 1})
+
+    path.unlink()
+    other.write_text('{"start"')
+    time.sleep(0.3)
+    other.write_text('{"start": 2}')
+    wait_until(lambda: records.latest(other) == {"start": 2})
+
+    assert records.latest(path) == {"start": 1}

@@ -1,13 +1,18 @@
 """Members over several nodes: two supervisors, small programs in the place of trainers."""
 
+import errno
 import json
+import os
 import threading
 import time
 
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.bookkeeping import PackRecords
 from launcher.job.machine import Machine
+from launcher.job.member_ranks import MemberRanks
+from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Member, Pack
@@ -158,3 +163,45 @@ def test_all_ranks_stop_together(make_nodes):
     lines = nodes.experiment.run("wide").events.read_text().splitlines()
     kinds = [json.loads(line)["event"] for line in lines]
     assert kinds == ["launched", "launched", "ended"]
+
+
+def test_a_start_that_the_disk_refuses_is_made_again_on_all_nodes(make_nodes, monkeypatch):
+    """The second node goes on waiting for the first one, which could open no log."""
+    refusals = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))]
+
+    def refuse_once(*arguments, node, **options):
+        if node == 0 and refusals:
+            raise refusals.pop()
+        return MemberRanks(*arguments, node=node, **options)
+
+    monkeypatch.setattr("launcher.job.member_starter.MemberRanks", refuse_once)
+    monkeypatch.setattr("launcher.job.requeue_policy._AWAY_DELAY_S", 0.1)
+    nodes = make_nodes({"wide": "exit 0"})
+
+    nodes.run()
+
+    assert nodes.state("wide").attempts == {"unavailable": 1, "finished": 1}
+    assert all(nodes.log(rank, attempt=1).exists() for rank in range(4))
+
+
+@pytest.mark.parametrize("wants_return", [True, False])
+def test_the_first_node_learns_what_the_others_leave(tmp_path, wants_return):
+    """A run of the second node that needs another node brings the job back; an earlier start's
+    report says nothing."""
+    pack = ExperimentFolder(tmp_path).pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    first, second, earlier = (
+        NodeEnds(pack, ThisNode(index=index, name="n", job="12", start=start), PackRecords(pack))
+        for index, start in ((0, 1), (1, 1), (1, 0))
+    )
+    earlier.report(not wants_return, timeout_s=10)
+    polled: list[bool] = []
+
+    def report_late():
+        if not polled:
+            second.report(wants_return, timeout_s=10)
+        polled.append(True)
+        return False
+
+    assert first.wait_for_others(2, report_late) == wants_return
+    assert polled

@@ -1,5 +1,6 @@
 """What a supervisor makes of a node that fails its members; small programs stand for trainers."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from launcher.job.slots import Slots
 from launcher.job.stop_request import SignalStop
 from launcher.slurm import client
 from scripts.workloads.logs import json_lines
+from tests.launcher.job.test_node_supervisor import EventStop
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.stop_flag import StopFlag
@@ -35,7 +37,7 @@ RETRIES = RetriesConfig(node_failure=3)
 class Job:
     """A pack on node n1, one of two, with a shell script for each member, run to its end."""
 
-    def __init__(self, folder: Path, scripts: dict[str, str], *, terms=None, **machine):
+    def __init__(self, folder: Path, scripts: dict[str, str], *, terms=None, stop=None, **machine):
         self.experiment = ExperimentFolder(folder / "experiment")
         self.scripts = scripts
         pack_folder = self.experiment.pack("pack-0000")
@@ -51,7 +53,7 @@ class Job:
             Pack(members=members, machine=None, grace_s=60.0, slurm=terms),
             Slots(owned, folder / "slots"),
             node=ThisNode(name="n1", job_nodes=("n1",), job="7"),
-            stop=SignalStop(StopFlag(), 60.0),
+            stop=stop or SignalStop(StopFlag(), 60.0),
             command=self._command,
         )
 
@@ -135,3 +137,26 @@ def test_a_machine_of_one_s_own_is_never_left(tmp_path):
 
     assert not job.supervisor.health.must_leave
     assert job.state("run").status == "failed"
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_a_check_that_hangs_does_not_hold_up_a_stop(tmp_path, monkeypatch):
+    """The disk takes no failure, and the job is to be requeued within its grace."""
+    began, goes_on = threading.Event(), threading.Event()
+
+    def hang(*_):
+        began.set()
+        assert goes_on.wait(60)
+
+    monkeypatch.setattr("launcher.job.bad_nodes.note_node_failure", hang)
+    stop = EventStop(0.0)
+    job = Job(tmp_path, {"run": "exit 6"}, terms=TERMS, gpus=GPUS, stop=stop)
+    thread = threading.Thread(target=job.run)
+    thread.start()
+    assert began.wait(60)
+    stop.event.set()
+    thread.join(30)
+    has_returned = not thread.is_alive()
+    goes_on.set()
+
+    assert has_returned

@@ -1,5 +1,6 @@
 """The supervisor with small programs in the place of trainers."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from launcher import file_lock
+from launcher.errors import LockHeldError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import StopRequest
 from launcher.job.machine import Machine
@@ -536,6 +538,28 @@ def test_a_full_disk_delays_what_is_recorded(make_node, small_disk, tmp_path):
     for name in commands:
         assert (node.state(name).status, node.state(name).attempts) == ("finished", {"finished": 1})
         assert [event["event"] for event in node.events(name)] == ["launched", "ended"]
+
+
+@pytest.mark.parametrize(
+    "refusal", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), LockHeldError("locked")]
+)
+def test_a_slot_that_is_refused_for_now_is_asked_for_again(make_node, monkeypatch, refusal):
+    """A /tmp that is full, say, costs no member that trains already."""
+    waits = "until [ -e $0/../second/logs ]; do sleep 0.05; done"
+    node = make_node({"first": waits, "second": "exit 0"}, num_cores=2)
+    take, calls = Slots.take, []
+
+    def refuse_once(*arguments, **sizes):
+        calls.append(sizes)
+        if len(calls) == 2:
+            raise refusal
+        return take(*arguments, **sizes)
+
+    monkeypatch.setattr(Slots, "take", refuse_once)
+
+    node.run()
+
+    assert [node.state(name).status for name in ("first", "second")] == ["finished"] * 2
 
 
 def test_a_full_disk_does_not_hold_up_a_stop(make_node, small_disk):

@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job import requeue
 from launcher.job.bookkeeping import PackRecords
@@ -45,11 +46,11 @@ class Job:
         (self.folder / "scontrol").write_text("\n".join([*lines, ""]))
         (self.folder / "scontrol").chmod(0o755)
 
-    def requeue(self):
+    def requeue(self, **options):
         records = PackRecords(self.pack)
         node = ThisNode(name="n1", job="12")
         members = [Member(name="a", gpus=1, cpus=1)]
-        done = requeue_pack(self.pack, records, TERMS, node, members, print)
+        done = requeue_pack(self.pack, records, TERMS, node, members, print, **options)
         records.close(10)
         return done
 
@@ -128,6 +129,21 @@ def test_a_refused_requeue_becomes_a_new_job(job, submissions):
     assert submissions == [[job.pack]]
     assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
     assert job.events() == ["requeueing", "resubmitted"]
+
+
+def test_a_job_on_a_bad_node_is_requeued_where_jobs_may_submit_none(job, monkeypatch):
+    """Many sites have no sbatch on their compute nodes; the job has its pack as before."""
+
+    def refuse(*_):
+        raise SubmissionError("Slurm refused the jobs: Access denied")
+
+    monkeypatch.setattr(requeue, "submit_array", refuse)
+    job.scontrol(show=[RUNNING])
+
+    assert job.requeue(as_new_job=True)
+
+    assert job.calls("requeue") == 1
+    assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("12", "")
 
 
 def test_a_new_job_is_submitted_once(job, submissions):

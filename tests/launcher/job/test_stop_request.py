@@ -9,7 +9,7 @@ from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.stop_request import SlurmStop
 from scripts.workloads.logs import json_lines
-from tests.launcher.job.test_node_supervisor import TERMS
+from tests.launcher.job.test_node_supervisor import TERMS, wait_until
 from trainers.stop_flag import StopFlag
 
 
@@ -21,9 +21,7 @@ def pack(tmp_path):
 
 
 @pytest.fixture
-def make_stop(pack, monkeypatch):
-    monkeypatch.setattr("launcher.job.stop_request._POLL_OTHER_NODES_S", 0.0)
-
+def make_stop(pack):
     def make(index, *, start=0, num_nodes=2):
         flag = StopFlag()
         node = ThisNode(index=index, name=f"n{index}", job="12", start=start)
@@ -35,24 +33,25 @@ def make_stop(pack, monkeypatch):
 
 def test_what_one_node_hears_all_nodes_hear(make_stop):
     """Slurm may reach one of them only."""
-    (flag, first, records), (_, second, _) = make_stop(0), make_stop(1)
+    (flag, first, _), (_, second, _) = make_stop(0), make_stop(1)
     assert not first.is_requested() and not second.is_requested()
 
     flag.received = signal.SIGUSR2
 
     assert first.is_requested()
-    records.flush(10)
-    assert second.is_requested()
+    wait_until(second.is_requested)
 
 
-def test_what_an_earlier_start_has_heard_is_over(make_stop):
+def test_what_an_earlier_start_has_heard_is_over(make_stop, pack):
     """The job was stopped then; now it goes on."""
     flag, before, records = make_stop(0)
     flag.received = signal.SIGTERM
     assert before.is_requested()
     records.flush(10)
 
-    _, after, _ = make_stop(1, start=1)
+    _, after, its_records = make_stop(1, start=1)
+    assert not after.is_requested()
+    wait_until(lambda: its_records.latest(pack.stop))
 
     assert not after.is_requested()
 
@@ -70,12 +69,11 @@ def test_a_single_node_asks_nobody(make_stop, pack):
 def test_where_it_was_heard_is_told(make_stop, pack, monkeypatch):
     """The reason of a node that heard nothing itself names the one that did."""
     monkeypatch.setattr("launcher.slurm.client.job_details", lambda job, timeout_s: None)
-    (flag, first, records), (_, second, others) = make_stop(0), make_stop(1)
+    (flag, first, _), (_, second, others) = make_stop(0), make_stop(1)
     flag.received = signal.SIGTERM
     first.is_requested()
-    records.flush(10)
 
-    assert second.is_requested()
+    wait_until(second.is_requested)
     assert second.request().reason == "its job was asked to stop (SIGTERM on n0)"
     others.flush(10)
     assert json_lines(pack.events)[-1]["signal"] == "SIGTERM on n0"

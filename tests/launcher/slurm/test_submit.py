@@ -6,8 +6,10 @@ import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.bad_nodes import NodeFailureKind, read_node_failures
-from launcher.job.pack import read_pack_events
+from launcher.job.batch_end import count_failed_starts
+from launcher.job.pack import PackEventKind, append_pack_event, read_pack_events
 from launcher.slurm import submit
+from launcher.slurm.submit import MAX_FAILED_STARTS
 
 
 @pytest.fixture
@@ -17,15 +19,21 @@ def experiment(tmp_path) -> ExperimentFolder:
     return folder
 
 
-def run_batch_script(experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude=""):
-    """Run the script of task 1 of array 7, whose step exits with 2; return the scontrol calls."""
+def run_batch_script(experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude="(null)"):
+    """Run the script of task 1 of array 7, whose step exits with 2; return what scontrol is to do.
+
+    Args:
+        exclude: The nodes that the job is kept from, as `scontrol show job` prints them.
+    """
     monkeypatch.setattr(sys, "executable", python)
     listing = tmp_path / "packs.txt"
     listing.write_text("pack-0000\npack-0001\n")
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    details = f"   ReqNodeList=(null) ExcNodeList={exclude} \\n   NodeList=n1"
+    show = f'[ "$1" = show ] && printf "{details}\\n" && exit'
+    scontrol.write_text(f'#!/bin/sh\n{show}\necho "$@" >> {tmp_path}/calls\n')
     scontrol.chmod(0o755)
-    lines = submit._batch_lines(experiment, listing, exclude)
+    lines = submit._batch_lines(experiment, listing)
     job = {
         "SLURM_JOB_ID": "8",
         "SLURM_ARRAY_JOB_ID": "7",
@@ -52,17 +60,57 @@ def test_a_node_without_our_python_is_left(experiment, tmp_path, monkeypatch):
     assert (event["event"], event["status"]) == ("step ended", 2)
 
 
-def test_a_job_is_not_moved_without_end(experiment, tmp_path, monkeypatch):
-    """If our Python is nowhere, the job fails as it did."""
-    calls = run_batch_script(experiment, tmp_path, monkeypatch, python="/no/python", restarts=5)
+def test_it_is_left_for_a_node_that_is_not_known_to_be_bad(experiment, tmp_path, monkeypatch):
+    """Not for the one that the job came from."""
+    calls = run_batch_script(
+        experiment, tmp_path, monkeypatch, python="/no/python", exclude="n[2-3],n7"
+    )
 
-    assert calls == []
+    assert calls[1] == "update JobId=7_1 ExcNodeList=n[2-3],n7,n1"
+
+
+@pytest.mark.parametrize(
+    ("before", "is_moved"),
+    [
+        (["began", 2, 2, 2], True),
+        ([2, 2, 2, "began"], True),
+        ([2, 2, 143, 138, 2], True),
+        (["began", 2, 2, 2, 2], False),
+    ],
+)
+def test_a_job_is_not_moved_without_end(experiment, tmp_path, monkeypatch, before, is_moved):
+    """Five failures in a row, as `batch_end` counts them; a job may be preempted at will."""
+    pack = experiment.pack("pack-0001")
+    for each in before:
+        if each == "began":
+            append_pack_event(pack, PackEventKind.BEGAN)
+        else:
+            append_pack_event(pack, PackEventKind.STEP_ENDED, job="7_1", status=each)
+
+    calls = run_batch_script(experiment, tmp_path, monkeypatch, python="/no/python", restarts=40)
+
+    assert bool(calls) == is_moved
+    assert is_moved == (count_failed_starts(list(read_pack_events(pack))) < MAX_FAILED_STARTS)
+
+
+def test_a_job_whose_pack_cannot_be_written_is_not_moved_without_end(
+    experiment, tmp_path, monkeypatch
+):
+    """Then its restarts are counted."""
+    experiment.pack("pack-0001").path.rmdir()
+
+    many, few = (
+        run_batch_script(experiment, tmp_path, monkeypatch, python="/no/python", restarts=restarts)
+        for restarts in (5, 4)
+    )
+
+    assert (many, few) == ([], ["requeue 7_1", "update JobId=7_1 ExcNodeList=n1"])
 
 
 def test_a_step_that_ended_in_good_order_is_left_alone(experiment, tmp_path, monkeypatch):
     """Its supervisor has left the file `over`."""
     over = experiment.pack("pack-0001").is_over
-    lines = submit._batch_lines(experiment, tmp_path / "none", "")
+    lines = submit._batch_lines(experiment, tmp_path / "none")
     script = "\n".join([*lines, f'PACK="{over.parent}"', 'touch "$PACK/over"'])
 
     subprocess.run(["bash", "-c", script], check=True)

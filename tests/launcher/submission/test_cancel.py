@@ -155,6 +155,23 @@ def test_a_cancellation_counts_without_its_records(experiment, slurm, monkeypatc
     assert read_statuses([experiment.run("a")])[0].state == "cancelled"
 
 
+def test_a_request_that_cannot_be_seen_again_stops_no_cancellation(experiment, slurm, monkeypatch):
+    """The disk fails between the request and the record of it: the outcome is told."""
+    submitted(experiment, "pack-0001", "a", job_id="12_0", status="waiting")
+    slurm.queue(("12_0", "PENDING"))
+    request, exists = experiment.run("a").cancel_request, Path.exists
+
+    def fail_after_touch(path):
+        if path == request and exists(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", fail_after_touch)
+    (outcome,) = cancel_runs([experiment.run("a")])
+
+    assert (outcome.outcome, outcome.failed) == ("cancelled", False)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a process of another user")
 def test_the_trainer_of_a_colleague_is_left_to_its_supervisor(experiment):
     """A signal to it is refused, and the request is enough."""

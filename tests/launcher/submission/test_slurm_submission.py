@@ -4,11 +4,16 @@ import shutil
 
 import pytest
 
-from launcher.errors import SubmissionError
+from launcher import file_lock
+from launcher.errors import LockHeldError, SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_job
+from launcher.submission.plan import PlannedRun
 from launcher.submission.slurm_submission import record_jobs
+from launcher.submission.submission import restore_states
 from tests.fakes.fake_slurm import submitted
+from trainers.errors import StateUnavailableError
+from trainers.run.run_state import Status, read_state
 
 
 @pytest.fixture
@@ -47,3 +52,22 @@ def test_jobs_that_can_be_neither_recorded_nor_cancelled(packs, slurm):
 
     with pytest.raises(SubmissionError, match="; cancel them: `scancel --quiet 12_0 12_1`: "):
         record_jobs(packs, ["12_0", "12_1"])
+
+
+@pytest.mark.parametrize("refusal", [LockHeldError("locked"), StateUnavailableError("away")])
+def test_a_run_that_cannot_be_given_back_stops_no_other(packs, monkeypatch, refusal):
+    """The refusal of Slurm is what counts; the next run is as before."""
+    first, second = (pack.experiment.run(name) for pack, name in zip(packs, "ab", strict=True))
+    hold = file_lock.hold
+
+    def refuse_first(path, **options):
+        if path == first.state_lock:
+            raise refusal
+        return hold(path, **options)
+
+    monkeypatch.setattr(file_lock, "hold", refuse_first)
+    runs = [PlannedRun(config=None, folder=run, state=Status.FAILED) for run in (first, second)]
+
+    restore_states(runs)
+
+    assert [read_state(run).status for run in (first, second)] == ["submitted", "failed"]
