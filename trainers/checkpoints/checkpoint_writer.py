@@ -86,9 +86,8 @@ def write_checkpoint(
             with suppress(UnavailableError):
                 fence()  # another process may have taken over, and swept the temporary folder
         remedy = _REMEDIES.get(error.errno or 0, "fix that, then start the run again")
-        # A folder that has vanished comes back with its file system, and so does a lease.
-        comes_back = isinstance(error, FileNotFoundError | UnavailableError)
-        passes = comes_back or is_of_this_moment(error)
+        # A folder that has vanished comes back with its file system.
+        passes = is_of_this_moment(error) or isinstance(error, FileNotFoundError)
         raise (StorageUnavailableError if passes else CheckpointError)(
             f"cannot write {path}: {error.strerror}. It needs {staged.num_bytes:,} bytes{free}. "
             f"Earlier checkpoints are untouched: {remedy}."

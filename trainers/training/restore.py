@@ -26,7 +26,6 @@ from trainers.errors import (
     StorageUnavailableError,
 )
 from trainers.run.backoff import never, retry
-from trainers.run.failure_class import is_of_this_moment
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import Section, section
@@ -156,7 +155,7 @@ class CheckpointPrefetch:
         )
 
     def _retried(self, attempt: Callable[[], T]) -> T:
-        return retry(attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop)
+        return retry(attempt, timeout_s=TIMEOUT_S, should_stop=self._should_stop)
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.
@@ -188,7 +187,3 @@ class CheckpointPrefetch:
             fingerprint=self._config.fingerprint,
             fingerprint_fields=self._config.fingerprint_fields,
         )
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, StorageUnavailableError) or is_of_this_moment(error)

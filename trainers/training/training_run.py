@@ -181,7 +181,11 @@ class _Attempt:
         ):
             if checkpoint is None and self.config.init_from:
                 weights = load_initial_weights(
-                    parts.model, self.config.init_from, ranks, self.folder
+                    parts.model,
+                    self.config.init_from,
+                    ranks,
+                    self.folder,
+                    should_stop=self.should_stop,
                 )
                 if ranks.is_rank_zero:
                     progress.initialized(weights)
