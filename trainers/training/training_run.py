@@ -143,7 +143,6 @@ class _Attempt:
             goes_on = error.goes_back
             raise
         finally:
-            enter(Section.CLOSE)
             preempted = not finished and (goes_on or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished
@@ -198,15 +197,18 @@ class _Attempt:
                 if ranks.is_rank_zero:
                     progress.initialized(weights)
             times.end("restoring")
-            finished = train(
-                parts,
-                random_state,
-                num_iterations=self.config.num_iterations,
-                hook=hook,
-                writer=writer,
-                should_stop=lambda: ranks.any_rank(self.should_stop()),
-                report=progress.report if ranks.is_rank_zero else _ignore,
-            )
+            try:
+                finished = train(
+                    parts,
+                    random_state,
+                    num_iterations=self.config.num_iterations,
+                    hook=hook,
+                    writer=writer,
+                    should_stop=lambda: ranks.any_rank(self.should_stop()),
+                    report=progress.report if ranks.is_rank_zero else _ignore,
+                )
+            finally:
+                enter(Section.CLOSE)
         # The exit codes 0 and 75 promise a committed checkpoint, on every rank.
         ranks.barrier()
         return finished
