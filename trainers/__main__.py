@@ -34,7 +34,7 @@ from trainers.run import watchdog
 from trainers.run.atomic_write import sweep
 from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.backoff import retry
-from trainers.run.failure_class import exit_code_of, is_of_this_moment
+from trainers.run.failure_class import exit_code_of
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         watchdog.start()
         prepare_folders(folder)
-        config = _read_config(folder, stop)
+        # Whoever names an owner has submitted the run, with its config.
+        config = _read_config(folder, stop, is_submitted=arguments.owner is not None)
         number = arguments.attempt
         if number is None:
             number = read_state(folder).num_attempts
@@ -113,32 +114,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StopRequestedError as error:
         logger.info("%s", error)
         return exit_codes.STOPPED
+    except FileNotFoundError as error:  # the folder was there when its config was read
+        logger.error("cannot start the run: %s", error)
+        return exit_codes.UNAVAILABLE
     except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
         return exit_code_of(error)
 
 
-def _read_config(folder: RunFolder, stop: StopFlag) -> RunConfig:
+def _read_config(folder: RunFolder, stop: StopFlag, *, is_submitted: bool) -> RunConfig:
     """Read the config, and wait for it if it cannot be read at present, or is gone for a moment.
 
     Raises:
         ConfigError: It is missing, or has faults.
-        UnavailableError: It cannot be read at present.
+        UnavailableError: It is missing, though the run is submitted.
+        OSError: It cannot be read at present.
     """
 
     def is_missing(error: Exception) -> bool:
-        return isinstance(error.__cause__, FileNotFoundError)
+        return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
 
-    def may_pass(error: Exception) -> bool:
-        return error.__cause__ is not None and is_of_this_moment(error.__cause__)
-
+    missing_s = START_TIMEOUT_S if is_submitted else READ_TIMEOUT_S
     read = partial(read_run_config, folder.config)
-    read = partial(retry, read, timeout_s=READ_TIMEOUT_S, passes=is_missing, should_stop=stop)
+    read = partial(retry, read, timeout_s=missing_s, passes=is_missing, should_stop=stop)
     try:
-        return retry(read, timeout_s=START_TIMEOUT_S, passes=may_pass, should_stop=stop)
+        return retry(read, timeout_s=START_TIMEOUT_S, should_stop=stop)
     except ConfigError as error:
-        if may_pass(error):
-            raise UnavailableError(str(error)) from error
+        if is_submitted and is_missing(error):
+            raise UnavailableError(f"{error}; its file system may be away") from error
         raise
 
 

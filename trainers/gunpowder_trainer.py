@@ -207,10 +207,12 @@ class GunpowderTrainer(Trainer):
             if config.thread_safe
             else max(1, config.num_data_workers(self.context.ranks.local_size))
         )
+        # Not of `self`: datasets may outlive this trainer, and would keep its network.
+        is_closing, should_stop = self._is_closing, self.context.should_stop
         return Reading(
             cache_bytes=config.reading.cache_bytes(self.context.memory_bytes) // num_processes,
             timeout_s=config.reading.timeout_s,
-            should_stop=lambda: self._is_closing.is_set() or self.context.should_stop(),
+            should_stop=lambda: is_closing.is_set() or should_stop(),
         )
 
     def _next_samples(self) -> list[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,14 +12,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.stress.fuzz_checkpoint.running_steps import plan
 from trainers import exit_codes
+from trainers.__main__ import _read_config
+from trainers.errors import ConfigError, UnavailableError
 from trainers.metrics import read_rows
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, append_event, read_state
+from trainers.stop_flag import StopFlag
 
 IMPATIENT = (
     "import sys; from scripts.stress.fuzz_checkpoint.impatience import be_impatient; "
@@ -141,3 +146,34 @@ def test_a_config_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> Non
         threading.Timer(0.7, away.rename, [run.config]).start()
 
         assert process.wait(LONG_S) == exit_codes.FINISHED
+
+
+@pytest.mark.parametrize("is_submitted", [True, False])
+def test_the_config_of_a_submitted_run_is_never_wrong_for_being_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_submitted: bool
+) -> None:
+    """It was there when the run was submitted; a path that a user has typed may be wrong."""
+    monkeypatch.setattr("trainers.__main__.START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("trainers.__main__.READ_TIMEOUT_S", 0.5)
+    run, expected = RunFolder(tmp_path), UnavailableError if is_submitted else ConfigError
+
+    with pytest.raises(expected, match=r"config\.yaml"):
+        _read_config(run, StopFlag(), is_submitted=is_submitted)
+
+
+def test_a_config_that_cannot_be_read_at_present_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system says EIO, twice."""
+    run, read = RunFolder(tmp_path), Path.read_text
+    plan(run.path, num_iterations=3)
+    answers = iter([OSError(errno.EIO, os.strerror(errno.EIO))] * 2)
+
+    def fail_twice(path: Path, *arguments: Any, **options: Any) -> str:
+        for error in answers:
+            raise error
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", fail_twice)
+
+    assert _read_config(run, StopFlag(), is_submitted=True).num_iterations == 3

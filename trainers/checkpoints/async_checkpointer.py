@@ -15,7 +15,7 @@ from attrs import field, frozen
 from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
 from trainers.checkpoints.manifest import VERIFIED_KEY
 from trainers.checkpoints.staging import StagedState, Staging
-from trainers.errors import CheckpointError, StorageUnavailableError
+from trainers.errors import CheckpointError
 from trainers.run.backoff import retry
 from trainers.run.sections import Section, section
 
@@ -214,7 +214,6 @@ class AsyncCheckpointer:
             retry(
                 commit,
                 timeout_s=LAST_SAVE_TIMEOUT_S if save.is_last else 0.0,
-                passes=lambda error: isinstance(error, StorageUnavailableError),
                 on_failure=self._tell_first,
             )
         except CheckpointError as error:

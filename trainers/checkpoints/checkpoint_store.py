@@ -104,12 +104,18 @@ class CheckpointStore(CheckpointReader):
         """Set aside the checkpoints after an iteration, as damaged ones are.
 
         Return the iteration of the newest one that is left, 0 if there is none.
+
+        Raises:
+            StorageUnavailableError, OSError: The file system refuses; some may be left.
         """
         for iteration in reversed(self.iterations()):
             if iteration > newer_than:
                 self._skip_damaged(iteration, DamagedCheckpointError(reason))
         sync_folder(self._folder)
-        return max(self.iterations(), default=0)
+        left = max(self.iterations(), default=0)
+        if left > newer_than:
+            raise StorageUnavailableError(f"{self._path(left)} cannot be set aside")
+        return left
 
     def save(self, iteration: int, state: Any, metrics: Mapping[str, float] = {}) -> Path:
         """Commit a checkpoint; on return it survives SIGKILL and a power failure.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainers.checkpoints.data_file import write_data
 from trainers.checkpoints.layout import MANIFEST_NAME, data_file_name, folder_name
 from trainers.checkpoints.manifest import FINITE_KEY, Manifest
-from trainers.errors import CheckpointError, StorageUnavailableError
+from trainers.errors import CheckpointError, StorageUnavailableError, UnavailableError
 from trainers.run.atomic_write import Fence, make_final, sync_folder, temporary_beside
 from trainers.run.failure_class import is_of_this_moment
 
@@ -83,7 +83,8 @@ def write_checkpoint(
         sync_folder(folder)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            fence()  # another process may have taken over, and swept the temporary folder
+            with suppress(UnavailableError):
+                fence()  # another process may have taken over, and swept the temporary folder
         remedy = _REMEDIES.get(error.errno or 0, "fix that, then start the run again")
         # A folder that has vanished comes back with its file system.
         passes = is_of_this_moment(error) or isinstance(error, FileNotFoundError)

@@ -153,8 +153,9 @@ class DistributedGroup(ProcessGroup):
     def _publish_failure(self, error: Exception) -> None:
         """Publish why this rank fails, or raise why another one has failed before it.
 
-        That another rank has ended shows as a RankError, or inside DDP as a bare RuntimeError; its
-        message names sockets. The first failure in the store is the one that explains the others.
+        That another rank has ended shows as a RankError, or inside DDP as a bare RuntimeError of
+        gloo, whose message names sockets, or as an error of NCCL. The first failure in the store is
+        the one that explains the others.
 
         Raises:
             RankError: Another rank failed first.
@@ -162,7 +163,8 @@ class DistributedGroup(ProcessGroup):
         message = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
         with suppress(distributed.DistError):  # rank 0, which hosts the store, may be gone
             first = self._store.compare_set(_FAILURE, "", message).decode()
-            if first != message and (isinstance(error, RankError) or type(error) is RuntimeError):
+            may_follow = isinstance(error, RankError | distributed.DistError)
+            if first != message and (may_follow or type(error) is RuntimeError):
                 raise RankError(first) from error
 
 

@@ -16,17 +16,21 @@ import struct
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
 from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import retry
 from trainers.run.run_folder import RunFolder
 from trainers.run.sections import beat
 
 Address = tuple[str, int]
 
+WRITE_TIMEOUT_S = 60.0
+"""How long rank 0 waits for the file system; the others wait for it meanwhile."""
 _POLL_S = 0.05
 _PROBE_S = 5.0
 """Timeout of a test connection to rank 0."""
@@ -52,10 +56,17 @@ def meet(
 
     Raises:
         RankError: Some did not join in time, or exited again.
+        OSError: The folder cannot be written, for WRITE_TIMEOUT_S if that may pass.
+        StopRequestedError: A stop was requested meanwhile.
     """
     wait = _Deadline(timeout.total_seconds(), should_stop)
     if rank_info.rank == 0:
-        store = _host(folder, attempt, rank_info, timeout)
+        store, address = _host(rank_info, timeout)
+        retry(
+            partial(_write_address, folder, attempt, address),
+            timeout_s=WRITE_TIMEOUT_S,
+            should_stop=should_stop,
+        )
     else:
         address = _await_address(folder, attempt, rank_info, wait)
         if address is None:
@@ -79,7 +90,7 @@ class _Deadline:
         return time.monotonic() < self._ends_at
 
 
-def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
+def _host(rank_info: RankInfo, timeout: timedelta) -> tuple[TCPStore, Address]:
     family, host = _local_address(rank_info)
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
@@ -95,9 +106,13 @@ def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedel
             master_listen_fd=listening.fileno(),
         )
         listening.detach()  # the store owns the descriptor and will close it
+    return store, (host, port)
+
+
+def _write_address(folder: RunFolder, attempt: int, address: Address) -> None:
+    host, port = address
     with atomic_write(folder.rendezvous, fence=folder.fence) as file:
         file.write(json.dumps({"attempt": attempt, "host": host, "port": port}).encode())
-    return store
 
 
 def _await_address(
@@ -122,9 +137,10 @@ def _await_address(
 
 
 def _read_address(folder: RunFolder, attempt: int) -> Address | None:
+    """Return the address; None if it is not there, or cannot be read, or not in whole, for now."""
     try:
         found = json.loads(folder.rendezvous.read_bytes())
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
     return (found["host"], found["port"]) if found["attempt"] == attempt else None
 

@@ -32,7 +32,9 @@ def log_in_background() -> None:
     """
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[_Handler(_waiting)])
+    # Not by `basicConfig`, which would give the handler a format of its own.
+    logging.root.setLevel(logging.INFO)
+    logging.root.addHandler(_Handler(_waiting))
     QueueListener(_waiting, to_stderr).start()
 
 

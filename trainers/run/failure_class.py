@@ -67,11 +67,14 @@ _OF_THE_GPU = re.compile(r"CUDA error|CUDA driver|CUBLAS_STATUS|CUDNN_STATUS|NCC
 
 
 def is_of_this_moment(error: BaseException) -> bool:
-    """Return whether an operating system error passes by itself, or once a disk has room again.
+    """Return whether a failure passes by itself, or once a disk has room again.
 
-    A missing file is not: whether it may come back is for the caller to know.
+    That of a missing file does not: whether it may come back is for the caller to know, who then
+    raises an UnavailableError.
     """
-    return isinstance(error, OSError) and error.errno in _OF_THIS_MOMENT
+    if isinstance(error, OSError) and error.errno in _OF_THIS_MOMENT:
+        return True
+    return isinstance(error, UnavailableError)
 
 
 def may_come_back(error: BaseException) -> bool:

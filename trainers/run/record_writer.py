@@ -18,6 +18,7 @@ from attrs import Factory, define, frozen
 
 from trainers.errors import LeaseLostError, UnavailableError
 from trainers.run.backoff import FIRST_DELAY_S, MAX_DELAY_S
+from trainers.run.sections import beat
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ MAX_WAITING = 10_000
 """Writes that wait for one file: some megabytes of events."""
 HANGS_AFTER_S = 30.0
 """A write that takes longer is reported, like one that fails."""
+_BEAT_S = 1.0
 
 
 class RecordWriter:
@@ -102,7 +104,8 @@ class RecordWriter:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise _as_os_error(file.error, file.path)
-                    self._changed.wait(left)
+                    beat()  # this has a bound of its own
+                    self._changed.wait(min(left, _BEAT_S))
 
     def close(self, timeout_s: float) -> None:
         """Flush, and log what is lost if that takes longer; nothing can be put afterwards."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from trainers import exit_codes
+from trainers.run.background_log import flush_log
 from trainers.run.sections import (
     HANG_PREFIX,
     MIN_BOUND_S,
@@ -44,6 +45,8 @@ _ENDING_S = 10.0
 """A log that cannot be written must not keep a process that hangs alive."""
 _CHILDREN_S = 0.5
 """How long children may print their stacks."""
+_FLUSH_S = 2.0
+"""How long what was logged before may take; the words about the hang come last."""
 _NUM_FRAMES = 3
 _STDERR = 2
 
@@ -137,6 +140,7 @@ def _end(silence: Silence) -> None:
     _signal_children(DUMP_SIGNAL, signal.SIGCONT)
     time.sleep(_CHILDREN_S if watched_children else 0)
     _signal_children(signal.SIGKILL)
+    flush_log(_FLUSH_S)
     faulthandler.dump_traceback(file=_STDERR)
     frame = sys._current_frames().get(silence.thread)
     os.write(_STDERR, f"{describe(silence, frame)}\n".encode())

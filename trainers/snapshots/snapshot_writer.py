@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 
 MAX_PENDING = 2
 """Snapshots in memory at once: more would let a slow disk fill it."""
-MAX_WAIT_S = 60.0
-"""For a slow disk; one that takes longer hangs, and costs snapshots instead of time."""
+MAX_WAIT_S = 30.0
+"""For a slow disk; one that takes longer hangs, and costs snapshots instead of time. Less than
+`sections.MIN_BOUND_S`, so that the watchdog does not take the training for what hangs."""
 
 
 class SnapshotWriter:

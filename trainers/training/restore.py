@@ -26,7 +26,6 @@ from trainers.errors import (
     StorageUnavailableError,
 )
 from trainers.run.backoff import never, retry
-from trainers.run.failure_class import is_of_this_moment
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import Section, section
@@ -81,7 +80,7 @@ class CheckpointPrefetch:
         Raises:
             CheckpointError: Checkpoints exist, but none is usable.
             StorageUnavailableError, OSError: The folder cannot be created, written or read.
-            StopRequestedError: A stop was requested while the file system hangs.
+            StopRequestedError: A stop was requested while the file system hangs or is away.
             RankError: On other ranks, if rank 0 has failed.
         """
         with section(Section.RESTORE):
@@ -90,27 +89,31 @@ class CheckpointPrefetch:
         if self._thread.is_alive():
             self._error = StopRequestedError(_STOPPED_WORDS)
         newest, self._newest = self._newest, None
-        if self._error and self._is_rank_zero:
-            is_stopped = isinstance(self._error, StopRequestedError)
-            group.broadcast_from_rank0(_STOPPED if is_stopped else _FAILED)
-            raise self._error
-        return self._chosen(group, newest)
+        return self._chosen(group, newest, self._error)
 
     def earlier(self, group: ProcessGroup, up_to: int) -> Checkpoint | None:
         """Return the newest good checkpoint up to an iteration; None if there is none.
 
-        All ranks call this together, after `checkpoint`.
-
-        Raises:
-            CheckpointError: It cannot be read.
+        All ranks call this together, after `checkpoint`, and it raises the same.
         """
-        store = self.store
-        newest = self._retried(lambda: store.newest(up_to)) if store else None
-        return self._chosen(group, newest)
+        newest: Checkpoint | None = None
+        failure: Exception | None = None
+        if self.store:
+            try:
+                newest = self._retried(partial(self.store.newest, up_to))
+            except Exception as error:
+                failure = error
+        return self._chosen(group, newest, failure)
 
-    def _chosen(self, group: ProcessGroup, newest: Checkpoint | None) -> Checkpoint | None:
-        """Return the checkpoint that rank 0 has read, on all ranks."""
+    def _chosen(
+        self, group: ProcessGroup, newest: Checkpoint | None, failure: Exception | None
+    ) -> Checkpoint | None:
+        """Return the checkpoint that rank 0 has read, on all ranks, or raise why it has not."""
         if self._is_rank_zero:
+            if failure:
+                is_stopped = isinstance(failure, StopRequestedError)
+                group.broadcast_from_rank0(_STOPPED if is_stopped else _FAILED)
+                raise failure
             group.broadcast_from_rank0(newest.iteration if newest else _NO_CHECKPOINT)
             return newest
         iteration = group.broadcast_from_rank0(_NO_CHECKPOINT)
@@ -123,7 +126,16 @@ class CheckpointPrefetch:
         if newest and newest.iteration == iteration:
             return newest
         # Rank 0 may have set aside a damaged one since, or its file system shows other files.
-        return self._retried(partial(self._reader().load, iteration))
+        return self._retried(partial(self._load, iteration))
+
+    def _load(self, iteration: int) -> Checkpoint:
+        reader = self._reader()
+        if iteration not in reader.iterations():  # an NFS client may list a folder that late
+            raise StorageUnavailableError(
+                f"{self._folder} does not show the checkpoint of iteration {iteration} here, which "
+                "rank 0 has read"
+            )
+        return reader.load(iteration)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Return once the thread has ended, or hangs for longer than allowed."""
@@ -156,7 +168,7 @@ class CheckpointPrefetch:
         )
 
     def _retried(self, attempt: Callable[[], T]) -> T:
-        return retry(attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop)
+        return retry(attempt, timeout_s=TIMEOUT_S, should_stop=self._should_stop)
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.
@@ -188,7 +200,3 @@ class CheckpointPrefetch:
             fingerprint=self._config.fingerprint,
             fingerprint_fields=self._config.fingerprint_fields,
         )
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, StorageUnavailableError) or is_of_this_moment(error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -16,6 +18,7 @@ from trainers.distributed.process_group import ProcessGroup
 from trainers.errors import CheckpointError, NonFiniteError
 from trainers.metrics.metric_writer import MetricWriter, NullWriter
 from trainers.metrics.open_writer import open_metric_writer
+from trainers.run.backoff import retry
 from trainers.run.run_folder import RunFolder
 from trainers.run.sections import Section, enter
 from trainers.training.checkpoint_hook import CheckpointHook, NullCheckpointHook, RunCheckpointHook
@@ -38,6 +41,9 @@ from trainers.weights.init_from import load_initial_weights
 
 if TYPE_CHECKING:
     from trainers.config.run_config import RunConfig
+
+DISTRUST_TIMEOUT_S = 60.0
+"""How long to try to set checkpoints aside: what stays in place would be resumed from."""
 
 
 def train_run(
@@ -106,13 +112,15 @@ class _Attempt:
                 blamed = error.iteration
             except VerificationError as error:
                 if store := startup.prefetch.store:
-                    progress.went_back(store.distrust(error.verified_iteration, str(error)))
+                    distrust = partial(store.distrust, error.verified_iteration, str(error))
+                    progress.went_back(retry(distrust, timeout_s=DISTRUST_TIMEOUT_S))
                 raise
             left_out |= {blamed}
             if ranks.is_rank_zero:
                 # Before anything else: an attempt that is killed now must leave it out as well.
                 record_left_out(self.folder, left_out)
             enter(Section.START)
+            _free_parts()
             checkpoint = startup.prefetch.earlier(ranks, up_to=blamed)
             progress = RunProgress(startup.record, config.num_iterations, None)
 
@@ -135,7 +143,6 @@ class _Attempt:
             goes_on = error.goes_back
             raise
         finally:
-            enter(Section.CLOSE)
             preempted = not finished and (goes_on or self.should_stop())
             writer.close(finished=finished, preempted=preempted)
         return finished
@@ -181,20 +188,27 @@ class _Attempt:
         ):
             if checkpoint is None and self.config.init_from:
                 weights = load_initial_weights(
-                    parts.model, self.config.init_from, ranks, self.folder
+                    parts.model,
+                    self.config.init_from,
+                    ranks,
+                    self.folder,
+                    should_stop=self.should_stop,
                 )
                 if ranks.is_rank_zero:
                     progress.initialized(weights)
             times.end("restoring")
-            finished = train(
-                parts,
-                random_state,
-                num_iterations=self.config.num_iterations,
-                hook=hook,
-                writer=writer,
-                should_stop=lambda: ranks.any_rank(self.should_stop()),
-                report=progress.report if ranks.is_rank_zero else _ignore,
-            )
+            try:
+                finished = train(
+                    parts,
+                    random_state,
+                    num_iterations=self.config.num_iterations,
+                    hook=hook,
+                    writer=writer,
+                    should_stop=lambda: ranks.any_rank(self.should_stop()),
+                    report=progress.report if ranks.is_rank_zero else _ignore,
+                )
+            finally:
+                enter(Section.CLOSE)
         # The exit codes 0 and 75 promise a committed checkpoint, on every rank.
         ranks.barrier()
         return finished
@@ -253,3 +267,9 @@ def _last_good(store: CheckpointStore | None) -> str:
 
 def _ignore(_: object) -> None:
     """Leave warnings and reports to rank 0."""
+
+
+def _free_parts() -> None:
+    """Free what is left of network and optimizer: a GPU may have no room for them twice."""
+    gc.unfreeze()  # `pause_gc_during_import` exempts whatever is there when a stream is opened
+    gc.collect()  # hooks refer back to the optimizer

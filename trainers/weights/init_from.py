@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import torch
@@ -14,8 +15,9 @@ from attrs import frozen
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.layout import folder_name
-from trainers.errors import CheckpointError, ConfigError
+from trainers.errors import CheckpointError, ConfigError, StorageUnavailableError
 from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import never, retry
 from trainers.run.run_folder import RunFolder
 from trainers.weights.weights_report import WeightsReport, listed
 from trainers.weights.weights_source import WeightsSource, find_weights
@@ -23,11 +25,20 @@ from trainers.weights.weights_source import WeightsSource, find_weights
 if TYPE_CHECKING:
     from trainers.distributed.process_group import ProcessGroup
 
+T = TypeVar("T")
 Tensors = Mapping[str, torch.Tensor]
+
+TIMEOUT_S = 60.0
+"""How long to wait for a file system; longer outages are for the next attempt."""
 
 
 def load_initial_weights(
-    model: torch.nn.Module, path: Path, group: ProcessGroup, folder: RunFolder | None = None
+    model: torch.nn.Module,
+    path: Path,
+    group: ProcessGroup,
+    folder: RunFolder | None = None,
+    *,
+    should_stop: Callable[[], bool] = never,
 ) -> WeightsReport:
     """Load the weights of a checkpoint whose names and shapes are those of the network.
 
@@ -38,15 +49,16 @@ def load_initial_weights(
         path: See `find_weights`.
         folder: Of the run that starts. Its first attempt records there which checkpoint it took,
             and later ones take the same, although the other run may have saved newer ones since.
+        should_stop: Polled while the file system is away.
 
     Raises:
         ConfigError: It is neither a run nor a checkpoint, or nothing in it fits the network.
+        StorageUnavailableError, OSError: It cannot be read at present, and was waited for.
+        StopRequestedError: A stop was requested meanwhile, or another rank was interrupted.
         CheckpointError: There is no whole checkpoint, it has another schema version, or the one
             that was taken before is gone.
     """
-    source = find_weights(path)
-    checkpoint = _read_checkpoint(source, group, folder)
-    origin = source.checkpoints / folder_name(checkpoint.iteration)
+    origin, checkpoint = _read_checkpoint(path, group, folder, should_stop)
     weights, averaged = _weights(checkpoint.state, origin)
     tensors = _tensors(model.state_dict())
     shared = [name for name in tensors if name in weights]
@@ -76,27 +88,51 @@ def load_initial_weights(
 
 
 def _read_checkpoint(
-    source: WeightsSource, group: ProcessGroup, folder: RunFolder | None
-) -> Checkpoint:
+    path: Path, group: ProcessGroup, folder: RunFolder | None, should_stop: Callable[[], bool]
+) -> tuple[Path, Checkpoint]:
+    """Return the checkpoint that rank 0 chooses, and its path."""
+
+    def retried(attempt: Callable[[], T]) -> T:
+        return retry(attempt, timeout_s=TIMEOUT_S, should_stop=should_stop)
+
+    choose = partial(retried, partial(_chosen, path, folder))
+    checkpoint = group.all_or_none(choose if group.is_rank_zero else lambda: None)
+    iteration = group.broadcast_from_rank0(checkpoint.iteration if checkpoint else 0)
+    source = retried(partial(_find, path))
     reader = CheckpointReader(source.checkpoints, fingerprint=None)
-    if not group.is_rank_zero:
-        return reader.load(group.broadcast_from_rank0(0))
+    origin = source.checkpoints / folder_name(iteration)
+    return origin, checkpoint or retried(partial(reader.load, iteration))
+
+
+def _find(path: Path) -> WeightsSource:
+    """Find the weights, as they were found when the run was submitted.
+
+    Raises:
+        StorageUnavailableError: The file system is away.
+    """
+    if not (path.exists() or path.parent.exists()):
+        raise StorageUnavailableError(
+            f"init_from: {path} cannot be found, nor its folder; if its file system is gone, mount "
+            "it again"
+        )
+    return find_weights(path)
+
+
+def _chosen(path: Path, folder: RunFolder | None) -> Checkpoint:
+    source = _find(path)
+    reader = CheckpointReader(source.checkpoints, fingerprint=None)
     taken = _taken_before(folder) if folder else None
     if taken is not None:
-        checkpoint: Checkpoint | None = _load_again(reader, source, taken)
-    elif source.iteration is not None:
-        checkpoint = reader.load(source.iteration)
-    else:
-        checkpoint = reader.newest()
-    if checkpoint is None:
+        return _load_again(reader, source, taken)
+    newest = reader.newest() if source.iteration is None else reader.load(source.iteration)
+    if newest is None:
         raise CheckpointError(
             f"init_from: {source.checkpoints} has no whole checkpoint; train that run up to its "
             "first one, or take another"
         )
-    if folder and taken is None:
-        _record(folder, source, checkpoint)
-    group.broadcast_from_rank0(checkpoint.iteration)
-    return checkpoint
+    if folder:
+        _record(folder, source, newest)
+    return newest
 
 
 @frozen(kw_only=True)
@@ -136,6 +172,8 @@ def _load_again(reader: CheckpointReader, source: WeightsSource, taken: _Taken) 
     remedy = "put it back, or start a new run under another name"
     try:
         checkpoint = reader.load(taken.iteration)
+    except StorageUnavailableError:
+        raise
     except CheckpointError as error:
         raise CheckpointError(
             f"init_from: this run began with the weights of {name}, which cannot be read any "

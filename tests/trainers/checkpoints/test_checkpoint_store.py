@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import torch
 from trainers.checkpoints import CheckpointReader, CheckpointStore, KeepBest, Retention
 from trainers.checkpoints.staging import Staging
 from trainers.checkpoints.verification import inspect, verify
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, LeaseUnreadableError, StorageUnavailableError
 
 IDENTITY = "0123456789abcdef"
 
@@ -233,6 +234,27 @@ def test_a_folder_that_vanishes_comes_back(folder: Path) -> None:
     shutil.rmtree(folder.parent)
     with pytest.raises(CheckpointError, match=r"No such file or directory.*the folder has vanish"):
         store.save(3, {})
+
+
+@pytest.mark.parametrize("num_readable", [0, 1])
+def test_a_lease_that_is_away_with_the_folder_costs_one_save(
+    folder: Path, num_readable: int
+) -> None:
+    """It is no reason to give up, whether it is missed before or after the folder is."""
+    left = math.inf
+
+    def fence() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise LeaseUnreadableError(errno.ENOENT, "No such file or directory", "lease.json")
+
+    store = CheckpointStore(folder, fingerprint=IDENTITY, fence=fence)
+    shutil.rmtree(folder.parent)
+    left = num_readable
+
+    with pytest.raises(StorageUnavailableError, match="No such file or directory"):
+        store.save(1, {})
 
 
 def test_the_memory_of_a_checkpoint_can_be_given_back(two_saved: Path) -> None:

@@ -1,14 +1,19 @@
 """Ranks that meet, agree, and lose each other."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from torch.distributed import DistBackendError, HashStore
 
 from scripts.workloads.ranks import RANK_VARIABLES, start_rank, variables
+from trainers.distributed.distributed_group import DistributedGroup
 from trainers.distributed.open_process_group import open_process_group
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
@@ -99,9 +104,29 @@ def test_the_others_learn_why_a_rank_has_failed(folder):
         assert output.splitlines()[-1].endswith(last)
 
 
-def test_a_rank_waits_for_the_first_one_of_its_attempt(folder, as_rank):
-    """When the time is up it says for what: the file of another attempt does not do."""
+def test_an_error_of_nccl_is_no_fault_of_a_node_whose_peer_has_failed():
+    """It comes after what the other rank has published."""
+    group = DistributedGroup(RankInfo(rank=1, world_size=2, local_size=2, local_rank=1), store())
+
+    with pytest.raises(RankError, match="rank 0 has failed: ValueError: wrong"):
+        group._publish_failure(DistBackendError("NCCL error: remote process exited"))
+
+
+def store():
+    store = HashStore()
+    store.compare_set("failure", "", "rank 0 has failed: ValueError: wrong")
+    return store
+
+
+@pytest.mark.parametrize("content", ["attempt 2", '{"attem', "", "unreadable"])
+def test_a_rank_waits_for_the_first_one_of_its_attempt(folder, as_rank, monkeypatch, content):
+    """When the time is up it says for what: neither another attempt's file does, nor half a one."""
     as_rank(1, 2)
+    if content == "unreadable":
+        error = OSError(errno.EIO, os.strerror(errno.EIO))
+        monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=error))
+    elif content != "attempt 2":
+        folder.rendezvous.write_text(content)
 
     with (
         pytest.raises(RankError, match=r"rank 0 of attempt 3 did not write .*rendezvous.json"),
@@ -119,6 +144,27 @@ def test_a_file_that_a_dead_attempt_left_is_waited_out(folder, as_rank):
         open_process_group(folder, 2, lambda: False, timeout=SHORT),
     ):
         pass
+
+
+def test_the_first_rank_waits_for_the_file_system(folder, as_rank, monkeypatch):
+    """Until it can write where it listens; it goes on then."""
+    as_rank(0, 2)
+    written = Path.open
+    refusals = [OSError(errno.EIO, os.strerror(errno.EIO))] * 2
+
+    def refuse_twice(path, *arguments, **options):
+        if "rendezvous" in path.name and refusals:
+            raise refusals.pop()
+        return written(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse_twice)
+    with (
+        pytest.raises(RankError, match="waiting for rank 1 of 2"),
+        open_process_group(folder, 3, lambda: False, timeout=SHORT),
+    ):
+        pass
+
+    assert json.loads(folder.rendezvous.read_text())["attempt"] == 3
 
 
 def test_the_first_rank_names_those_that_did_not_come(folder, as_rank):

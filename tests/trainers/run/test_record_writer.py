@@ -13,6 +13,7 @@ import pytest
 from trainers.errors import LeaseLostError, UnavailableError
 from trainers.run import record_writer
 from trainers.run.record_writer import RecordWriter
+from trainers.run.sections import SECTIONS, Section
 
 LONG_S = 60.0
 """Only a fault of the code takes as long."""
@@ -139,6 +140,18 @@ def test_a_file_system_that_hangs_holds_up_nobody(
         f"writing {EVENTS} has taken more than 0 s; nothing else waits for it",
         f"cannot write {EVENTS}: Connection timed out; lost: 4",
     ]
+
+
+def test_waiting_for_it_is_no_hang(writer: RecordWriter, disk: Disk) -> None:
+    """It has a bound of its own, which may be that of the watchdog."""
+    writer.put(EVENTS, disk.hang)
+    with SECTIONS.section(Section.SAVE):
+        SECTIONS.tick(50.0)
+
+        with pytest.raises(TimeoutError):
+            writer.flush(0.1)
+
+        assert SECTIONS.silent_s(threading.get_ident()) == 0.0
 
 
 def test_memory_has_a_bound(

@@ -46,6 +46,28 @@ class Net(my_net.Net):
         factors = torch.tensor([float("nan") if each in self.poison else 1.0 for each in found])
         return super().forward(raw * factors.view(-1, 1, 1, 1, 1))
 '''
+COUNTED_NET = """
+import weakref
+
+import my_net
+
+weights = []
+
+class Net(my_net.Net):
+    # Sees NaN once, and notes how many networks have weights whenever another one is built.
+
+    num_calls = 0
+
+    def __init__(self, in_channels, counts):
+        super().__init__(in_channels)
+        weights.append(weakref.ref(self[0].weight))
+        with open(counts, "a") as file:
+            file.write(f"{sum(each() is not None for each in weights)} ")
+
+    def forward(self, raw):
+        Net.num_calls += 1
+        return super().forward(raw) * (float("nan") if Net.num_calls == 4 else 1.0)
+"""
 BAD = (7, 8, 13)
 """Iterations with a sample that is poisoned."""
 STOPS = (3, 7, 10, 15)
@@ -163,6 +185,20 @@ def test_a_rewind_goes_back_to_the_last_good_checkpoint_or_to_the_start(poisoned
     restored = [e["iteration"] for e in json_lines(early.events) if e["event"] == "restored"]
     assert restored == [5, 5, 10]
     assert [e["event"] for e in json_lines(late.events)].count("started") == 1 + len(BAD)
+
+
+@pytest.mark.slow
+def test_a_rewind_frees_the_network_before_it_builds_another(tmp_path):
+    """A GPU may have no room for both, and for the states of two optimizers."""
+    (tmp_path / "counted_net.py").write_text(COUNTED_NET)
+    counts = tmp_path / "counts"
+    network = {"architecture.import_path": "counted_net:Net", "trainer.non_finite": "rewind"}
+    run = write_run(tmp_path, "run", network, net={"counts": str(counts)})
+
+    attempt = Attempt(run)
+
+    assert attempt.end() == [0], attempt.logs()
+    assert counts.read_text() == "1 1 "
 
 
 @pytest.mark.slow

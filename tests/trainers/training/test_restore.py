@@ -223,6 +223,36 @@ def test_all_ranks_learn_that_the_first_cannot_read(
     assert names == ["iteration-000000010", "iteration-000000020"]
 
 
+def test_all_ranks_learn_that_the_first_cannot_go_back(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells them, as at the start."""
+    monkeypatch.setattr(restore, "TIMEOUT_S", 0.0)
+    first, prefetched = FirstOfTwo(), prefetch(folder, CONFIG, FIRST)
+    assert prefetched.checkpoint(first) is not None
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("trainers.checkpoints.checkpoint_files.fill", fail)
+    with pytest.raises(StorageUnavailableError):
+        prefetched.earlier(first, up_to=10)
+
+    _, decision = first.told
+    with pytest.raises(RankError, match="rank 0 could not read"):
+        prefetch(folder, CONFIG, SECOND).earlier(SecondRank(decision), up_to=10)
+
+
+def test_a_checkpoint_that_another_rank_does_not_see_yet_is_waited_for(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client of NFS lists a folder from memory; that it stays so is no fault of the run's."""
+    monkeypatch.setattr(restore, "TIMEOUT_S", 0.3)
+
+    with pytest.raises(StorageUnavailableError, match="which rank 0 has read"):
+        prefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(30))
+
+
 def test_other_ranks_change_nothing(folder: RunFolder) -> None:
     """They pass over what is damaged, and leave it and all temporary files to the first rank."""
     damaged = damage_newest(folder)

@@ -1,11 +1,13 @@
 """A run that begins with the weights of another one."""
 
+import errno
 import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ from scripts.workloads.small_runs import write_run
 from trainers.checkpoints import CheckpointReader, CheckpointStore
 from trainers.distributed.process_group import ALONE, ProcessGroup
 from trainers.distributed.rank_info import RankInfo
-from trainers.errors import CheckpointError, ConfigError
+from trainers.errors import CheckpointError, ConfigError, StorageUnavailableError
 from trainers.run.run_folder import RunFolder
 from trainers.weights.init_from import load_initial_weights
 from trainers.weights.weights_report import WeightsReport
@@ -219,6 +221,33 @@ def test_a_run_begins_with_the_same_weights_at_each_start(run, tmp_path):
     shutil.rmtree(run.checkpoints / "iteration-000000020")
     with pytest.raises(CheckpointError, match=r"began with the weights of .*-000000020, which"):
         load_initial_weights(make_network(2), run.path, ALONE, starting)
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_file_system_that_is_away_is_waited_for(run, tmp_path, monkeypatch, is_taken):
+    """It may be back for the next attempt, if not for this one."""
+    monkeypatch.setattr("trainers.weights.init_from.TIMEOUT_S", 0.3)
+    starting = RunFolder(tmp_path / "starting")
+    starting.path.mkdir()
+    if is_taken:
+        load_initial_weights(make_network(2), run.path, ALONE, starting)
+    opened = os.open
+
+    def fail(path, *arguments, **options):
+        if Path(path).name == "iteration-000000020":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        with pytest.raises(StorageUnavailableError, match="Input/output error"):
+            load_initial_weights(make_network(2), run.path, ALONE, starting)
+    moved = run.path.parent.rename(tmp_path.with_name("moved"))
+    with pytest.raises(StorageUnavailableError, match="cannot be found, nor its folder"):
+        load_initial_weights(make_network(2), run.path, ALONE, None)
+    moved.rename(tmp_path)
+    found = load_initial_weights(make_network(2), run.path, ALONE, starting)
+    assert found.iteration == 20
 
 
 def test_a_run_without_a_whole_checkpoint(run):
