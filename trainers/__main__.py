@@ -34,7 +34,7 @@ from trainers.run import watchdog
 from trainers.run.atomic_write import sweep
 from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.backoff import retry
-from trainers.run.failure_class import exit_code_of, is_of_this_moment
+from trainers.run.failure_class import exit_code_of, is_of_this_moment, may_come_back
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         watchdog.start()
         prepare_folders(folder)
-        config = _read_config(folder, stop)
+        config = _read_config(folder, stop, is_launched=arguments.attempt is not None)
         number = arguments.attempt
         if number is None:
             number = read_state(folder).num_attempts
@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             retry(
                 partial(sweep, folder.path, lease.check),
                 timeout_s=START_TIMEOUT_S,
+                passes=may_come_back,
                 should_stop=stop,
             )
             record = RunRecord(fenced, state)
@@ -115,11 +116,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_codes.STOPPED
     except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
-        return exit_code_of(error)
+        return _exit_code_of(error, folder)
 
 
-def _read_config(folder: RunFolder, stop: StopFlag) -> RunConfig:
+def _read_config(folder: RunFolder, stop: StopFlag, *, is_launched: bool) -> RunConfig:
     """Read the config, and wait for it if it cannot be read at present, or is gone for a moment.
+
+    Args:
+        is_launched: Whether a supervisor has seen the run's folder: if it is missing, it is away.
 
     Raises:
         ConfigError: It is missing, or has faults.
@@ -130,7 +134,8 @@ def _read_config(folder: RunFolder, stop: StopFlag) -> RunConfig:
         return isinstance(error.__cause__, FileNotFoundError)
 
     def may_pass(error: Exception) -> bool:
-        return error.__cause__ is not None and is_of_this_moment(error.__cause__)
+        passes = may_come_back if is_launched else is_of_this_moment
+        return error.__cause__ is not None and passes(error.__cause__)
 
     read = partial(read_run_config, folder.config)
     read = partial(retry, read, timeout_s=READ_TIMEOUT_S, passes=is_missing, should_stop=stop)
@@ -140,6 +145,13 @@ def _read_config(folder: RunFolder, stop: StopFlag) -> RunConfig:
         if may_pass(error):
             raise UnavailableError(str(error)) from error
         raise
+
+
+def _exit_code_of(error: Exception, folder: RunFolder) -> int:
+    """Return the exit code; a file of the run that is missing is away, with its file system."""
+    filename = getattr(error, "filename", None)
+    is_of_run = isinstance(filename, (str, Path)) and folder.path in Path(filename).parents
+    return exit_codes.UNAVAILABLE if is_of_run and may_come_back(error) else exit_code_of(error)
 
 
 def _exit_at_once(error: LeaseLostError | UnavailableError) -> None:
@@ -188,7 +200,8 @@ class _Attempt:
             finished = False
         except Exception as error:
             logger.exception("the run has failed")
-            return exit_code_of(error), Status.FAILED, f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            return _exit_code_of(error, self.record.folder), Status.FAILED, reason
         if finished:
             logger.info("finished after %d iterations", config.num_iterations)
             return exit_codes.FINISHED, Status.FINISHED, ""

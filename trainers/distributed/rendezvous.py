@@ -16,12 +16,15 @@ import struct
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
 from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
 from trainers.run.atomic_write import atomic_write
+from trainers.run.backoff import retry
+from trainers.run.failure_class import may_come_back
 from trainers.run.run_folder import RunFolder
 from trainers.run.sections import beat
 
@@ -55,7 +58,7 @@ def meet(
     """
     wait = _Deadline(timeout.total_seconds(), should_stop)
     if rank_info.rank == 0:
-        store = _host(folder, attempt, rank_info, timeout)
+        store = _host(folder, attempt, rank_info, timeout, should_stop)
     else:
         address = _await_address(folder, attempt, rank_info, wait)
         if address is None:
@@ -79,7 +82,13 @@ class _Deadline:
         return time.monotonic() < self._ends_at
 
 
-def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedelta) -> TCPStore:
+def _host(
+    folder: RunFolder,
+    attempt: int,
+    rank_info: RankInfo,
+    timeout: timedelta,
+    should_stop: Callable[[], bool],
+) -> TCPStore:
     family, host = _local_address(rank_info)
     with socket.create_server((host, 0), family=family) as listening:
         port = listening.getsockname()[1]
@@ -95,9 +104,19 @@ def _host(folder: RunFolder, attempt: int, rank_info: RankInfo, timeout: timedel
             master_listen_fd=listening.fileno(),
         )
         listening.detach()  # the store owns the descriptor and will close it
-    with atomic_write(folder.rendezvous, fence=folder.fence) as file:
-        file.write(json.dumps({"attempt": attempt, "host": host, "port": port}).encode())
+    content = json.dumps({"attempt": attempt, "host": host, "port": port}).encode()
+    retry(
+        partial(_write_address, folder, content),
+        timeout_s=timeout.total_seconds(),
+        passes=may_come_back,
+        should_stop=should_stop,
+    )
     return store
+
+
+def _write_address(folder: RunFolder, content: bytes) -> None:
+    with atomic_write(folder.rendezvous, fence=folder.fence) as file:
+        file.write(content)
 
 
 def _await_address(
@@ -124,7 +143,7 @@ def _await_address(
 def _read_address(folder: RunFolder, attempt: int) -> Address | None:
     try:
         found = json.loads(folder.rendezvous.read_bytes())
-    except FileNotFoundError:
+    except (OSError, ValueError):  # not yet, or not at present
         return None
     return (found["host"], found["port"]) if found["attempt"] == attempt else None
 

@@ -24,9 +24,11 @@ from trainers.errors import (
     RankError,
     StopRequestedError,
     StorageUnavailableError,
+    UnavailableError,
 )
+from trainers.run.atomic_write import read_written
 from trainers.run.backoff import never, retry
-from trainers.run.failure_class import is_of_this_moment
+from trainers.run.failure_class import may_come_back
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import Section, section
@@ -63,6 +65,8 @@ class CheckpointPrefetch:
         """Seconds that the thread took to read and verify."""
         self.store: CheckpointStore | None = None
         """On rank 0, once `checkpoint` has returned; None on other ranks."""
+        self.left_out: bytes | None = None
+        """On rank 0, then too: the record of the iterations that the run leaves out."""
         self._record = record
         self._folder = record.folder.checkpoints
         self._config = config
@@ -122,8 +126,17 @@ class CheckpointPrefetch:
             return None
         if newest and newest.iteration == iteration:
             return newest
-        # Rank 0 may have set aside a damaged one since, or its file system shows other files.
-        return self._retried(partial(self._reader().load, iteration))
+        # Rank 0 may have set aside a damaged one since, or this node does not show it yet.
+        return self._retried(partial(self._load_chosen, iteration))
+
+    def _load_chosen(self, iteration: int) -> Checkpoint:
+        """Read what rank 0 has just read, so that it may be away, but not missing or damaged."""
+        try:
+            return self._reader().load(iteration)
+        except CheckpointError as error:
+            raise StorageUnavailableError(
+                f"rank 0 can read it, this rank cannot: {error}"
+            ) from error
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Return once the thread has ended, or hangs for longer than allowed."""
@@ -138,6 +151,7 @@ class CheckpointPrefetch:
         try:
             if self._is_rank_zero:
                 self.store = self._retried(self._open_store)
+                self.left_out = self._retried(partial(read_written, self._record.folder.left_out))
             self._newest = self._retried((self.store or self._reader()).newest)
             if self._is_rank_zero:
                 self._compare_with_state(self._newest)
@@ -156,7 +170,12 @@ class CheckpointPrefetch:
         )
 
     def _retried(self, attempt: Callable[[], T]) -> T:
-        return retry(attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop)
+        try:
+            return retry(
+                attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop
+            )
+        except FileNotFoundError as error:
+            raise StorageUnavailableError(f"{self._folder} is away: {error.strerror}") from error
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.
@@ -191,4 +210,4 @@ class CheckpointPrefetch:
 
 
 def _may_pass(error: Exception) -> bool:
-    return isinstance(error, StorageUnavailableError) or is_of_this_moment(error)
+    return isinstance(error, UnavailableError) or may_come_back(error)
