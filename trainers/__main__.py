@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_codes.STOPPED
     except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
-        return _exit_code_of(error, folder)
+        return exit_code_of(error, folder.path)
 
 
 def _read_config(folder: RunFolder, stop: StopFlag, *, is_launched: bool) -> RunConfig:
@@ -130,12 +130,15 @@ def _read_config(folder: RunFolder, stop: StopFlag, *, is_launched: bool) -> Run
         UnavailableError: It cannot be read at present.
     """
 
+    def reason(error: Exception) -> BaseException:
+        return error.__cause__ or error
+
     def is_missing(error: Exception) -> bool:
-        return isinstance(error.__cause__, FileNotFoundError)
+        return isinstance(reason(error), FileNotFoundError)
 
     def may_pass(error: Exception) -> bool:
         passes = may_come_back if is_launched else is_of_this_moment
-        return error.__cause__ is not None and passes(error.__cause__)
+        return passes(reason(error))
 
     read = partial(read_run_config, folder.config)
     read = partial(retry, read, timeout_s=READ_TIMEOUT_S, passes=is_missing, should_stop=stop)
@@ -145,13 +148,6 @@ def _read_config(folder: RunFolder, stop: StopFlag, *, is_launched: bool) -> Run
         if may_pass(error):
             raise UnavailableError(str(error)) from error
         raise
-
-
-def _exit_code_of(error: Exception, folder: RunFolder) -> int:
-    """Return the exit code; a file of the run that is missing is away, with its file system."""
-    filename = getattr(error, "filename", None)
-    is_of_run = isinstance(filename, (str, Path)) and folder.path in Path(filename).parents
-    return exit_codes.UNAVAILABLE if is_of_run and may_come_back(error) else exit_code_of(error)
 
 
 def _exit_at_once(error: LeaseLostError | UnavailableError) -> None:
@@ -201,7 +197,7 @@ class _Attempt:
         except Exception as error:
             logger.exception("the run has failed")
             reason = f"{type(error).__name__}: {error}"
-            return _exit_code_of(error, self.record.folder), Status.FAILED, reason
+            return exit_code_of(error, self.record.folder.path), Status.FAILED, reason
         if finished:
             logger.info("finished after %d iterations", config.num_iterations)
             return exit_codes.FINISHED, Status.FINISHED, ""

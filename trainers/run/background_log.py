@@ -32,7 +32,9 @@ def log_in_background() -> None:
     """
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[_Handler(_waiting)])
+    to_queue = _Handler(_waiting)
+    to_queue.setFormatter(logging.Formatter("%(message)s"))  # the rest is added by the other one
+    logging.basicConfig(level=logging.INFO, handlers=[to_queue])
     QueueListener(_waiting, to_stderr).start()
 
 

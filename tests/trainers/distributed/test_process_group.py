@@ -132,6 +132,24 @@ def test_the_first_rank_names_those_that_did_not_come(folder, as_rank):
         pass
 
 
+def test_the_first_rank_waits_for_a_folder_that_is_away(tmp_path, as_rank):
+    """It says where it listens once the folder is back."""
+    folder, away = RunFolder(tmp_path / "run"), tmp_path / "away"
+    away.mkdir()
+    as_rank(0, 2)
+
+    def bring_back():
+        """Polled while it waits, for whether to stop."""
+        if away.exists():
+            away.rename(folder.path)
+        return folder.rendezvous.exists()
+
+    with open_process_group(folder, 3, bring_back) as group:
+        assert group is None
+
+    assert json.loads(folder.rendezvous.read_bytes())["attempt"] == 3
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_stop_ends_the_wait(folder, as_rank, rank):
     """Asked to stop before all ranks are there, a rank leaves without an error."""
