@@ -106,7 +106,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except PermissionError as error:
-        what = "cannot be locked: this user may not write there; ask its owner"
+        what = f"{error.strerror}; this user cannot lock it, so ask its owner"
         raise PermissionError(error.errno, what, str(path)) from error
 
 

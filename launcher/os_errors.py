@@ -69,6 +69,15 @@ def sentence(error: OSError) -> str:
     return f"{f'{where}: ' if where else ''}{problem}{tried}: {advice}"
 
 
+def problem_of(error: Exception) -> str:
+    """Return the sentence of an error, or of the one behind it that says more."""
+    cause = error.__cause__ if isinstance(error, UnavailableError) else error
+    # That a file of a run is missing is explained by the error itself.
+    if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+        return sentence(cause)
+    return str(error)
+
+
 @contextmanager
 def doing(what: str, path: Path) -> Iterator[None]:
     """Add to an OSError of the body what was tried, and on which path if it does not say so.
@@ -131,7 +140,7 @@ class PatientReader:
         try:
             return self.read(attempt)
         except (OSError, UnavailableError) as error:
-            self.problems.append(sentence(error) if isinstance(error, OSError) else str(error))
+            self.problems.append(problem_of(error))
             return default
 
 

@@ -237,8 +237,8 @@ def _remedy(info: RunInfo) -> list[str]:
         if _OF_A_GPU.search(reason):
             return [
                 f"a GPU of its nodes{named} is faulty: report it to an administrator, with what "
-                "`nvidia-smi -q` and `dmesg` say there; `launch nodes` lists the nodes that are "
-                "avoided"
+                "`nvidia-smi -q` and `dmesg` say there, and start it again on other nodes; "
+                "`launch nodes` lists those that are avoided"
             ]
         return [
             f"its nodes{named} were lost: see `sinfo -R` and `launch nodes`, or raise "

@@ -22,7 +22,7 @@ from launcher.monitor.job_status import (
     PackStatus,
     pack_statuses,
 )
-from launcher.os_errors import PatientReader, doing, may_pass, sentence
+from launcher.os_errors import PatientReader, doing, may_pass, problem_of, sentence
 from trainers.errors import ConfigError, UnavailableError
 from trainers.run.lease import is_live
 from trainers.run.lease_file import file_system_time
@@ -268,8 +268,7 @@ def _read_state(
 def _unreadable(error: Exception) -> EffectiveState:
     if isinstance(error, ConfigError) and not isinstance(error, UnavailableError):
         return EffectiveState(state=Status.FAILED, reason=str(error))  # damaged for good
-    what = sentence(error) if isinstance(error, OSError) else str(error)
-    return EffectiveState(state=Status.UNREADABLE, reason=f"unreadable: {what}")
+    return EffectiveState(state=Status.UNREADABLE, reason=f"unreadable: {problem_of(error)}")
 
 
 def _is_unknown(pack: PackStatus) -> bool:

@@ -93,8 +93,8 @@ def test_what_there_is_to_do(facts, why, advice):
         ),
         (
             failed_by("node_failure"),
-            "its nodes (n1) were lost, or their GPUs cannot be used: see `sinfo -R` and "
-            "`launch nodes`, or raise retries.node_failure",
+            "its nodes (n1) were lost: see `sinfo -R` and `launch nodes`, or raise "
+            "retries.node_failure",
         ),
         (failed_by("crashed"), "see the end of its log: /one/runs/a/logs/attempt-001.rank-0.log"),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from launcher import exit_codes
 from launcher.experiment.experiment import read_experiment
 from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.slurm_submission import cancel_held_jobs
@@ -265,7 +266,7 @@ def test_a_run_whose_state_is_missing_is_not_submitted_anew(workplace, written):
     """It has events, so its state may be away only; the message says what to do."""
     written.state.unlink()
 
-    assert workplace.submit() == 2
+    assert workplace.submit() == exit_codes.UNAVAILABLE
 
     assert f"{written.state} is missing" in workplace.err
     assert not written.state.exists()

@@ -71,7 +71,12 @@ def write_checkpoints(folder: RunFolder) -> RunFolder:
 
 
 def prefetch(folder: RunFolder, config: RunConfig, rank: RankInfo) -> CheckpointPrefetch:
-    return CheckpointPrefetch(RunRecord(folder, read_state(folder)), config, rank)
+    """Also wait until what it has recorded is written."""
+    record = RunRecord(folder, read_state(folder))
+    prefetched = CheckpointPrefetch(record, config, rank)
+    prefetched.wait()
+    record.flush(10)
+    return prefetched
 
 
 def damage_newest(folder: RunFolder) -> Path:
