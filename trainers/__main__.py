@@ -34,7 +34,7 @@ from trainers.run import watchdog
 from trainers.run.atomic_write import sweep
 from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.backoff import retry
-from trainers.run.failure_class import exit_code_of
+from trainers.run.failure_class import exit_code_of, may_come_back
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             retry(
                 partial(sweep, folder.path, lease.check),
                 timeout_s=START_TIMEOUT_S,
+                passes=may_come_back,
                 should_stop=stop,
             )
             record = RunRecord(fenced, state)
@@ -114,16 +115,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StopRequestedError as error:
         logger.info("%s", error)
         return exit_codes.STOPPED
-    except FileNotFoundError as error:  # the folder was there when its config was read
-        logger.error("cannot start the run: %s", error)
-        return exit_codes.UNAVAILABLE
     except (TrainerError, OSError) as error:
         logger.error("cannot start the run: %s", error)
-        return exit_code_of(error)
+        return exit_code_of(error, folder.path)
 
 
 def _read_config(folder: RunFolder, stop: StopFlag, *, is_submitted: bool) -> RunConfig:
     """Read the config, and wait for it if it cannot be read at present, or is gone for a moment.
+
+    Args:
+        is_submitted: Whether a supervisor has seen the run's folder: if it is missing, it is away.
 
     Raises:
         ConfigError: It is missing, or has faults.
@@ -191,7 +192,8 @@ class _Attempt:
             finished = False
         except Exception as error:
             logger.exception("the run has failed")
-            return exit_code_of(error), Status.FAILED, f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
+            return exit_code_of(error, self.record.folder.path), Status.FAILED, reason
         if finished:
             logger.info("finished after %d iterations", config.num_iterations)
             return exit_codes.FINISHED, Status.FINISHED, ""

@@ -44,6 +44,7 @@ from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
 from trainers.run.background_log import flush_log
 from trainers.run.backoff import retry
+from trainers.run.failure_class import may_come_back
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, RunState, Status
@@ -114,6 +115,7 @@ def _take_lease(folder: PackFolder, node: ThisNode, flag: StopFlag) -> Lease:
     return retry(
         partial(Lease.take, path, owner=folder.name, attempt=node.start, should_stop=flag),
         timeout_s=_LEASE_TIMEOUT_S,
+        passes=may_come_back,
         should_stop=flag,
         on_failure=lambda error, _: logger.warning("waiting for %s: %s", path, error),
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from scripts.stress.fuzz_checkpoint.running_steps import plan
+from scripts.workloads.fault_windows import FaultWindows
+from scripts.workloads.logs import json_lines
 from trainers import exit_codes
 from trainers.__main__ import _read_config
 from trainers.errors import ConfigError, UnavailableError
@@ -34,10 +36,16 @@ LONG_S = 300.0
 
 
 @contextmanager
-def training(run: RunFolder, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+def training(
+    run: RunFolder, *command: str, environment: Mapping[str, str] = {}
+) -> Iterator[subprocess.Popen[bytes]]:
     run.logs.mkdir(exist_ok=True)
     with run.log(0).open("wb") as log:
-        process = subprocess.Popen([sys.executable, *command, str(run.path)], stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, *command, str(run.path)],
+            stderr=log,
+            env={**os.environ, **environment},
+        )
     try:
         yield process
     finally:
@@ -177,3 +185,36 @@ def test_a_config_that_cannot_be_read_at_present_is_waited_for(
     monkeypatch.setattr(Path, "read_text", fail_twice)
 
     assert _read_config(run, StopFlag(), is_submitted=True).num_iterations == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "part"),
+    [
+        (errno.ENOENT, ""),
+        (errno.ESTALE, ""),
+        (errno.ENOENT, "/.lease.json.lock"),
+        (errno.ENOENT, "/checkpoints"),
+        (errno.EIO, "/metrics.jsonl"),
+    ],
+)
+def test_a_run_whose_files_are_away_at_its_start_resumes_once_they_are_back(
+    tmp_path: Path, number: int, part: str
+) -> None:
+    """It is not taken for one without a config, checkpoints or leases."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    plan(run.path, num_iterations=3)
+    with training(run, "-m", "trainers", "--attempt=0") as process:
+        assert process.wait(LONG_S) == exit_codes.FINISHED
+    plan(run.path, num_iterations=5)
+    windows = FaultWindows(tmp_path)
+    window = windows.open(run.path, number, part=part)
+    command = ("-m", "trainers", "--attempt=1")
+    with training(run, *command, environment=windows.environment) as process:
+        window.wait_until_struck(4, timeout_s=LONG_S)
+        window.close()
+
+        assert process.wait(LONG_S) == exit_codes.FINISHED, run.log(0).read_text()
+    restored = [each for each in json_lines(run.events) if each["event"] == EventKind.RESTORED]
+    assert [each["iteration"] for each in restored] == [3]

@@ -34,10 +34,17 @@ class CheckpointReader:
     def iterations(self) -> list[int]:
         """List the iterations that have a checkpoint, oldest first; any of them may be damaged."""
         try:
+            return self._list()
+        except FileNotFoundError:
+            return []
+
+    def _list(self) -> list[int]:
+        """List them; raise FileNotFoundError without a folder."""
+        try:
             with os.scandir(self._folder) as entries:
                 folders = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
-            return []
+            raise
         except OSError as error:
             kind = StorageUnavailableError if is_of_this_moment(error) else CheckpointError
             raise kind(f"cannot list {self._folder}: {error.strerror}") from error
@@ -70,7 +77,7 @@ class CheckpointReader:
             StorageUnavailableError: The newest one cannot be read at present.
             CheckpointError: The newest one is of another run or schema version.
         """
-        for iteration in reversed(self.iterations()):
+        for iteration in reversed(self._candidates()):
             if up_to is not None and iteration > up_to:
                 continue
             try:
@@ -86,6 +93,10 @@ class CheckpointReader:
                 "%s holds weights that are NaN or infinite; skipped", self._path(iteration)
             )
         return None
+
+    def _candidates(self) -> list[int]:
+        """List what `newest` looks at."""
+        return self.iterations()
 
     def _path(self, iteration: int) -> Path:
         return self._folder / folder_name(iteration)

@@ -83,17 +83,17 @@ class CheckpointStore(CheckpointReader):
         self._validated: set[int] = set()
         self._manifests: dict[int, Manifest | None] = {}
         """None for those that cannot be read."""
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
         sweep(folder, fence)
 
-    def newest(self, up_to: int | None = None) -> Checkpoint | None:
-        newest = super().newest(up_to)
-        if newest is None and not self._folder.exists():
+    def _candidates(self) -> list[int]:
+        try:
+            return self._list()
+        except FileNotFoundError as error:  # it was created with this object
             raise StorageUnavailableError(
                 f"{self._folder} has vanished; if its file system is gone, mount it again"
-            )
-        return newest
+            ) from error
 
     def newest_finite(self) -> int | None:
         """Return the iteration of the newest checkpoint whose weights are finite; reads no data."""

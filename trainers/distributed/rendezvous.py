@@ -24,6 +24,7 @@ from trainers.distributed.rank_info import RankInfo
 from trainers.errors import ConfigError, RankError
 from trainers.run.atomic_write import atomic_write
 from trainers.run.backoff import retry
+from trainers.run.failure_class import may_come_back
 from trainers.run.run_folder import RunFolder
 from trainers.run.sections import beat
 
@@ -65,13 +66,14 @@ def meet(
         retry(
             partial(_write_address, folder, attempt, address),
             timeout_s=WRITE_TIMEOUT_S,
+            passes=may_come_back,
             should_stop=should_stop,
         )
     else:
-        address = _await_address(folder, attempt, rank_info, wait)
-        if address is None:
+        published = _await_address(folder, attempt, rank_info, wait)
+        if published is None:
             return None
-        store = _connect(address, rank_info, timeout)
+        store = _connect(published, rank_info, timeout)
     return store if _all_joined(store, rank_info, wait) else None
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from trainers.errors import UnavailableError
+from trainers.run.failure_class import may_come_back
+
 logger = logging.getLogger(__name__)
 
 Fence = Callable[[], None]
@@ -86,6 +89,20 @@ def atomic_write(path: Path, *, fence: Fence = unfenced) -> Iterator[BinaryIO]:
         sync_folder(path.parent)  # fsync of a file does not make its name durable: fsync(2)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_written(path: Path) -> bytes | None:
+    """Return the content of a file; None if its folder is there and says that the file is not.
+
+    Raises:
+        UnavailableError: It cannot be read at present, or its folder is away.
+    """
+    try:
+        return path.read_bytes() if path in path.parent.iterdir() else None
+    except OSError as error:
+        if may_come_back(error):
+            raise UnavailableError(f"{path} cannot be read at present: {error.strerror}") from error
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+from pathlib import Path
 
 from trainers import exit_codes
 from trainers.errors import (
@@ -86,8 +87,14 @@ def may_come_back(error: BaseException) -> bool:
     return is_of_this_moment(error) or isinstance(error, gone)
 
 
-def exit_code_of(error: BaseException) -> int:
-    """Return the exit code of a trainer that ends with this exception."""
+def exit_code_of(error: BaseException, run: Path | None = None) -> int:
+    """Return the exit code of a trainer that ends with this exception.
+
+    Args:
+        run: A folder that was there; a file below it that is missing is away, with its file system.
+    """
+    if run and may_come_back(error) and run in _path_of(error).parents:
+        return exit_codes.UNAVAILABLE
     for kind, code in _EXIT_CODES:
         if isinstance(error, kind):
             return code
@@ -97,6 +104,11 @@ def exit_code_of(error: BaseException) -> int:
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return exit_codes.OUT_OF_MEMORY
     return _of_runtime_error(str(error)) if isinstance(error, RuntimeError) else exit_codes.FAILED
+
+
+def _path_of(error: BaseException) -> Path:
+    """Return the path that an operating system error is about; a relative one if there is none."""
+    return Path(str(getattr(error, "filename", None)))
 
 
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (

@@ -40,6 +40,7 @@ from trainers.errors import (
     UnavailableError,
 )
 from trainers.run.backoff import never, retry, wait
+from trainers.run.failure_class import may_come_back
 from trainers.run.lease_file import (
     acquiring,
     file_system_time,
@@ -145,11 +146,13 @@ class Lease:
         Raises:
             LeaseHeldError: Another process holds it; the message names it.
             ConfigError: Its files belong to another user.
-            OSError: The file system refuses, for TAKE_TIMEOUT_S if that may pass.
+            OSError: The file system refuses, or is away, for TAKE_TIMEOUT_S.
             StopRequestedError: A stop was requested while waiting.
         """
         attempt_once = partial(cls._take, path, owner, attempt, on_loss)
-        return retry(attempt_once, timeout_s=TAKE_TIMEOUT_S, should_stop=should_stop)
+        return retry(
+            attempt_once, timeout_s=TAKE_TIMEOUT_S, passes=may_come_back, should_stop=should_stop
+        )
 
     @classmethod
     def _take(cls, path: Path, owner: str, attempt: int, on_loss: OnLoss) -> Lease:

@@ -218,7 +218,9 @@ def open_state(
     return retry(
         attempt,
         timeout_s=timeout_s,
-        passes=lambda error: is_of_this_moment(error.__cause__ or error),
+        passes=lambda error: (
+            is_of_this_moment(error.__cause__ or error) or not folder.path.is_dir()
+        ),
         should_stop=should_stop,
     )
 

@@ -136,21 +136,22 @@ def num_left_out_before(iteration: int, left_out: Iterable[int]) -> int:
     return number
 
 
-def read_left_out(folder: RunFolder, ranks: ProcessGroup) -> frozenset[int]:
+def agree_on_left_out(content: bytes | None, ranks: ProcessGroup) -> frozenset[int]:
     """Return the iterations that rewinds have left out, the same on all ranks; all call this.
 
+    Args:
+        content: Of the record of them, on rank 0; None if there is none.
+
     Raises:
-        CheckpointError: The record of them is damaged.
+        CheckpointError: The record is damaged.
     """
     recorded: list[int] = []
-    if ranks.is_rank_zero:
+    if content is not None:
         try:
-            recorded = json.loads(folder.left_out.read_bytes())["left_out"]
-        except FileNotFoundError:
-            pass
+            recorded = json.loads(content)["left_out"]
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
-                f"{folder.left_out} does not list the iterations that the run leaves out: {error}"
+                f"left_out.json does not list the iterations that the run leaves out: {error}"
             ) from error
     number = ranks.broadcast_from_rank0(len(recorded))
     recorded = recorded or [0] * number

@@ -24,8 +24,11 @@ from trainers.errors import (
     RankError,
     StopRequestedError,
     StorageUnavailableError,
+    UnavailableError,
 )
+from trainers.run.atomic_write import read_written
 from trainers.run.backoff import never, retry
+from trainers.run.failure_class import may_come_back
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import Section, section
@@ -62,6 +65,8 @@ class CheckpointPrefetch:
         """Seconds that the thread took to read and verify."""
         self.store: CheckpointStore | None = None
         """On rank 0, once `checkpoint` has returned; None on other ranks."""
+        self.left_out: bytes | None = None
+        """On rank 0, then too: the record of the iterations that the run leaves out."""
         self._record = record
         self._folder = record.folder.checkpoints
         self._config = config
@@ -150,6 +155,7 @@ class CheckpointPrefetch:
         try:
             if self._is_rank_zero:
                 self.store = self._retried(self._open_store)
+                self.left_out = self._retried(partial(read_written, self._record.folder.left_out))
             self._newest = self._retried((self.store or self._reader()).newest)
             if self._is_rank_zero:
                 self._compare_with_state(self._newest)
@@ -168,7 +174,12 @@ class CheckpointPrefetch:
         )
 
     def _retried(self, attempt: Callable[[], T]) -> T:
-        return retry(attempt, timeout_s=TIMEOUT_S, should_stop=self._should_stop)
+        try:
+            return retry(
+                attempt, timeout_s=TIMEOUT_S, passes=_may_pass, should_stop=self._should_stop
+            )
+        except FileNotFoundError as error:
+            raise StorageUnavailableError(f"{self._folder} is away: {error.strerror}") from error
 
     def _compare_with_state(self, newest: Checkpoint | None) -> None:
         """Warn if saved iterations are lost; refuse to start over if all of them are.
@@ -200,3 +211,7 @@ class CheckpointPrefetch:
             fingerprint=self._config.fingerprint,
             fingerprint_fields=self._config.fingerprint_fields,
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, UnavailableError) or may_come_back(error)

@@ -31,7 +31,11 @@ from trainers.training.determinism import (
 )
 from trainers.training.device import check_gpu
 from trainers.training.disable_dynamo import disable_dynamo
-from trainers.training.non_finite import NonFiniteStepError, read_left_out, record_left_out
+from trainers.training.non_finite import (
+    NonFiniteStepError,
+    agree_on_left_out,
+    record_left_out,
+)
 from trainers.training.progress import RunProgress
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.startup import Startup
@@ -99,7 +103,7 @@ class _Attempt:
         startup.times.end("ranks")
         checkpoint = startup.prefetch.checkpoint(ranks)
         startup.times.end("waiting for the checkpoint")
-        left_out = read_left_out(self.folder, ranks)
+        left_out = agree_on_left_out(startup.prefetch.left_out, ranks)
         progress = RunProgress(startup.record, config.num_iterations, startup)
         while True:
             try:

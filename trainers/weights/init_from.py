@@ -16,7 +16,7 @@ from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.layout import folder_name
 from trainers.errors import CheckpointError, ConfigError, StorageUnavailableError
-from trainers.run.atomic_write import atomic_write
+from trainers.run.atomic_write import atomic_write, read_written
 from trainers.run.backoff import never, retry
 from trainers.run.run_folder import RunFolder
 from trainers.weights.weights_report import WeightsReport, listed
@@ -146,10 +146,9 @@ class _Taken:
 
 
 def _taken_before(folder: RunFolder) -> _Taken | None:
+    content = read_written(folder.initial_weights)
     try:
-        return _Taken(**json.loads(folder.initial_weights.read_bytes()))
-    except FileNotFoundError:
-        return None
+        return None if content is None else _Taken(**json.loads(content))
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder.initial_weights} does not name a checkpoint: {error}. Remove it to start "

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from torch.distributed import DistBackendError, HashStore
+from torch.distributed import DistBackendError, HashStore  # type: ignore[attr-defined]
 
 from scripts.workloads.ranks import RANK_VARIABLES, start_rank, variables
 from trainers.distributed.distributed_group import DistributedGroup
@@ -176,6 +176,24 @@ def test_the_first_rank_names_those_that_did_not_come(folder, as_rank):
         open_process_group(folder, 3, lambda: False, timeout=SHORT),
     ):
         pass
+
+
+def test_the_first_rank_waits_for_a_folder_that_is_away(tmp_path, as_rank):
+    """It says where it listens once the folder is back."""
+    folder, away = RunFolder(tmp_path / "run"), tmp_path / "away"
+    away.mkdir()
+    as_rank(0, 2)
+
+    def bring_back():
+        """Polled while it waits, for whether to stop."""
+        if away.exists():
+            away.rename(folder.path)
+        return folder.rendezvous.exists()
+
+    with open_process_group(folder, 3, bring_back) as group:
+        assert group is None
+
+    assert json.loads(folder.rendezvous.read_bytes())["attempt"] == 3
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,3 +69,14 @@ def os_error(number):
 def test_exit_code_of(error, code):
     """Wrong, of this moment, of this node or of the run: the exit code says which."""
     assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/runs/first/left_out.json", exit_codes.UNAVAILABLE), ("/other/file", exit_codes.FAILED)],
+)
+def test_a_file_of_the_run_that_is_missing_is_away(path, code):
+    """Its folder was there; a file elsewhere may never have been."""
+    error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    assert exit_code_of(error, Path("/runs/first")) == code

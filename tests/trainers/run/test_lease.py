@@ -228,6 +228,18 @@ def test_a_lease_that_is_missing_for_a_moment_is_not_free(path):
         back.join()
 
 
+def test_a_folder_that_is_away_for_a_moment_is_waited_for(tmp_path):
+    """A run that is started meanwhile begins once it is back."""
+    folder, away = tmp_path / "run", tmp_path / "away"
+    away.mkdir()
+    back = threading.Timer(0.3, away.rename, [folder])
+    back.start()
+
+    with Lease.take(folder / "lease.json", owner="pack-0003", attempt=5) as lease:
+        lease.check()
+    back.join()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_flock_will_do(path, monkeypatch, caplog, number):
     """Leases work without; the log names the file and the mount option."""

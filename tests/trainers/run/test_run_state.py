@@ -10,11 +10,13 @@ from trainers.errors import ConfigError
 from trainers.run.failure_class import exit_code_of
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import (
+    READ_TIMEOUT_S,
     Cause,
     EventKind,
     RunState,
     Status,
     append_event,
+    open_state,
     read_state,
     write_state,
 )
@@ -48,6 +50,19 @@ def test_a_state_that_is_away_for_a_moment_is_waited_for(tmp_path, left):
     back.start()
 
     assert read_state(folder) == state
+    back.join()
+
+
+def test_a_folder_that_is_away_longer_is_waited_for_at_a_start(tmp_path):
+    """A start can wait; its state is neither made up nor written anew."""
+    folder, away = RunFolder(tmp_path / "run"), tmp_path / "away"
+    away.mkdir()
+    state = RunState(status="waiting", attempts={"preempted": 3})
+    write_state(RunFolder(away), state)
+    back = threading.Timer(READ_TIMEOUT_S + 0.3, away.rename, [folder.path])
+    back.start()
+
+    assert open_state(folder, timeout_s=60.0) == state
     back.join()
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import attrs
@@ -31,6 +32,7 @@ from trainers.run.run_record import RunRecord
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.tasks.task_configs import AffinitiesTaskConfig
 from trainers.training import restore
+from trainers.training.non_finite import agree_on_left_out, record_left_out
 from trainers.training.restore import CheckpointPrefetch
 
 CONFIG = RunConfig(
@@ -58,7 +60,10 @@ class SecondRank(ProcessGroup):
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """A run with checkpoints of 10 and 20 iterations."""
-    folder = RunFolder(tmp_path)
+    return write_checkpoints(RunFolder(tmp_path))
+
+
+def write_checkpoints(folder: RunFolder) -> RunFolder:
     store = CheckpointStore(folder.checkpoints, fingerprint=CONFIG.fingerprint)
     for iteration in (10, 20):
         store.save(iteration, {"weight": torch.full((1000,), float(iteration))})
@@ -251,6 +256,26 @@ def test_a_checkpoint_that_another_rank_does_not_see_yet_is_waited_for(
 
     with pytest.raises(StorageUnavailableError, match="which rank 0 has read"):
         prefetch(folder, CONFIG, SECOND).checkpoint(SecondRank(30))
+
+
+@pytest.mark.parametrize(("rank", "group"), [(FIRST, ALONE), (SECOND, SecondRank(20))])
+def test_a_folder_that_is_away_for_a_moment_is_waited_for(
+    tmp_path: Path, rank: RankInfo, group: ProcessGroup
+) -> None:
+    """It is no run without checkpoints, nor one that has left nothing out."""
+    away, run = tmp_path / "away", RunFolder(tmp_path / "run")
+    away.mkdir()
+    write_checkpoints(RunFolder(away))
+    record_left_out(RunFolder(away), {7})
+    back = threading.Timer(0.3, away.rename, [run.path])
+    restoration = CheckpointPrefetch(RunRecord(run, RunState()), CONFIG, rank)
+
+    back.start()
+    checkpoint = restoration.checkpoint(group)
+    back.join()
+
+    assert checkpoint is not None and checkpoint.iteration == 20
+    assert agree_on_left_out(restoration.left_out, ALONE) == ({7} if rank is FIRST else set())
 
 
 def test_other_ranks_change_nothing(folder: RunFolder) -> None:
