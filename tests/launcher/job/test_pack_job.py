@@ -33,13 +33,14 @@ def hanging_log():
 
 
 def test_a_log_that_hangs_stops_no_supervisor(tmp_path, monkeypatch, hanging_log):
-    """It runs its members to their end: here to one that has no config."""
+    """It runs its members to their end: here one whose config is wrong."""
     monkeypatch.setenv("LAUNCH_SLOTS_DIR", str(tmp_path / "slots"))
     pack = ExperimentFolder(tmp_path / "one").pack("pack-0000")
     pack.path.mkdir(parents=True)
     run = pack.experiment.run("a")
     run.path.mkdir(parents=True)
     write_state(run, RunState(status="submitted", pack=pack.name))
+    run.config.write_text("seed: none\n")
     member = Member(name="a", gpus=0, cpus=1, retries=RetriesConfig(crashed=0))
     machine = Machine(cores=(0,), is_pinned=False)
     write_pack(pack, Pack(members=(member,), machine=machine, grace_s=10.0))
