@@ -71,7 +71,9 @@ def sentence(error: OSError) -> str:
 
 def problem_of(error: Exception) -> str:
     """Return the sentence of an error, or of the one behind it that says more."""
-    cause = error.__cause__ if isinstance(error, UnavailableError) else error
+    if isinstance(error, OSError):
+        return sentence(error)
+    cause = error.__cause__ if isinstance(error, UnavailableError) else None
     # That a file of a run is missing is explained by the error itself.
     if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
         return sentence(cause)

@@ -17,7 +17,7 @@ from launcher.job.node import ThisNode
 from launcher.job.pack import Member, Pack
 from launcher.job.requeue_policy import retry_delay_s
 from launcher.job.slots import Slot, Slots
-from launcher.job.unfinished_members import is_unfinished
+from launcher.job.unfinished_members import CANCELLED, is_unfinished
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, RunState, Status
 
@@ -208,8 +208,13 @@ class MemberQueue:
             reason=f"{self._node.name} {lack}",
             can_be_retried=self._pack.slurm is not None,
         )
-        self.record_end(
-            waiting,
-            lambda state: end if is_unfinished(self._folder, state) else None,
-            is_misfit=True,
-        )
+        run = self._folder.experiment.run(waiting.member.name)
+
+        def find_end(state: RunState) -> AttemptEnd | None:
+            if not is_unfinished(self._folder, state):
+                return None
+            if run.cancel_request.exists():  # the job is not to come back for it
+                return AttemptEnd(cause=Cause.CANCELLED, reason=CANCELLED)
+            return end
+
+        self.record_end(waiting, find_end, is_misfit=True)

@@ -8,6 +8,7 @@ pack's folder, replaced atomically and polled.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,11 @@ from trainers.run.lease import is_live
 
 _RUNS, _OVER, _DISMISSED = "runs", "over", "dismissed"
 _NODE_END_POLL_S = 0.2
+_TIMEOUT_S = 600.0
+"""For the report of a node's end, on a disk that is full or away."""
+_STOPPED_TIMEOUT_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class MemberRendezvous:
@@ -99,19 +105,26 @@ class NodeEnds:
         self._node = node
         self._records = records
 
-    def report(self, wants_return: bool, timeout_s: float) -> None:
+    def report(self, wants_return: bool, *, is_stopping: bool) -> None:
         """Report that this node, not the first one, has ended.
 
         Args:
             wants_return: Whether the job must return for a member that this node leads: it needs
                 another node, or its end is not recorded.
+            is_stopping: Then there is no time to wait for the disk: that this node has released its
+                lease tells the first one enough.
 
         Raises:
-            OSError: The report could not be written in this time.
+            OSError: The report could not be written.
         """
         path = self._folder.node_end(self._node.index)
         self._records.replace(path, {"start": self._node.start, "wants_return": wants_return})
-        self._records.flush(timeout_s, path)
+        try:
+            self._records.flush(_STOPPED_TIMEOUT_S if is_stopping else _TIMEOUT_S, path)
+        except OSError as error:
+            if not is_stopping:
+                raise
+            logger.warning("this node has ended, without a word to the first one: %s", error)
 
     def wait_for_others(self, num_nodes: int, is_stopping: Callable[[], bool]) -> bool:
         """Wait until the other nodes have ended, or are to stop and their supervisors are dead.

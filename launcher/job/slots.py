@@ -201,8 +201,10 @@ class Slots:
         path = self._folder / f"slot-{uuid4().hex}.json"
         descriptor = file_lock.try_take(path)
         assert descriptor is not None
+        content = json.dumps(attrs.asdict(wanted)).encode()
         try:
-            os.write(descriptor, json.dumps(attrs.asdict(wanted)).encode())
+            if os.write(descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         except OSError:
             os.close(descriptor)  # or it would stay a slot without a claim
             raise

@@ -22,7 +22,7 @@ from launcher.job.bad_nodes import note_lost_node
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
-from launcher.job.node_supervisor import LAST_RECORDS_TIMEOUT_S, NodeSupervisor
+from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import (
     PATIENCE_S,
     Pack,
@@ -262,7 +262,7 @@ class _SlurmPack:
     def _note_end(self, wants_return: bool) -> None:
         """Say that this node has ended in good order: to the batch script, or to the first node."""
         if self._node.index:
-            self._ends.report(wants_return, LAST_RECORDS_TIMEOUT_S)
+            self._ends.report(wants_return, is_stopping=self._stop.is_requested())
             return
         with suppress(OSError):
             self._folder.is_over.touch()

@@ -19,7 +19,7 @@ from launcher.job.pack import read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
 from launcher.monitor.job_status import JobPoller
 from launcher.monitor.status import RunStatus, find_runs, read_statuses
-from launcher.os_errors import doing, sentence
+from launcher.os_errors import doing, problem_of, sentence
 from launcher.slurm import client
 from trainers.errors import TrainerError
 from trainers.run.lease import is_live, read_lease
@@ -116,8 +116,7 @@ def _try_to_mark(run: RunFolder) -> None:
         if run.cancel_request.exists():
             _mark_one_cancelled(run)
     except (OSError, LockHeldError, TrainerError) as error:
-        reason = sentence(error) if isinstance(error, OSError) else error
-        _logger.warning("%s is cancelled, but not in its state: %s", run.name, reason)
+        _logger.warning("%s is cancelled, but not in its state: %s", run.name, problem_of(error))
 
 
 def _mark_one_cancelled(run: RunFolder) -> None:

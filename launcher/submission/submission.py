@@ -18,7 +18,7 @@ from launcher.errors import LockHeldError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.machine import Machine
-from launcher.os_errors import doing, sentence
+from launcher.os_errors import doing, problem_of
 from launcher.packing.packing import Packing
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun, plan_runs
@@ -124,5 +124,5 @@ def restore_states(runs: Sequence[PlannedRun]) -> None:
             with file_lock.hold(run.folder.state_lock):
                 write_state(run.folder, attrs.evolve(read_state(run.folder), status=run.state))
         except (OSError, LockHeldError, ConfigError) as error:
-            reason = sentence(error) if isinstance(error, OSError) else error
-            _logger.warning("%s is still called submitted: %s", run.folder.name, reason)
+            what = problem_of(error)
+            _logger.warning("%s is still called submitted: %s", run.folder.name, what)

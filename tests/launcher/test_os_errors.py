@@ -135,6 +135,16 @@ def test_a_missing_file_that_is_being_replaced_is_waited_for():
     assert PatientReader().read(attempt) == "read"
 
 
+def test_a_missing_file_is_told_in_a_sentence(tmp_path):
+    """With its path and what to do, as any other error."""
+    reader = PatientReader()
+
+    assert reader.read_or("", (tmp_path / "log").read_text) == ""
+
+    (problem,) = reader.problems
+    assert problem.startswith(f"{tmp_path / 'log'}: No such file or directory: check the path")
+
+
 def test_half_a_file_is_read_again(tmp_path):
     """As a client of NFS may see one that another one replaces."""
     path, contents = tmp_path / "state.json", ['{"iteration": 3}', '{"itera']

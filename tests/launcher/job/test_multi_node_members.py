@@ -194,14 +194,37 @@ def test_the_first_node_learns_what_the_others_leave(tmp_path, wants_return):
         NodeEnds(pack, ThisNode(index=index, name="n", job="12", start=start), PackRecords(pack))
         for index, start in ((0, 1), (1, 1), (1, 0))
     )
-    earlier.report(not wants_return, timeout_s=10)
+    earlier.report(not wants_return, is_stopping=False)
     polled: list[bool] = []
 
     def report_late():
         if not polled:
-            second.report(wants_return, timeout_s=10)
+            second.report(wants_return, is_stopping=False)
         polled.append(True)
         return False
 
     assert first.wait_for_others(2, report_late) == wants_return
     assert polled
+
+
+@pytest.mark.parametrize("is_stopping", [True, False])
+def test_a_report_that_the_disk_refuses_is_waited_for_unless_the_job_stops(
+    tmp_path, monkeypatch, is_stopping
+):
+    """The first node is to requeue the job within its grace, and sees that the lease is free."""
+    monkeypatch.setattr("launcher.job.multi_node_rendezvous._TIMEOUT_S", 0.1)
+    monkeypatch.setattr("launcher.job.multi_node_rendezvous._STOPPED_TIMEOUT_S", 0.1)
+    pack = ExperimentFolder(tmp_path).pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    pack.node_end(1).mkdir()  # nothing can take its place
+    first, second = (
+        NodeEnds(pack, ThisNode(index=index, name="n", job="12"), PackRecords(pack))
+        for index in (0, 1)
+    )
+
+    if is_stopping:
+        second.report(False, is_stopping=True)
+        assert not first.wait_for_others(2, lambda: True)
+    else:
+        with pytest.raises(OSError):
+            second.report(False, is_stopping=False)

@@ -501,6 +501,17 @@ def test_a_run_that_the_node_cannot_hold_goes_elsewhere(make_node):
     assert node.supervisor.queue.wants_another_node
 
 
+def test_no_node_is_looked_for_for_a_cancelled_run(make_node):
+    """It ends as cancelled where it would not have fitted."""
+    node = make_node({"run": "exit 0"}, machine_gpus=("0", "1", "2"), gpus=4, slurm=TERMS)
+    node.experiment.run("run").cancel_request.touch()
+
+    node.run()
+
+    assert node.state("run").status == "cancelled"
+    assert not node.supervisor.queue.wants_another_node
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 1 MiB."""

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -336,3 +337,21 @@ def test_gpus_of_a_slurm_job(tmp_path, monkeypatch, program, expected):
 def _write_program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
+
+
+@pytest.mark.parametrize("written", [0, 10])
+def test_a_claim_that_finds_no_room_is_no_slot(tmp_path, monkeypatch, written):
+    """All of the machine is free for the next one to ask."""
+    slots, write = Slots(Machine(cores=(0, 1)), tmp_path), os.write
+
+    def write_part(descriptor, content):
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[:written])
+
+    monkeypatch.setattr(os, "write", write_part)
+    with pytest.raises(OSError, match="No space left"):
+        slots.take(gpus=0, cpus=2)
+    monkeypatch.undo()
+
+    assert slots.take(gpus=0, cpus=2) is not None
