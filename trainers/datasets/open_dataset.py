@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from trainers.datasets.outages import wait_out
 from trainers.errors import DataUnavailableError, StopRequestedError
+from trainers.run.sections import beat
 
 if TYPE_CHECKING:
     from trainers.datasets.dataset import Dataset
@@ -31,7 +33,7 @@ def open_dataset(config: DatasetConfig, reading: Reading) -> Dataset:
         StopRequestedError: `reading.should_stop` said so meanwhile.
     """
     return wait_out(
-        lambda _: _heeding(reading.should_stop, config.build),
+        lambda seconds: _in_time(config.build, seconds, reading.should_stop),
         volume=f"dataset {config.name!r}",
         part="its metadata",
         reading=reading,
@@ -39,8 +41,8 @@ def open_dataset(config: DatasetConfig, reading: Reading) -> Dataset:
     )
 
 
-def _heeding(should_stop: Callable[[], bool], call: Callable[[], T]) -> T:
-    """Return what `call` returns; leave it behind when a stop is requested.
+def _in_time(call: Callable[[], T], seconds: float, should_stop: Callable[[], bool]) -> T:
+    """Return what `call` returns; leave it behind when it takes too long, or a stop is requested.
 
     It may hang: a server does not answer, or a file system is gone that was mounted `hard`.
     """
@@ -54,8 +56,12 @@ def _heeding(should_stop: Callable[[], bool], call: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name="metadata", daemon=True)
     thread.start()
+    deadline = time.monotonic() + seconds
     while thread.is_alive():
         thread.join(_POLL_S)
+        beat()  # this has a bound of its own
         if should_stop():
             raise StopRequestedError("stopped while reading metadata")
+        if thread.is_alive() and time.monotonic() >= deadline:
+            raise DataUnavailableError("no answer")
     return future.result()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
+from trainers.run.sections import Section, section
 from trainers.stream.stream_spec import StreamSpec
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class DatasetMixture:
         )  # importing numba takes half a second
 
         spec = self._spec
-        return SampledDataset(
-            dataset,
-            RandomLocation(dataset, block_shape=spec.output_shape, min_masked=spec.min_masked),
-        )
+        with section(Section.DATA):  # on a thread of its own, whose progress counts there
+            location = RandomLocation(
+                dataset, block_shape=spec.output_shape, min_masked=spec.min_masked
+            )
+        return SampledDataset(dataset, location)

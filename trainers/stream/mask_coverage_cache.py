@@ -21,6 +21,7 @@ from trainers.datasets.dataset import Dataset
 from trainers.datasets.outages import wait_out
 from trainers.run.atomic_write import atomic_write
 from trainers.run.failure_class import may_come_back
+from trainers.run.sections import beat
 from trainers.stream.mask_coverage import CoveredBlocks, Mask, find_covered_blocks
 
 _PLANES_AT_ONCE = 64
@@ -191,6 +192,7 @@ def _planes(name: str, gt: Array, mask: Array) -> Iterator[Mask]:
         if not part.empty:
             covered[(part - slab.begin).to_slices()] = mask[part * voxel_size] != 0
         yield from covered.reshape(-1, *covered.shape[-2:])
+        beat()  # a large mask takes long
         if time.monotonic() - reported > _REPORT_S:
             reported = time.monotonic()
             _logger.info(

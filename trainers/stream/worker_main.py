@@ -33,6 +33,9 @@ from trainers.stream.shared_block import SharedBlock
 if TYPE_CHECKING:
     from trainers.gp_augments.augment_config import AugmentConfig
 
+_sending = threading.Lock()
+"""Volumes are opened on several threads, each of which reports its progress."""
+
 
 def main() -> None:
     descriptor, memory, parent = map(int, sys.argv[1:])
@@ -62,7 +65,7 @@ def _end_with_parent(descriptor: int, parent: int) -> None:
 
 
 def _report_progress(connection: Connection) -> None:
-    if threading.current_thread() is threading.main_thread():  # the one that answers
+    with _sending:
         connection.send(None)
 
 
@@ -93,7 +96,8 @@ def _answer(connection: Connection, block: SharedBlock, answer: Any) -> None:
     buffers: list[pickle.PickleBuffer] = []
     # Protocol 5 (PEP 574) leaves arrays out of the pickle; they go through the shared block.
     pickled = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
-    connection.send((pickled, block.put(buffers)))
+    with _sending:
+        connection.send((pickled, block.put(buffers)))
 
 
 def _import_nodes(augments: tuple[AugmentConfig, ...]) -> None:

@@ -411,6 +411,19 @@ def test_a_start_gives_up_in_the_end(tmp_path: Path) -> None:
         open_dataset(dataset_of(tmp_path / "none"), Reading(timeout_s=0.3))
 
 
+def test_a_file_system_that_hangs_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is mounted `hard` never answers."""
+    answer = threading.Event()
+    monkeypatch.setattr(DatasetConfig, "build", lambda _: answer.wait(LONG_S))
+
+    with pytest.raises(DataUnavailableError, match=r"its metadata, tried for .*: no answer"):
+        open_dataset(dataset_of(tmp_path / "raw"), Reading(timeout_s=0.5))
+
+    answer.set()
+
+
 def test_what_is_wrong_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An array that a volume does not have is not waited for."""
     write_zarr2(tmp_path / "volume/raw", VOXELS)

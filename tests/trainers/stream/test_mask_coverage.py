@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy.typing as npt
 import pytest
 
 from trainers.datasets.dataset import Dataset
+from trainers.run.sections import SECTIONS, Section
 from trainers.stream import mask_coverage_cache
+from trainers.stream.dataset_mixture import DatasetMixture
 from trainers.stream.mask_coverage import CoveredBlocks, find_covered_blocks
 from trainers.stream.mask_coverage_cache import covered_blocks
 from trainers.stream.random_location import RandomLocation
+from trainers.stream.stream_spec import StreamSpec
 
 RNG = np.random.default_rng(0)
 
@@ -131,6 +135,21 @@ def test_what_was_found_is_kept_until_the_mask_changes(
     covered_blocks(dataset, block, 0.5)
     covered_blocks(dataset, block, 0.6)
     assert len(searches) == 4
+
+
+def test_a_search_that_takes_long_is_no_hang(
+    make_dataset: Callable[..., Dataset], spec_of: Callable[..., StreamSpec]
+) -> None:
+    """Datasets are opened on threads of their own, and the stream waits for them."""
+    mask = (RNG.random((10, 10, 10)) < 0.5).astype(np.uint8)
+    volume = np.ones((10, 10, 10), np.uint8)
+    spec = spec_of(make_dataset(volume, volume, mask), min_masked=0.4)
+    with SECTIONS.section(Section.DATA):
+        SECTIONS.tick(50.0)
+
+        DatasetMixture(spec).open()
+
+        assert SECTIONS.silent_s(threading.get_ident()) == 0.0
 
 
 def test_a_full_disk_only_costs_the_next_search(
