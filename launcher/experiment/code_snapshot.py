@@ -17,6 +17,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.code_files import source_files
 from launcher.tables import first_names
 from trainers.run.atomic_write import sync_folder
+from trainers.run.failure_class import is_of_this_moment
 
 _PACKAGES = ("launcher", "trainers", "cluster_configs")
 _MANIFEST = "manifest.json"
@@ -76,6 +77,7 @@ def verify_snapshot(path: Path) -> None:
 
     Raises:
         LauncherError: Files were changed, removed or added; names them.
+        OSError: They cannot be read at present, or the whole folder is away.
     """
     expected = _manifest(path)
     found = {name: _hash((path / name).read_bytes()) for name in _names(path)}
@@ -141,6 +143,8 @@ def _manifest(path: Path) -> dict[str, str]:
     try:
         hashes = dict(json.loads((path / _MANIFEST).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if is_of_this_moment(error) or not path.is_dir():
+            raise
         raise LauncherError(
             f"{path / _MANIFEST} cannot be read ({error}); remove {path} and submit again"
         ) from None

@@ -181,7 +181,7 @@ class _SlurmPack:
         if not self._pack.code:
             return True
         try:
-            verify_snapshot(self._folder.experiment.code / self._pack.code)
+            patiently(partial(verify_snapshot, self._folder.experiment.code / self._pack.code))
         except LauncherError as error:
             logger.error("%s", error)
             mark_ended(self._folder, self._led, status=Status.FAILED, reason=str(error))

@@ -138,6 +138,15 @@ def test_a_manifest_cannot_be_exchanged(code, user):
         verify_snapshot(path)
 
 
+def test_a_snapshot_that_is_away_is_not_taken_for_a_changed_one(code, user, tmp_path):
+    """Its folder may come back, and is worth waiting for."""
+    path = snapshot_code(code, [user]).path
+    code.rename(tmp_path / "away")
+
+    with pytest.raises(FileNotFoundError):
+        verify_snapshot(path)
+
+
 def test_python_may_leave_its_caches(code, user):
     """Byte code beside the copied modules is no change."""
     path = snapshot_code(code, [user]).path
