@@ -17,6 +17,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.code_files import source_files
 from launcher.tables import first_names
 from trainers.run.atomic_write import sync_folder
+from trainers.run.failure_class import is_of_this_moment
 
 _PACKAGES = ("launcher", "trainers", "cluster_configs")
 _MANIFEST = "manifest.json"
@@ -141,7 +142,9 @@ def _manifest(path: Path) -> dict[str, str]:
     """Read the hash of every file, and check that together they give the name of the folder."""
     try:
         hashes = dict(json.loads((path / _MANIFEST).read_bytes())["files"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if is_of_this_moment(error):
+            raise
         if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
             raise  # its file system is away
         raise LauncherError(

@@ -16,7 +16,8 @@ from launcher.job.multi_node_rendezvous import MemberRendezvous
 from launcher.job.node import ThisNode
 from launcher.job.pack import Member
 from launcher.job.slots import Slot, Slots
-from trainers.run.failure_class import is_of_this_moment
+from trainers import exit_codes
+from trainers.run.failure_class import exit_code_of
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, EventKind
 
@@ -94,7 +95,7 @@ class MemberStarter:
                 member, folder, command, attempt=attempt, node=self._node.index, slot=slot
             )
         except OSError as error:
-            passes = is_of_this_moment(error)
+            passes = exit_code_of(error, folder.path) == exit_codes.UNAVAILABLE
             return AttemptEnd(
                 cause=Cause.UNAVAILABLE if passes else Cause.CRASHED,
                 reason=f"{command[0]} could not be started: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ from scripts.stress.storm_packs.references import Outcome
 from scripts.stress.storm_packs.storm_round import Round
 from scripts.stress.storm_packs.unequal_runs import INTERVAL
 from scripts.stress.storm_packs.watch import Life, Loss, Watch
+from trainers.run.sections import FACTOR
 
 LOST_NODE = ("lose_node", "node_down")
 """After these an attempt may live on beside the next one, fenced off."""
 NO_SAVE = ("disk_full", "runs_eio", "runs_enoent")
 """While these last no checkpoint can be written, and whatever is then killed loses more."""
 HANG_S = 120.0
-"""So soon the watchdog ends an attempt that hangs."""
+"""So soon the watchdog ends an attempt that hangs, and an attempt whose samples are slow later."""
 SILENT_S = 30.0
 """What is asked so long before the controller goes, or after it is back, may have no answer."""
 
@@ -50,7 +52,13 @@ def problems(
         *_refused_claims(this, watch.lives, faults),
         *_losses(this, watch.losses, faults),
         *_statuses(this, watch),
-        *hangs(this.hang_counts(), watch.lives, faults),
+        *hangs(
+            this.hang_counts(),
+            {name: this.slowest_data_s(name) or 0.0 for name in this.names},
+            watch.lives,
+            faults,
+        ),
+        *torn_lines(watch.torn_lines, faults),
         *errors(watch.errors, faults),
     ]
     return [f"{this.experiment.name}: {each}" for each in found]
@@ -195,22 +203,33 @@ def _statuses(this: Round, watch: Watch) -> Iterator[str]:
 
 
 def hangs(
-    alarms: Mapping[str, int], lives: Sequence[Life], faults: Sequence[Fault]
+    alarms: Mapping[str, int],
+    slowest_data_s: Mapping[str, float],
+    lives: Sequence[Life],
+    faults: Sequence[Fault],
 ) -> Iterator[str]:
     """The watchdog has ended what hung, soon, and nothing else.
 
     Args:
         alarms: How often it has ended an attempt of each run.
+        slowest_data_s: The longest that samples of each run have taken when nothing hung.
     """
     for name, count in alarms.items():
         hung = [each for each in faults if each.kind == "hang_worker" and name in each.runs]
         if count > len(hung):
             yield f"{name}: {count} attempts ended as hung, and {len(hung)} were made to hang"
+        allowed_s = HANG_S + FACTOR * slowest_data_s[name]
         for fault in hung:
             for life in lives:
                 ended = life.ended or time.time()
-                if life.run == name and life.began <= fault.time < ended - HANG_S:
+                if life.run == name and life.began <= fault.time < ended - allowed_s:
                     yield f"{name}: {_named(life)} hung for {ended - fault.time:.0f} s"
+
+
+def torn_lines(found: Iterable[tuple[float, str]], faults: Sequence[Fault]) -> Iterator[str]:
+    """Only a full disk takes a part of a line."""
+    full = min((each.time for each in faults if each.kind == "disk_full"), default=math.inf)
+    yield from (line for moment, line in found if moment < full)
 
 
 def errors(found: Iterable[tuple[float, str]], faults: Sequence[Fault]) -> Iterator[str]:

@@ -56,8 +56,11 @@ def stop_job(storm: Faults) -> Fault:
 
 
 def hang_worker(storm: Faults) -> Fault:
-    """Nobody but the watchdog ends this."""
-    life = storm.a_life(of=storm.round.runs.readers)
+    """Nobody but the watchdog ends this, which knows by then how long samples take."""
+    seen = [
+        each for each in storm.round.runs.readers if storm.round.slowest_data_s(each) is not None
+    ]
+    life = storm.a_life(of=seen)
     pid, began = _a_worker(storm, storm.a_pid(life)), time.time()
     os.kill(pid, signal.SIGSTOP)
     return Fault(kind="hang_worker", time=began, what=f"{pid} of {life.run}", runs=[life.run])

@@ -16,6 +16,7 @@ from scripts.stress.storm_packs.unequal_runs import UnequalRuns
 from scripts.workloads.checkout import LAUNCH
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, RunState, read_state
+from trainers.run.sections import Section
 
 
 @frozen(kw_only=True)
@@ -91,6 +92,10 @@ class Round:
     def hang_counts(self) -> dict[str, int]:
         """How often the watchdog has ended an attempt of each run."""
         return {name: self.state(name).attempts.get(Cause.HANG, 0) for name in self.names}
+
+    def slowest_data_s(self, name: str) -> float | None:
+        """The longest that samples of a run have taken, by which its watchdog judges."""
+        return self.state(name).slowest_sections_s.get(Section.DATA)
 
     def left(self) -> list[str]:
         """The runs that are not over, or whose last attempt nobody has judged."""

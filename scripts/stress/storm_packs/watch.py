@@ -88,6 +88,7 @@ class _RunWatch:
         self.folder = folder
         self.lives: list[Life] = []
         self.losses: list[Loss] = []
+        self.torn_lines: list[tuple[float, str]] = []
         self._offset = 0
         self._done = 0
         self._inode = 0
@@ -144,7 +145,10 @@ class _RunWatch:
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError:
+                self.torn_lines.append((time.time(), f"{self.name}: no event: {line!r}"))
 
 
 def _rows(metrics: Path) -> tuple[int, int]:
@@ -195,6 +199,11 @@ class Watch:
     @property
     def lives(self) -> list[Life]:
         return [life for run in self._runs for life in run.lives]
+
+    @property
+    def torn_lines(self) -> list[tuple[float, str]]:
+        """Lines of events that are cut short, and when they were seen."""
+        return [line for run in self._runs for line in run.torn_lines]
 
     @property
     def losses(self) -> list[Loss]:

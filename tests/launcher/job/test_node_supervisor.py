@@ -12,6 +12,7 @@ import pytest
 from launcher import file_lock
 from launcher.errors import LockHeldError
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job import requeue_policy
 from launcher.job.attempt_end import StopRequest
 from launcher.job.machine import Machine
 from launcher.job.member_process import MemberProcess
@@ -367,6 +368,19 @@ def test_a_program_that_does_not_exist_fails_its_run(make_node):
 
     assert node.state("first").reason.startswith("/no/such/program could not be started")
     assert node.state("second").status == "finished"
+
+
+def test_a_run_whose_folder_is_away_as_it_is_started_is_tried_again(make_node, monkeypatch):
+    """Its log cannot be created, because a folder is missing for now."""
+    monkeypatch.setattr(requeue_policy, "_AWAY_DELAY_S", 0.1)
+    node = make_node({"run": "exit 0"})
+    run = node.experiment.run("run")
+    run.logs.mkdir()
+    run.log(0).symlink_to(run.path / "away" / "log")
+
+    node.run()
+
+    assert node.state("run").attempts == {"unavailable": 1, "finished": 1}
 
 
 def test_a_crash_is_tried_again_within_its_budget(make_node):
