@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -92,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Hides DDP's advice against find_unused_parameters: see `DistributedGroup.wrap_ddp`.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if rank_info.rank > 0:  # rank 0 holds the lease for all ranks, and records for them
+            with suppress(ConfigError):  # rank 0 says what is wrong with it
+                SECTIONS.learn(read_state(folder).slowest_sections_s)
             record = RunRecord(folder, RunState())
             return _Attempt(record, config, rank_info, number, stop, times).outcome()[0]
         owner = arguments.owner or uuid4().hex
@@ -170,6 +173,8 @@ class _Attempt:
         self._set_status(Status.RUNNING)
         self.record.event(EventKind.ATTEMPT, pid=os.getpid())
         exit_code, status, reason = self.outcome()
+        enter(Section.CLOSE)  # ends the one so far: the next attempt knows how long that took
+        self.record.update(slowest_sections_s=SECTIONS.learned())
         self._set_status(status, reason)
         self.record.close(LAST_RECORDS_TIMEOUT_S)
         return exit_code

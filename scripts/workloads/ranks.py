@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from trainers.run.run_folder import RunFolder
@@ -21,28 +21,42 @@ def variables(rank: int, size: int, local_size: int) -> dict[str, str]:
 
 
 def start_rank(
-    arguments: Sequence[str], rank: int, size: int, local_size: int, log: IO[bytes]
+    arguments: Sequence[str],
+    rank: int,
+    size: int,
+    local_size: int,
+    log: IO[bytes],
+    environment: Mapping[str, str] = {},
 ) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdout=log,
         stderr=log,
-        env={**inherited, **variables(rank, size, local_size)},
+        env={**inherited, **environment, **variables(rank, size, local_size)},
     )
 
 
 class Attempt:
     """The ranks of one attempt at a run."""
 
-    def __init__(self, folder: RunFolder, size: int = 1, local_size: int | None = None, number=0):
+    def __init__(
+        self,
+        folder: RunFolder,
+        size: int = 1,
+        local_size: int | None = None,
+        number: int = 0,
+        environment: Mapping[str, str] = {},
+    ):
         self._folder = folder
         self._number = number
         arguments = ["-m", "trainers", str(folder.path), f"--attempt={number}", "--owner=test"]
         self.ranks = []
         for rank in range(size):
             with folder.log(number, rank).open("wb") as log:
-                self.ranks.append(start_rank(arguments, rank, size, local_size or size, log))
+                self.ranks.append(
+                    start_rank(arguments, rank, size, local_size or size, log, environment)
+                )
 
     def wait_for_iteration(self, iteration: int) -> None:
         while read_state(self._folder).iteration < iteration:

@@ -4,71 +4,23 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
 from launcher.job.attempt_end import attempt_end
 from launcher.job.member_ranks import joint_status
 from launcher.job.record_end import log_tail
+from scripts.workloads.hangs import IN_A_PROCESS, leave_act, worker_of, write_hanging_run
 from scripts.workloads.logs import json_lines
 from scripts.workloads.processes import is_running
 from scripts.workloads.ranks import Attempt
-from scripts.workloads.small_runs import outcome, write_run
+from scripts.workloads.small_runs import outcome
 from trainers import exit_codes
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.run.watchdog import MIN_BOUND_VARIABLE
 
 pytestmark = pytest.mark.slow
 
-HANGING = """
-import ctypes, os, time
-from pathlib import Path
-
-import torch
-from torch import nn
-
-from trainers.stream.sample_stream import SampleStream
-
-HERE = Path(__file__).parent
-SLOW_S = 2 * float(os.environ["LAUNCH_WATCHDOG_MIN_S"])
-next_samples = SampleStream.next
-
-def slowly(stream):
-    slow = HERE / f"be_late.{os.environ.get('RANK', '0')}"
-    if slow.exists():
-        slow.unlink()
-        time.sleep(SLOW_S)
-    return next_samples(stream)
-
-SampleStream.next = slowly
-if (HERE / "import").exists():
-    time.sleep(1000)
-
-class Net(nn.Conv3d):
-    '''Does, once a file has the name of an act, what that says; the file is gone then.'''
-
-    def __init__(self, in_channels):
-        super().__init__(in_channels, 3, 3, padding=1)
-
-    def forward(self, raw):
-        rank = os.environ.get("RANK", "0")
-        for act in (self.sleep, self.keep_the_gil, self.be_slow):
-            if self.training and (HERE / f"{act.__name__}.{rank}").exists():
-                (HERE / f"{act.__name__}.{rank}").unlink()
-                act()
-        return super().forward(raw)
-
-    def sleep(self):
-        time.sleep(1000)
-
-    def keep_the_gil(self):
-        ctypes.PyDLL(None).read(os.pipe()[0], ctypes.create_string_buffer(1), 1)
-
-    def be_slow(self):
-        time.sleep(SLOW_S)
-
-"""
 HANGING_FSYNC = """
 import os, threading, time
 from pathlib import Path
@@ -83,6 +35,7 @@ def hang(descriptor):
 os.fsync = hang
 """
 MIN_BOUND_S = 6.0
+SLOW_S = 2 * MIN_BOUND_S
 
 
 @pytest.fixture(autouse=True)
@@ -92,21 +45,8 @@ def short_bounds(monkeypatch):
 
 @pytest.fixture
 def make_run(tmp_path):
-    (tmp_path / "hanging_net.py").write_text(HANGING)
-
     def make(name="run", dotted=None, **changes):
-        custom = {
-            "kind": "custom",
-            "import_path": "hanging_net:Net",
-            "input_shape": [16, 16, 16],
-        }
-        changes = {"num_iterations": 100000, "checkpoint.every_iterations": 20, **changes}
-        return write_run(
-            tmp_path,
-            name,
-            {"architecture": custom, "trainer.batch_size": 2, **(dotted or {})},
-            **changes,
-        )
+        return write_hanging_run(tmp_path, name, dotted, **changes)
 
     return make
 
@@ -119,10 +59,6 @@ def first_on_path(tmp_path, monkeypatch):
     before = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), before))))
     return folder
-
-
-def act(tmp_path: Path, what: str, rank: int = 0) -> None:
-    (tmp_path / f"{what}.{rank}").touch()
 
 
 def last_line(run, number=0, rank=0):
@@ -148,7 +84,7 @@ def test_a_step_that_hangs_ends_the_attempt_and_costs_no_bit(make_run, tmp_path)
     run = make_run(num_iterations=60)
     attempt = Attempt(run)
     attempt.wait_for_iteration(21)
-    act(tmp_path, "sleep")
+    leave_act(tmp_path, "sleep")
 
     assert attempt.end() == [exit_codes.HANG]
 
@@ -169,7 +105,7 @@ def test_a_call_that_keeps_the_gil_cannot_stop_the_watchdog(make_run, tmp_path):
     while "step" not in read_state(run).slowest_sections_s:  # before, it may take long to compile
         assert attempt.ranks[0].poll() is None, attempt.logs()
         time.sleep(0.1)
-    act(tmp_path, "keep_the_gil")
+    leave_act(tmp_path, "keep_the_gil")
 
     assert attempt.end() == [-signal.SIGALRM]
 
@@ -183,7 +119,7 @@ def test_an_import_that_hangs_is_ended(make_run, tmp_path):
     """The bound is that of an earlier attempt."""
     run = make_run()
     write_state(run, RunState(slowest_sections_s={"start": 1.0}))
-    (tmp_path / "import").touch()
+    leave_act(tmp_path, "sleep_at_import")
 
     assert Attempt(run).end() == [exit_codes.HANG]
 
@@ -191,21 +127,12 @@ def test_an_import_that_hangs_is_ended(make_run, tmp_path):
     assert "hanging_net.py" in last_line(run)
 
 
-def test_a_worker_process_that_is_stopped_is_noticed_and_ended(make_run, tmp_path):
+def test_a_worker_process_that_is_stopped_is_noticed_and_ended(make_run):
     """The samples that it was to make never come."""
-    module = Path(__file__).parent / "stream"
-    run = make_run(
-        dotted={
-            "trainer.num_data_fetchers": 1,
-            "trainer.augments": [
-                {"kind": "custom", "import_path": "custom_augments:InProcessConfig"}
-            ],
-            "python_path": [str(tmp_path), str(module)],
-        }
-    )
+    run = make_run(dotted=IN_A_PROCESS)
     attempt = Attempt(run)
     attempt.wait_for_iteration(3)
-    worker = worker_of(attempt)
+    worker = worker_of(attempt.ranks[0].pid)
     os.kill(worker, signal.SIGSTOP)
 
     assert attempt.end() == [exit_codes.HANG]
@@ -213,15 +140,6 @@ def test_a_worker_process_that_is_stopped_is_noticed_and_ended(make_run, tmp_pat
     assert "hang: no progress in section data" in last_line(run)
     assert "worker_main.py" in run.log(0).read_text()
     assert not is_running(worker)
-
-
-def worker_of(attempt):
-    main = attempt.ranks[0].pid
-    for children in Path(f"/proc/{main}/task").glob("*/children"):
-        for child in children.read_text().split():
-            if b"worker_main" in Path("/proc", child, "cmdline").read_bytes():
-                return int(child)
-    raise AssertionError("the trainer has no worker")
 
 
 def test_a_save_that_hangs_is_ended(make_run, tmp_path, first_on_path):
@@ -237,12 +155,40 @@ def test_a_save_that_hangs_is_ended(make_run, tmp_path, first_on_path):
     assert "hang: no progress in section save" in last_line(run)
 
 
+def test_an_end_that_hangs_is_ended(make_run, tmp_path):
+    """What is registered with atexit, of a second attempt: the first one has recorded its end."""
+    run = make_run()
+    attempt = Attempt(run)
+    attempt.wait_for_iteration(3)
+    attempt.ranks[0].send_signal(signal.SIGTERM)
+    assert attempt.end() == [exit_codes.STOPPED]
+    leave_act(tmp_path, "sleep_at_exit")
+    attempt = Attempt(run, number=1)
+    attempt.wait_for_iteration(read_state(run).iteration + 3)
+    attempt.ranks[0].send_signal(signal.SIGTERM)
+
+    assert attempt.end() == [exit_codes.HANG]
+
+    assert "hang: no progress in section close" in last_line(run, number=1)
+
+
+def test_another_rank_knows_the_bounds_from_the_beginning(make_run, tmp_path):
+    """Those that rank 0 has recorded: the first step of its second attempt compiles nothing."""
+    run = make_run()
+    write_state(run, RunState(slowest_sections_s={"step": 0.0}))
+    leave_act(tmp_path, "sleep", rank=1)
+
+    assert Attempt(run, size=2).end()[1] == exit_codes.HANG
+
+    assert "hang: no progress in section step" in last_line(run, rank=1)
+
+
 def test_of_two_ranks_the_one_that_hangs_is_named(make_run, tmp_path):
     """The other one waits for it in a collective operation, and is not at fault."""
     run = make_run()
     attempt = Attempt(run, size=2)
     attempt.wait_for_iteration(3)
-    act(tmp_path, "sleep", rank=1)
+    leave_act(tmp_path, "sleep", rank=1)
 
     statuses = attempt.end()
 
@@ -286,7 +232,7 @@ def test_a_suspension_is_no_hang(make_run, size):
 def test_the_first_step_of_a_run_may_be_slow(make_run, tmp_path):
     """It compiles: nothing is known about the steps of this run yet."""
     run = make_run(num_iterations=3)
-    act(tmp_path, "be_slow")
+    leave_act(tmp_path, "sleep", seconds=SLOW_S)
 
     assert Attempt(run).end() == [exit_codes.FINISHED]
 
@@ -295,7 +241,7 @@ def test_a_rank_waits_for_one_that_makes_progress(make_run, tmp_path):
     """However long: here rank 1 is in its first step, which has no bound yet."""
     run = make_run(num_iterations=3)
     write_state(run, RunState(slowest_sections_s={"collective": 0.0}))
-    act(tmp_path, "be_late", rank=1)
+    leave_act(tmp_path, "be_late", rank=1, seconds=SLOW_S)
 
     assert Attempt(run, size=2).end() == [exit_codes.FINISHED] * 2
 

@@ -203,6 +203,8 @@ class PeerProgress:
                 self._store.set(_section_key(self._rank), f"{count} {own}")
                 if own and SECTIONS.silent_s(self._main) > _ASK_AFTER * SECTIONS.bound_s(own):
                     self._look(own)
+                else:
+                    self._seen = ()  # what has changed since long ago is no progress now
 
     def _look(self, own: Section) -> None:
         if not self._store.check(self._peers):

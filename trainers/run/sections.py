@@ -86,6 +86,9 @@ class Sections:
         """The kinds of sections that were beyond their bounds at the last tick."""
         self.on_beat: Callable[[], None] = _ignore
         """Called with each report of progress, on its thread."""
+        self.on_turn: Callable[[], None] = _ignore
+        """Called when a thread has entered another kind of section, or for the second time one that
+        was not known before, on that thread."""
         self._stacks: dict[int, list[_Open]] = {}
 
     def learn(self, slowest_s: Mapping[str, float]) -> None:
@@ -94,15 +97,22 @@ class Sections:
             if kind in slowest_s:
                 self._note(kind, slowest_s[kind])
 
+    def learned(self) -> dict[str, float]:
+        """Return how slow sections have been so far, for `learn` in a later attempt."""
+        return {kind: round(seconds, 1) for kind, seconds in dict(self.slowest_s).items()}
+
     def enter(self, kind: Section) -> None:
         """Put the calling thread into a section until it enters another one.
 
         Sections from `section` lie inside of this one.
         """
         stack = self._stack()
+        is_turn = not stack or stack[0].kind is not kind or kind not in self.slowest_s
         if stack:
             self._note(stack[0].kind, stack[0].own_s)
         stack[:1] = [_Open(kind)]
+        if is_turn:
+            self.on_turn()
 
     @contextmanager
     def section(self, kind: Section) -> Iterator[None]:

@@ -68,6 +68,7 @@ def start(slowest_s: Mapping[str, float] = {}) -> None:
     SECTIONS.min_bound_s = min_bound_s
     SECTIONS.learn(slowest_s)
     watchdog = Watchdog(SECTIONS, on_hang=_end)
+    SECTIONS.on_turn = watchdog.postpone  # the thread may never get the GIL again
     threading.Thread(target=watchdog.run, name="watchdog", daemon=True).start()
 
 
@@ -89,9 +90,12 @@ class Watchdog:
 
     def run(self) -> None:
         while True:
-            _postpone_alarm(self.until_alarm_s())
+            self.postpone()
             time.sleep(_PERIOD_S)
             self.look()
+
+    def postpone(self) -> None:
+        _postpone_alarm(self.until_alarm_s())
 
     def look(self) -> None:
         """Count the time since the last look, and report what hangs."""

@@ -116,7 +116,7 @@ class RunProgress:
         self._reported_at = now
         self._update_state(
             iteration=done,
-            slowest_sections_s={kind: round(s, 1) for kind, s in dict(SECTIONS.slowest_s).items()},
+            slowest_sections_s=SECTIONS.learned(),
             fastest_iteration_s=self._rate.fastest_iteration_s,
             concern=self._concern(done),
         )

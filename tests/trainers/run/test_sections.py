@@ -109,6 +109,26 @@ def test_time_is_spent_in_the_innermost_section_of_the_main_thread(sections):
     assert sections.spent_s == {"step": 5.0, "data": 2.0}
 
 
+def test_a_turn_is_told_of_at_once(sections):
+    """Whoever keeps the GIL from then on may let no thread look again: the bound is another one."""
+    turns = []
+    sections.on_turn = lambda: turns.append((sections.current(), sections.bound_s(Section.STEP)))
+
+    for kind in (Section.START, *[Section.STEP] * 4, Section.CLOSE):
+        sections.enter(kind)
+
+    assert turns == [("start", 1800.0), ("step", 1800.0), ("step", 60.0), ("close", 60.0)]
+
+
+def test_what_was_learned_is_for_a_later_attempt(sections):
+    """In tenths of a second."""
+    sections.learn({"step": 2.04})
+    later = Sections()
+    later.learn(sections.learned())
+
+    assert later.slowest_s == {"step": 2.0}
+
+
 def test_kinds_of_another_version_are_ignored(sections):
     """A newer one may have written them."""
     sections.learn({"dreaming": 3.0, "step": 2.0})
