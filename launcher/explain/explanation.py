@@ -236,9 +236,9 @@ def _remedy(info: RunInfo) -> list[str]:
         named = f" ({', '.join(nodes)})" if nodes else ""
         if _OF_A_GPU.search(reason):
             return [
-                f"a GPU of its nodes{named} is faulty: report it to an administrator, with what "
-                "`nvidia-smi -q` and `dmesg` say there, and start it again on other nodes; "
-                "`launch nodes` lists those that are avoided"
+                f"a GPU of its nodes{named} could not be used: start it again on other nodes "
+                "(`launch nodes` lists those that are avoided), and report it to an administrator, "
+                "with what `nvidia-smi -q` and `dmesg` say there"
             ]
         return [
             f"its nodes{named} were lost: see `sinfo -R` and `launch nodes`, or raise "

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOCK_TIMEOUT_S = 5.0
-_CANCEL_POLL_S = 0.1
+_CANCEL_POLL_S = 0.5
 _READ_POLL_S = 0.1
 
 

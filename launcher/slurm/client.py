@@ -171,7 +171,8 @@ def exclude_nodes(job_id: str, nodes: str) -> None:
     Raises:
         SlurmError: It was refused, as for a job that runs.
     """
-    _run("scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}")
+    update = ("update", f"JobId={job_id}", f"ExcNodeList={nodes}")
+    _run("scontrol", *update, timeout_s=SHORT_TIMEOUT_S)
 
 
 def usable_nodes(partition: str) -> tuple[str, ...]:
