@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from torch.distributed import DistBackendError, HashStore
+from torch.distributed import DistBackendError, HashStore  # type: ignore[attr-defined]
 
 from scripts.workloads.ranks import RANK_VARIABLES, start_rank, variables
 from trainers.distributed.distributed_group import DistributedGroup
