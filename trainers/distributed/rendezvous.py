@@ -62,9 +62,9 @@ def meet(
     """
     wait = _Deadline(timeout.total_seconds(), should_stop)
     if rank_info.rank == 0:
-        store, address = _host(rank_info, timeout)
+        store, own_address = _host(rank_info, timeout)
         retry(
-            partial(_write_address, folder, attempt, address),
+            partial(_write_address, folder, attempt, own_address),
             timeout_s=WRITE_TIMEOUT_S,
             passes=may_come_back,
             should_stop=should_stop,
