@@ -181,7 +181,7 @@ def test_words_that_nobody_knows_are_shown_all_the_same():
         ),
         (
             failed_by("node_failure", "CUDA error: uncorrectable ECC error encountered"),
-            ["a GPU of its nodes (n1) is faulty", "on other nodes"],
+            ["a GPU of its nodes (n1) could not be used", "on other nodes"],
         ),
         (
             failed_by("non_finite", "loss is nan at iteration 7"),
