@@ -123,7 +123,7 @@ def test_a_file_system_that_hangs_stops_neither_training_nor_signals(tmp_path: P
 
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(LONG_S) == exit_codes.UNAVAILABLE
+        assert process.wait(LONG_S) == exit_codes.STOPPED
     assert f"cannot write {run.state}: Connection timed out; lost: " in run.log(0).read_text()
 
 

@@ -14,6 +14,7 @@ from trainers.config.converter import to_plain
 from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
+from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
 
@@ -31,14 +32,18 @@ def open_metric_writer(
 
     The caller waits for neither of them; failures are logged and not raised.
     """
-    lines = JsonLinesWriter(record.folder, record.writer, start_iteration=start_iteration)
+    # A thread of its own: a checkpoint waits for its rows, and must not wait for state and events.
+    records = RecordWriter(name="metrics")
+    lines = JsonLinesWriter(record.folder, records, start_iteration=start_iteration)
     writer: MetricWriter = lines
     if config.wandb.mode != "disabled":
-        writer = MultiWriter([lines, _open_wandb(config, record, lines)])
+        writer = MultiWriter([lines, _open_wandb(config, record, lines, records)])
     return ThinningWriter(writer, every=config.metrics.every_iterations)
 
 
-def _open_wandb(config: RunConfig, record: RunRecord, lines: JsonLinesWriter) -> MetricWriter:
+def _open_wandb(
+    config: RunConfig, record: RunRecord, lines: JsonLinesWriter, records: RecordWriter
+) -> MetricWriter:
     # Set before the import: W&B sends error reports and usage data even in offline mode.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     folder = record.folder
@@ -52,6 +57,7 @@ def _open_wandb(config: RunConfig, record: RunRecord, lines: JsonLinesWriter) ->
 
         # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
         record.flush(_RECORD_TIMEOUT_S)
+        records.flush(_RECORD_TIMEOUT_S)
         last_iteration = lines.last_iteration
         writer = WandbWriter(
             folder,

@@ -222,7 +222,7 @@ class Lease:
             while not self._ended.wait(RENEW_S):
                 try:
                     self._check_once()
-                    os.utime(self._descriptor)
+                    os.utime(self._path)  # a server may forget a descriptor for good: ESTALE
                 except LeaseLostError as error:
                     self._on_loss(error)
                     return
