@@ -7,7 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.distributed.rank_info import RankInfo, uneven_batch
-from trainers.errors import ConfigError, DataError, StopRequestedError, StreamError
+from trainers.errors import (
+    ConfigError,
+    DataError,
+    StopRequestedError,
+    StreamError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INTERRUPTIONS = (StopRequestedError, DataError, StreamError)
+INTERRUPTIONS = (StopRequestedError, DataError, UnavailableError, StreamError, MemoryError)
 """What ends the wait of one rank, and with it that of the others: see `all_or_none`."""
 
 

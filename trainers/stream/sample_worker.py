@@ -13,7 +13,8 @@ import numpy as np
 from gunpowder.nodes.batch_provider import BatchRequestError
 
 from trainers.datasets.dataset import Dataset
-from trainers.errors import StreamError, TrainerError
+from trainers.errors import StreamError, TrainerError, UnavailableError
+from trainers.run.failure_class import is_of_this_moment
 from trainers.stream.dataset_mixture import DatasetMixture, SampledDataset
 from trainers.stream.pipeline import build_pipeline
 from trainers.stream.sample import Sample
@@ -59,7 +60,8 @@ class SampleWorker:
         The process's global random states are left as they were: they belong to the training.
 
         Raises:
-            TrainerError: A volume or an augment cannot be used.
+            TrainerError: A volume or an augment cannot be used, or a file of it is away.
+            MemoryError: There is too little memory for it.
             StreamError: Anything else; with the traceback.
         """
         rng = np.random.default_rng([self._spec.seed, iteration, index])
@@ -72,6 +74,10 @@ class SampleWorker:
             cause = _cause(error)
             if isinstance(cause, TrainerError):
                 raise type(cause)(f"{where}: {cause}") from cause
+            if isinstance(cause, MemoryError):
+                raise MemoryError(f"{where}: {cause}") from cause
+            if is_of_this_moment(cause):  # an augment may read files, too
+                raise UnavailableError(f"{where}: {cause}") from cause
             text = "".join(traceback.format_exception(cause))
             raise StreamError(f"{where}: no sample could be made\n{text}") from cause
 

@@ -88,7 +88,7 @@ def _serve(connection: Connection, block: SharedBlock) -> None:
             job = connection.recv()
             try:
                 _answer(connection, block, worker.sample(*job))
-            except TrainerError as error:
+            except (TrainerError, MemoryError) as error:
                 _answer(connection, block, _portable(error))
 
 
@@ -126,7 +126,7 @@ def _without_torch() -> Iterator[None]:
 def _portable(error: Exception) -> Exception:
     """Convert an error to one that the parent can unpickle, with this process's traceback."""
     text = traceback.format_exc()
-    if isinstance(error, TrainerError):
+    if isinstance(error, TrainerError | MemoryError):
         error.add_note(text)
         return error
     return StreamError(f"a worker process cannot start\n{text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -35,6 +36,30 @@ class _Report(gp.BatchFilter):
     def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
         threads = os.environ.get("OMP_NUM_THREADS")
         raise RuntimeError(f"torch is loaded: {'torch' in sys.modules}, threads: {threads}")
+
+
+class _Fail(gp.BatchFilter):
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def process(self, batch: gp.Batch, request: gp.BatchRequest) -> None:
+        raise self._error
+
+
+@frozen(kw_only=True)
+class NoMemoryConfig(AugmentConfig):
+    """Needs more memory than there is."""
+
+    def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
+        return _Fail(MemoryError("a large array"))
+
+
+@frozen(kw_only=True)
+class NoFileConfig(AugmentConfig):
+    """Reads a file on a disk that fails at present."""
+
+    def node(self, raw_key: Any, gt_key: Any, mask_key: Any) -> gp.BatchFilter:
+        return _Fail(OSError(errno.EIO, os.strerror(errno.EIO), "/a/file"))
 
 
 @frozen(kw_only=True)

@@ -20,7 +20,7 @@ import pytest
 
 from scripts.workloads.processes import children, num_open_files
 from trainers.datasets.dataset import Dataset
-from trainers.errors import ConfigError, DataError, StreamError
+from trainers.errors import ConfigError, DataError, StreamError, UnavailableError
 from trainers.gp_augments import (
     CustomAugmentConfig,
     ElasticAugmentConfig,
@@ -161,6 +161,23 @@ def test_errors_of_a_worker_arrive_with_its_traceback(spec: StreamSpec) -> None:
     assert "iteration 0, sample 0: no sample could be made\n" in str(caught.value)
     assert "custom_augments.py" in str(caught.value)
     assert "RuntimeError: torch is loaded: False, threads: 1" in str(caught.value)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("augment", "kind"), [("NoMemoryConfig", MemoryError), ("NoFileConfig", UnavailableError)]
+)
+def test_errors_of_an_augment_keep_their_class(
+    spec: StreamSpec, num_workers: int, augment: str, kind: type[Exception]
+) -> None:
+    """Too little memory, or a file that is away for now, is no crash."""
+    failing = with_augment(spec, augment)
+
+    with (
+        SampleStream(failing, num_workers, 0) as stream,
+        pytest.raises(kind, match="iteration 0, sample 0: "),
+    ):
+        stream.next()
 
 
 def test_errors_of_the_user_keep_their_kind_and_come_in_order(spec: StreamSpec) -> None:
