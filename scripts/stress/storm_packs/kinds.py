@@ -36,6 +36,7 @@ WEIGHTS = {
     "preempt": 5.0,
     "kill_rank": 2.0,
     "freeze": 2.0,
+    "hang_worker": 2.0,
     "data_eio": 1.5,
     "runs_eio": 1.5,
     "disk_full": 0.5,
