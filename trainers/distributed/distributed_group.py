@@ -161,11 +161,13 @@ class DistributedGroup(ProcessGroup):
             RankError: Another rank failed first.
         """
         message = f"rank {self.rank} has failed: {type(error).__name__}: {error}"
-        with suppress(distributed.DistError):  # rank 0, which hosts the store, may be gone
+        try:
             first = self._store.compare_set(_FAILURE, "", message).decode()
-            may_follow = isinstance(error, RankError | distributed.DistError)
-            if first != message and (may_follow or type(error) is RuntimeError):
-                raise RankError(first) from error
+        except distributed.DistError:
+            first = f"rank 0, which hosts the store, has ended: {error}"
+        may_follow = isinstance(error, RankError | distributed.DistError)
+        if first != message and (may_follow or type(error) is RuntimeError):
+            raise RankError(first) from error
 
 
 class PeerProgress:

@@ -11,6 +11,7 @@ import pytest
 from scripts.workloads.logs import json_lines
 from scripts.workloads.ranks import Attempt
 from scripts.workloads.small_runs import BATCH_SIZE, EVERYTHING, losses, outcome, write_run
+from trainers import exit_codes
 from trainers.run.run_state import read_state
 
 NUM_RANKS = 4
@@ -91,7 +92,8 @@ def test_the_others_end_when_a_rank_is_lost(make_run):
 
     attempt.ranks[1].kill()
 
-    assert attempt.end() == [1, -signal.SIGKILL, 1, 1]
+    lost = exit_codes.RANK_LOST
+    assert attempt.end() == [lost, -signal.SIGKILL, lost, lost]
     state = read_state(folder)
     assert state.status == "failed"
     assert "by peer" in state.reason
