@@ -28,6 +28,7 @@ from trainers.distributed.process_group import ALONE
 from trainers.errors import ConfigError, TrainerError
 from trainers.gunpowder_trainer import GunpowderTrainer
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
+from trainers.run.failure_class import exit_code_of
 from trainers.run.run_folder import RunFolder
 from trainers.stream.sample_worker import SampleWorker
 from trainers.training.determinism import set_determinism
@@ -82,7 +83,7 @@ def main() -> int:
         found = profile(read_run_config(options.config), options.iterations)
     except TrainerError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return exit_code_of(error)
     sys.stdout.write(f"{json.dumps(found)}\n")
     return 0
 

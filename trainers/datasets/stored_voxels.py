@@ -35,8 +35,6 @@ _REFUSED = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
 T = TypeVar("T")
 Index = tuple[slice, ...]
 Voxels = npt.NDArray[Any]
-PendingVoxels = Callable[[float], Voxels]
-"""Waits for a read that was started, for a number of seconds, or raises TimeoutError."""
 
 
 class StoredVoxels:
@@ -77,36 +75,43 @@ class StoredVoxels:
             DataError: The volume was replaced; or, while waiting, a chunk cannot be read.
         """
         self._watch.check()
-        shared: list[PendingVoxels] = [self._begin(self._arranged, index)]
+        region = self._arranged[(Ellipsis, *index)]  # type: ignore[index]
+        reading = region.read()
+        shared = [reading]
 
         def read(seconds: float) -> Voxels:
             if shared:
                 try:
-                    return shared.pop()(seconds)
+                    return self._finish(region, shared.pop(), seconds)
                 except ValueError:
                     # At once again, without the shared cache: it remembers that a chunk was absent
                     # for as long as it lasts.
                     pass
-            voxels = self._begin(self._uncached(seconds), index)(seconds)
+            voxels = self._read(self._uncached(seconds), index, seconds)
             self._watch.check()  # what has come back may be another volume
             return voxels
 
-        return lambda: self._wait_out(read, _voxels(index))
-
-    def _begin(self, store: ts.TensorStore, index: Index) -> PendingVoxels:
-        region = store[(Ellipsis, *index)]  # type: ignore[index]
-        reading = region.read()
-
-        def wait(seconds: float) -> Voxels:
-            try:
-                voxels: Voxels = self._result(reading, seconds)
-            except ValueError as error:
-                if self._info.absent_chunks == "fill" and str(error).startswith(_ABSENT):
-                    return self._fill(region, seconds)
-                raise
+        def finish() -> Voxels:
+            try:  # nothing is the matter with most reads, and a sample takes several
+                voxels: Voxels = reading.result(timeout=_POLL_S)
+            except (ValueError, TimeoutError):
+                return self._wait_out(read, _voxels(index))
             return voxels
 
-        return wait
+        return finish
+
+    def _read(self, store: ts.TensorStore, index: Index, seconds: float) -> Voxels:
+        region = store[(Ellipsis, *index)]  # type: ignore[index]
+        return self._finish(region, region.read(), seconds)
+
+    def _finish(self, region: ts.TensorStore, reading: ts.Future[Voxels], seconds: float) -> Voxels:
+        """Wait for a read that was started, for a number of seconds, or raise TimeoutError."""
+        try:
+            return self._result(reading, seconds)
+        except ValueError as error:
+            if self._info.absent_chunks == "fill" and str(error).startswith(_ABSENT):
+                return self._fill(region, seconds)
+            raise
 
     def _fill(self, region: ts.TensorStore, seconds: float) -> Voxels:
         """Read a region chunk by chunk; those that were never written have the fill value.
@@ -225,7 +230,7 @@ class StoredVoxels:
         if self._sentinel is None:
             return True
         try:
-            self._begin(self._uncached(_SENTINEL_S), self._sentinel)(_SENTINEL_S)
+            self._read(self._uncached(_SENTINEL_S), self._sentinel, _SENTINEL_S)
         except TimeoutError:
             return False
         except ValueError as error:

@@ -145,6 +145,8 @@ class DistributedGroup(ProcessGroup):
         try:
             with section(Section.COLLECTIVE):
                 distributed.all_reduce(tensor, operation, group=group)
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise  # of a kernel before it: this rank's own
         except RuntimeError as error:
             raise RankError(
                 f"rank {self.rank} lost its connection to another rank: {error}"

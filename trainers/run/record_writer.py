@@ -49,7 +49,14 @@ class RecordWriter:
         self._is_closed = False
         self._thread: threading.Thread | None = None
 
-    def put(self, path: Path, write: Callable[[], None], *, replaces: bool = False) -> None:
+    def put(
+        self,
+        path: Path,
+        write: Callable[[], None],
+        *,
+        replaces: bool = False,
+        delay_s: float = 0.0,
+    ) -> None:
         """Have the thread call `write`, after the earlier writes of the same file.
 
         Args:
@@ -57,6 +64,7 @@ class RecordWriter:
             write: Called again after it has raised OSError or UnavailableError, until it returns;
                 so it must start over then, or go on where it was. Any other exception ends it.
             replaces: Drop writes of this file that are still waiting: this one covers them.
+            delay_s: Seconds for which it may wait for more to write, unless `flush` is called.
         """
         with self._changed:
             if self._is_closed:
@@ -67,6 +75,8 @@ class RecordWriter:
             if len(file.waiting) >= MAX_WAITING:
                 file.num_dropped += 1
             else:
+                if delay_s and not file.waiting:
+                    file.not_before = max(file.not_before, time.monotonic() + delay_s)
                 file.num_put += 1
                 file.waiting.append(_Write(file.num_put, write, replaces))
             if self._thread is None:
@@ -97,7 +107,7 @@ class RecordWriter:
             # What is put meanwhile is not waited for, which would never end while a run is busy.
             goals = {file: file.num_put for file in files}
             for file in files:
-                file.retry_at, file.delay_s = 0.0, FIRST_DELAY_S
+                file.not_before, file.delay_s = 0.0, FIRST_DELAY_S
             self._changed.notify_all()
             for file, goal in goals.items():
                 while file.num_written < goal:
@@ -147,12 +157,12 @@ class RecordWriter:
                 now = time.monotonic()
                 waiting = [file for file in self._files.values() if file.waiting]
                 for file in waiting:
-                    if file.retry_at <= now:
+                    if file.not_before <= now:
                         self._began_at = now
                         self._in_progress = file, file.waiting.popleft()
                         return self._in_progress
-                retry_at = min((file.retry_at for file in waiting), default=None)
-                self._changed.wait(None if retry_at is None else retry_at - now)
+                not_before = min((file.not_before for file in waiting), default=None)
+                self._changed.wait(None if not_before is None else not_before - now)
 
     def _succeeded(self, file: _File, write: _Write) -> None:
         with self._changed:
@@ -174,7 +184,7 @@ class RecordWriter:
             if is_new:
                 file.failing_since = self._began_at
             file.error = error
-            file.retry_at = time.monotonic() + file.delay_s
+            file.not_before = time.monotonic() + file.delay_s
             file.delay_s = min(2 * file.delay_s, MAX_DELAY_S)
             self._in_progress = None
             is_replaced = file.waiting and file.waiting[0].replaces
@@ -223,7 +233,7 @@ class _File:
     failing_since: float | None = None
     error: Exception | None = None
     delay_s: float = FIRST_DELAY_S
-    retry_at: float = 0.0
+    not_before: float = 0.0
 
 
 def _as_os_error(error: Exception | None, path: Path) -> OSError:

@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from operator import floordiv
 from typing import Self
 
 import gunpowder as gp
@@ -113,7 +114,7 @@ class SampleWorker:
             mask=np.ascontiguousarray(mask[inner]),
             target_mask=spec.predictor.create_mask(mask, gt, voxel_size_nm),
             dataset=dataset.name,
-            begin=tuple(output.begin / voxel_size),
+            begin=tuple(map(floordiv, output.begin, voxel_size)),
             begin_nm=_in_nm(dataset, output.begin),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -73,6 +74,7 @@ class SequentialAccumulation(GradientAccumulation):
         self.gradient_divisor = group.world_size
         self._group = group
         self._replica = group.wrap_ddp(model)
+        self._parameters = list(model.parameters())
 
     def run(self, iteration: int, weights: Sequence[float], backward: Backward) -> BatchResult:
         mean = self._group.all_reduce_mean(sum(weights))
@@ -82,7 +84,7 @@ class SequentialAccumulation(GradientAccumulation):
             # One all-reduce per batch, in the last backward pass, instead of one per micro-batch.
             with nullcontext() if is_last else self._group.no_sync(self._replica):
                 losses.append(backward(self._replica, position, weight / mean if mean else 1.0))
-        gradients = [each.grad for each in self._replica.parameters() if each.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        *local, gradient_norm = torch.stack([*losses, norm.to(losses[0])]).tolist()
-        return BatchResult(self._group.all_reduce_mean(sum(local)), gradient_norm)
+        gradients = [each.grad for each in self._parameters if each.grad is not None]
+        found = torch.stack([*losses, *torch._foreach_norm(gradients)]).tolist()
+        loss = sum(found[: len(losses)])
+        return BatchResult(self._group.all_reduce_mean(loss), math.hypot(*found[len(losses) :]))

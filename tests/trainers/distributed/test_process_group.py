@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import torch
 from torch.distributed import DistBackendError, HashStore  # type: ignore[attr-defined]
 
 from scripts.workloads.ranks import RANK_VARIABLES, start_rank, variables
@@ -102,6 +103,23 @@ def test_the_others_learn_why_a_rank_has_failed(folder):
         told = "ValueError: something is wrong here"
         last = told if rank == 1 else f"RankError: rank 1 has failed: {told}"
         assert output.splitlines()[-1].endswith(last)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (RuntimeError("Connection closed by peer"), RankError),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure"), torch.AcceleratorError),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+    ],
+)
+def test_a_collective_does_not_blame_others_for_this_ranks_gpu(monkeypatch, error, raised):
+    """Errors of kernels show wherever the GPU is waited for next."""
+    group = DistributedGroup(RankInfo(world_size=2, local_size=2), store())
+    monkeypatch.setattr("torch.distributed.all_reduce", Mock(side_effect=error))
+
+    with pytest.raises(raised):
+        group._reduce(torch.zeros(1), Mock())
 
 
 def test_an_error_of_nccl_is_no_fault_of_a_node_whose_peer_has_failed():

@@ -17,6 +17,7 @@ from trainers.run.sections import SECTIONS, Section
 
 LONG_S = 60.0
 """Only a fault of the code takes as long."""
+HOUR_S = 3600.0
 EVENTS = Path("run/events.jsonl")
 STATE = Path("run/state.json")
 
@@ -68,6 +69,19 @@ def test_writes_of_a_file_keep_their_order(writer: RecordWriter, disk: Disk) -> 
     writer.flush(LONG_S)
 
     assert disk.written == [str(number) for number in range(100)]
+
+
+def test_a_write_that_may_wait_holds_up_no_other(writer: RecordWriter, disk: Disk) -> None:
+    """It waits to be flushed, for an hour; writes of its own file follow it."""
+    writer.put(EVENTS, disk.write("late"), delay_s=HOUR_S)
+    writer.put(EVENTS, disk.write("later"))
+    writer.put(STATE, disk.write("at once"))
+    writer.flush(LONG_S, STATE)
+    assert disk.written == ["at once"]
+
+    writer.flush(LONG_S)
+
+    assert disk.written == ["at once", "late", "later"]
 
 
 @pytest.mark.parametrize(
