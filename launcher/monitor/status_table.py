@@ -170,6 +170,7 @@ _KINDS = {
     ),
 }
 """By the names that `--sort` takes; the headers are the same in capitals."""
+COLUMNS = tuple(_KINDS)
 
 
 def status_columns(statuses: Sequence[RunStatus]) -> list[Column]:
