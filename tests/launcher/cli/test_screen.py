@@ -1,16 +1,13 @@
 """What a terminal shows: colors, widths and tables that are redrawn, in a real one."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from scripts.workloads import terminal
 from scripts.workloads.checkout import LAUNCH
 from trainers.run.run_figures import RunFigures
 from trainers.run.run_state import RunState, write_state
@@ -47,20 +44,10 @@ def attrs_of(state):
 
 def in_terminal(*words, columns=100, lines=30, **environment):
     """What a terminal of this size is sent."""
-    own, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm-256color", **environment}
-    with subprocess.Popen([*LAUNCH, *words], stdin=its, stdout=its, stderr=its, env=env) as process:
-        os.close(its)
-        sent = b""
-        try:
-            while part := os.read(own, 65536):
-                sent += part
-        except OSError:  # nobody writes any more
-            pass
-    os.close(own)
-    assert process.returncode == 0, sent
-    return sent.decode().replace("\r\n", "\n")
+    shown = terminal.in_terminal([*LAUNCH, *words], columns=columns, lines=lines, environment=env)
+    assert shown.exit_code == 0, shown
+    return shown.text
 
 
 def in_pipe(*words, **environment):
@@ -123,7 +110,7 @@ def test_a_watch_ends_with_its_runs(runs):
     shown = without_colors(in_terminal("status", "--watch"))
 
     assert "2 runs: 1 finished, 1 failed" in shown
-    assert shown.endswith(f"größe: failed, iteration 0 of 10, loss 0.5: {REASON}\n")
+    assert shown.endswith(f"größe: failed, iteration 0 of 10, loss 0.5000: {REASON}\n")
 
 
 def test_a_watch_in_a_pipe_has_lines(runs):
@@ -137,7 +124,7 @@ def test_a_watch_in_a_pipe_has_lines(runs):
 def test_runs_are_chosen_sorted_and_limited(runs):
     """What is left out is told."""
     assert in_pipe("status", "--state", "finished", "one").splitlines()[1:] == [
-        "b    finished  10 of 10   0.25",
+        "b    finished  10 of 10   0.2500",
         "2 runs: 1 finished, 1 failed; iteration 10 of 20; 1 not shown",
     ]
     assert in_pipe("status", "--sort=loss", "--limit=1").splitlines()[1].startswith("b ")

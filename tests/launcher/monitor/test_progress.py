@@ -36,7 +36,7 @@ def test_a_log_gets_a_line_when_a_run_changes_its_state():
         "a: submitted, iteration 0 of 10\n",
         "a: running, iteration 0 of 10\n",
         "",
-        "a: running, iteration 7 of 10, loss 0.25, 0.5 it/s, 6 s left\n",
+        "a: running, iteration 7 of 10, loss 0.2500, 0.500 it/s, 6 s left\n",
         "",
         "a: finished, iteration 10 of 10\n",
     ]

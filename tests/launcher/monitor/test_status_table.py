@@ -58,13 +58,25 @@ def runs():
 def test_a_pipe_gets_every_column_and_every_word(runs):
     """As wide as it comes; numbers stand on the right."""
     assert status_table(runs).splitlines() == [
-        "RUN       STATE      ITERATION    LOSS  BEST           IT/S    ETA       SEEN  NODE       "
-        "       ATTEMPTS                JOB           REASON",
-        "lr=0.001  running    5 of 10    0.1235  loss 0.1 at 4  1.23  2.0 h    3 s ago  gpu01 and "
-        "1 more  2 preempted, 1 crashed  12_3 RUNNING",
-        "lr=0.01   failed     5 of 10       2.5                              2.3 d ago            "
-        "                                              " + SENTENCE,
+        "RUN       STATE      ITERATION    LOSS  BEST LOSS    IT/S    ETA       SEEN  NODE         "
+        "     ATTEMPTS                JOB           REASON",
+        "lr=0.001  running    5 of 10    0.1235  0.1000 at 4  1.23  2.0 h    3 s ago  gpu01 and 1 m"
+        "ore  2 preempted, 1 crashed  12_3 RUNNING",
+        "lr=0.01   failed     5 of 10     2.500                            2.3 d ago               "
+        "                                           " + SENTENCE,
         "lr=0.1    submitted  0 of ?",
+    ]
+
+
+def test_metrics_of_several_names_are_told_apart():
+    """In the cells, rather than in the header."""
+    other = BestMetric(metric="voi", mode="min", value=2.0, iteration=3)
+    lines = status_table([make_status(best=best(0.1)), make_status(best=other)]).splitlines()
+
+    assert [line.split("  ")[-1] for line in lines] == [
+        "BEST",
+        "loss 0.1000 at 4",
+        "voi 2.000 at 3",
     ]
 
 
@@ -82,16 +94,17 @@ def test_a_table_fits_the_terminal(runs, width):
 def test_columns_are_left_out_by_importance(runs):
     """And the reason is cut where it would not fit otherwise."""
     shown = {
-        width: status_lines(runs, width=width)[0].text.split() for width in (60, 80, 100, 120, 160)
+        width: re.split("  +", status_lines(runs, width=width)[0].text)
+        for width in (60, 80, 100, 120, 160)
     }
 
     assert shown == {
         60: ["RUN", "STATE", "ITERATION", "LOSS"],
         80: ["RUN", "STATE", "ITERATION", "LOSS", "ETA", "REASON"],
-        100: ["RUN", "STATE", "ITERATION", "LOSS", "BEST", "ETA", "SEEN", "REASON"],
-        120: ["RUN", "STATE", "ITERATION", "LOSS", "BEST", "IT/S", "ETA", "SEEN", "ATTEMPTS",
+        100: ["RUN", "STATE", "ITERATION", "LOSS", "BEST LOSS", "ETA", "SEEN", "REASON"],
+        120: ["RUN", "STATE", "ITERATION", "LOSS", "BEST LOSS", "IT/S", "ETA", "SEEN", "ATTEMPTS",
               "REASON"],
-        160: ["RUN", "STATE", "ITERATION", "LOSS", "BEST", "IT/S", "ETA", "SEEN", "NODE",
+        160: ["RUN", "STATE", "ITERATION", "LOSS", "BEST LOSS", "IT/S", "ETA", "SEEN", "NODE",
               "ATTEMPTS", "JOB", "REASON"],
     }  # fmt: skip
 
@@ -201,7 +214,7 @@ def test_a_run_in_one_line(runs):
     """What is known of it, and its reason."""
     assert [run_line(each) for each in runs] == [
         "lr=0.001: running, iteration 5 of 10, loss 0.1235, 1.23 it/s, 2.0 h left",
-        f"lr=0.01: failed, iteration 5 of 10, loss 2.5: {SENTENCE}",
+        f"lr=0.01: failed, iteration 5 of 10, loss 2.500: {SENTENCE}",
         "lr=0.1: submitted, iteration 0 of ?",
     ]
     assert re.fullmatch("one/a: .*", run_line(make_status(), with_experiment=True))
