@@ -41,8 +41,9 @@ def in_terminal(
         environment = {**os.environ, "TERM": "xterm-256color"}
     own, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    streams = {"stdin": its, "stdout": its, "stderr": its}
-    with subprocess.Popen(command, **streams, env=dict(environment)) as process:
+    with subprocess.Popen(
+        command, stdin=its, stdout=its, stderr=its, env=dict(environment)
+    ) as process:
         os.close(its)
         sent, is_interrupted = b"", False
         try:
