@@ -42,7 +42,12 @@ def in_terminal(
     own, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     with subprocess.Popen(
-        command, stdin=its, stdout=its, stderr=its, env=dict(environment)
+        command,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env=dict(environment),
+        preexec_fn=_heed_interrupts,
     ) as process:
         os.close(its)
         sent, is_interrupted = b"", False
@@ -56,3 +61,8 @@ def in_terminal(
             pass
     os.close(own)
     return Shown(sent.decode().replace("\r\n", "\n"), process.returncode)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
