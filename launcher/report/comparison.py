@@ -134,7 +134,7 @@ def comparison_csv(comparison: Comparison) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.name for column in comparison.columns])
     for row in range(len(comparison.results)):
-        writer.writerow([_cell(column.values[row]) for column in comparison.columns])
+        writer.writerow([_cell(column, row) for column in comparison.columns])
     return file.getvalue()
 
 
@@ -166,8 +166,9 @@ def _sort_key(value: Any, descends: bool) -> tuple[int, float, str]:
     return 1, 0.0, show_value(value)
 
 
-def _cell(value: Any) -> str:
-    if value is None or value is ABSENT:
+def _cell(column: Column, row: int) -> str:
+    value = column.values[row]
+    if value is ABSENT or (value is None and not column.is_config):
         return ""
     return value if isinstance(value, str) else json.dumps(value)
 

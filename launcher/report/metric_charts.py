@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import zip_longest
 
 from launcher.explain.attempt_history import Attempt
 from launcher.report.results import LOSS, JudgedMetric, RunResult
@@ -73,7 +74,7 @@ def _charts(results: Sequence[RunResult], metrics: Sequence[str]) -> Iterator[st
 
 def _marks(attempts: Sequence[Attempt]) -> Iterator[Mark]:
     """Yield where attempts stopped and the next ones resumed, one mark if that is one place."""
-    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+    for attempt, following in zip_longest(attempts, attempts[1:]):
         if attempt.cause is None or attempt.iteration is None:
             continue
         if following is None and attempt.cause == Cause.FINISHED:
