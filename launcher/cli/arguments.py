@@ -15,6 +15,7 @@ from launcher.cli.argument_types import (
     positive,
     some_of,
 )
+from launcher.cli.report_arguments import add_compare, add_report
 from launcher.cli.submit_arguments import add_cancel, add_resubmit, add_submit
 
 _EXIT_CODES = """exit codes:
@@ -46,8 +47,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_status(commands)
     _add_logs(commands)
     _add_explain(commands)
-    _add_compare(commands)
-    _add_report(commands)
+    add_compare(commands)
+    add_report(commands)
     _add_checkpoints(commands)
     _add_profile(commands)
     add_cancel(commands)
@@ -150,69 +151,6 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "explain", help="explain why a run waits, runs or has ended, and what to do"
     )
     _add_run(explain)
-
-
-def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    compare = commands.add_parser(
-        "compare",
-        help="show runs side by side: what differs in their configs, and what came of it",
-        description="Show runs side by side: the keys of their configs that differ, the mean loss "
-        "over the last tenth of each run, and the best value of a metric with its iteration.",
-    )
-    _add_targets(compare)
-    _add_metric(compare)
-    compare.add_argument(
-        "--sort", metavar="COLUMN", help="sort by a column: lowest first, or best first"
-    )
-    compare.add_argument(
-        "--csv", nargs="?", const="-", metavar="FILE", help="write CSV to a file [stdout]"
-    )
-    compare.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw the metric over iterations as .png, .svg or .pdf; needs matplotlib",
-    )
-
-
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    report = commands.add_parser(
-        "report",
-        help="write a page about an experiment, to be opened in any browser",
-        description="Write one HTML page that needs no server and no network: the runs with their "
-        "swept values, curves, pictures of the newest snapshots, attempts, and the GPU hours that "
-        "were used and lost. The runs may be training meanwhile.",
-    )
-    _add_targets(report)
-    _add_metric(report)
-    report.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="page to write [EXPERIMENT.html, in this folder]",
-    )
-
-
-def _add_targets(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "targets",
-        nargs="+",
-        metavar="EXPERIMENT|RUN",
-        help=f"folder of an experiment or of a run, or its name in {ROOT}",
-    )
-
-
-def _add_metric(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--metric",
-        metavar="NAME",
-        help="metric by which runs are compared [that of checkpoint.keep_best, else loss]",
-    )
-    command.add_argument(
-        "--best",
-        choices=("min", "max"),
-        help="whether lower or higher values of it are better [as in checkpoint.keep_best, or min]",
-    )
 
 
 def _add_checkpoints(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.cli.printing import print_progress, print_result
+from launcher import exit_codes
+from launcher.cli.printing import print_json, print_progress, print_result, print_text
 from launcher.experiment.experiment_folder import ROOT
 
 if TYPE_CHECKING:
     from launcher.report.results import RunResult
-    from trainers.run.run_folder import RunFolder
 
 _PROGRESS_EVERY_S = 2.0
 
 
 def compare(arguments: Namespace) -> int:
+    from launcher.cli.screen import print_lines, screen_width
     from launcher.report.comparison import (
         compare,
         comparison_csv,
         comparison_json,
-        comparison_text,
+        comparison_lines,
     )
     from launcher.report.curve_plot import plot_curves
     from launcher.report.results import judged_metric
@@ -37,14 +39,21 @@ def compare(arguments: Namespace) -> int:
     if arguments.plot:
         plot_curves(comparison.results, judged.name, arguments.plot)
         print_progress(f"plotted {judged.name} to {arguments.plot}")
-    text = comparison_csv(comparison) if arguments.csv else comparison_text(comparison)
-    if arguments.csv and arguments.csv != "-":
-        with atomic_write(Path(arguments.csv)) as file:
-            file.write(text.encode())
-        print_progress(f"written to {arguments.csv}")
-        text = comparison_text(comparison)
     _print_problems(comparison.results)
-    return print_result(arguments, comparison_json(comparison), text.rstrip("\n"))
+    if arguments.json:
+        print_json(comparison_json(comparison))
+        return exit_codes.OK
+    if arguments.csv:
+        content = comparison_csv(comparison)
+        if arguments.csv == "-":
+            print_text(content, end="")
+            return exit_codes.OK
+        with atomic_write(Path(arguments.csv)) as file:
+            file.write(content.encode())
+        print_progress(f"written to {arguments.csv}")
+    encoding = sys.stdout.encoding or "utf-8"
+    print_lines(comparison_lines(comparison, width=screen_width(), encoding=encoding))
+    return exit_codes.OK
 
 
 def report(arguments: Namespace) -> int:
@@ -65,20 +74,10 @@ def report(arguments: Namespace) -> int:
 
 
 def _read(targets: Sequence[str]) -> list[RunResult]:
+    from launcher.monitor.find_run import find_targets
     from launcher.report.results import read_results
 
-    return read_results(_find(targets), _Progress("read", "runs"))
-
-
-def _find(targets: Sequence[str]) -> list[RunFolder]:
-    from launcher.monitor.find_run import find_run
-    from launcher.monitor.status import find_runs
-
-    found: list[RunFolder] = []
-    for target in targets:
-        folders = [path for path in (Path(target), ROOT / target) if path.is_dir()]
-        found += find_runs(folders[0].absolute()) if folders else [find_run(target, ROOT)]
-    return list(dict.fromkeys(found))
+    return read_results(find_targets(targets, ROOT), _Progress("read", "runs"))
 
 
 def _print_problems(results: Sequence[RunResult]) -> None:

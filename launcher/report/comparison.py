@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from launcher.errors import LauncherError, suggestions
+from launcher.monitor import table_layout
 from launcher.report.differing_keys import (
     ABSENT,
     differing_keys,
@@ -21,7 +22,21 @@ from launcher.report.differing_keys import (
     show_value,
 )
 from launcher.report.results import JudgedMetric, RunResult
-from launcher.tables import table
+
+_IMPORTANCE = {"run": 99, "experiment": 70, "at": 60, "state": 50, "iterations": 40, "of": 30}
+"""Of columns in a narrow terminal; those that are measured or in a config are in between."""
+_OTHER_LABELS = (
+    "run",
+    "experiment",
+    "state",
+    "iterations",
+    "of",
+    "at",
+    "attempts",
+    "hours",
+    "lost",
+)
+"""No key of a config is called so, here and in the page."""
 
 
 @frozen(kw_only=True)
@@ -37,6 +52,14 @@ class Column:
     is_config: bool = False
     is_measured: bool = False
     """Whether these are measured floats, four digits of which are shown."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether all values that are there are numbers, and some are there."""
+        values = [value for value in self.values if value is not None and value is not ABSENT]
+        return bool(values) and all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in values
+        )
 
     def shown(self, row: int) -> str:
         value = self.values[row]
@@ -97,7 +120,8 @@ def compare(results: Sequence[RunResult], judged: JudgedMetric) -> Comparison:
     goals = [status.num_iterations or None for status in statuses]
     columns.append(Column(name="num_iterations", label="of", values=tuple(goals)))
     differing = differing_keys([result.config for result in results])
-    for label, (name, values) in zip(short_labels(list(differing)), differing.items(), strict=True):
+    labels = short_labels(list(differing), taken=_OTHER_LABELS)
+    for label, (name, values) in zip(labels, differing.items(), strict=True):
         columns.append(Column(name=name, label=label, values=tuple(values), is_config=True))
     columns += [
         Column(
@@ -121,11 +145,25 @@ def compare(results: Sequence[RunResult], judged: JudgedMetric) -> Comparison:
     return Comparison(results=tuple(results), columns=tuple(columns), judged=judged)
 
 
-def comparison_text(comparison: Comparison) -> str:
-    """Return a table for people."""
-    header = [column.label.upper() for column in comparison.columns]
-    rows = range(len(comparison.results))
-    return table(header, [[each.shown(row) for each in comparison.columns] for row in rows])
+def comparison_lines(
+    comparison: Comparison, *, width: int | None = None, encoding: str = "utf-8"
+) -> list[table_layout.Line]:
+    """Return a table for people; see `lay_out`. The best run is green."""
+    best = comparison.judged.best_of(comparison.results)
+    styles = ["green" if result is best else "" for result in comparison.results]
+    columns = [
+        table_layout.Column(
+            header=column.label.upper(),
+            cells=[column.shown(row) for row in range(len(comparison.results))],
+            styles=styles if column.name == "run" else (),
+            importance=_IMPORTANCE.get(column.label, 80 if column.is_config else 90),
+            is_right_aligned=column.is_number,
+            min_width=16 if column.name == "run" else 8 if column.is_config else None,
+            cuts_middle=column.name == "run",
+        )
+        for column in comparison.columns
+    ]
+    return table_layout.lay_out(columns, width=width, encoding=encoding)
 
 
 def comparison_csv(comparison: Comparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 _OF_THE_RUN = ("name", "experiment")
@@ -70,17 +70,25 @@ def _is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
-def short_labels(keys: Sequence[str]) -> list[str]:
-    """Return the last part of each dotted key, with as many before it as tell the keys apart."""
+def short_labels(keys: Sequence[str], *, taken: Collection[str] = ()) -> list[str]:
+    """Return the last part of each dotted key, with as many before it as tell the keys apart.
+
+    Args:
+        taken: What no key is called, unless that is all there is of it.
+    """
     labels = []
     for key in keys:
         parts = key.split(".")
         others = [other.split(".") for other in keys if other != key]
         length = 1
-        while length < len(parts) and any(o[-length:] == parts[-length:] for o in others):
-            length += 1
-        # A position in a list says nothing by itself.
-        while length < len(parts) and parts[-length].isdecimal():
+        while (
+            length < len(parts)
+            and (
+                any(other[-length:] == parts[-length:] for other in others)
+                or parts[-length].isdecimal()  # a position in a list says nothing by itself
+                or ".".join(parts[-length:]) in taken
+            )
+        ):
             length += 1
         labels.append(".".join(parts[-length:]))
     return labels

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from launcher.monitor.status_table import summary
-from launcher.report.comparison import compare
+from launcher.report.comparison import Comparison, compare
 from launcher.report.differing_keys import show_number
 from launcher.report.gpu_use import GpuUse
 from launcher.report.metric_charts import result_charts, speed_charts
@@ -42,14 +42,15 @@ def write_page(
     *,
     on_picture: Callable[[int, int], None] = lambda done, total: None,
 ) -> WrittenPage:
-    """Write the page of runs.
+    """Write the page of runs, the best first.
 
     Args:
         on_picture: Called with the number of runs whose snapshot is drawn, and of all.
     """
+    comparison = compare(results, judged).sorted_by(f"best_{judged.name}")
+    pictures = draw_pictures(comparison.results, on_picture)
     best = judged.best_of(results)
-    pictures = draw_pictures(results, on_picture)
-    lines = _page(results, judged, best, pictures, made=time.time())
+    lines = _page(comparison, best, pictures, made=time.time())
     content = "\n".join(lines).encode(errors="replace")
     with atomic_write(path) as file:
         file.write(content)
@@ -57,13 +58,13 @@ def write_page(
 
 
 def _page(
-    results: Sequence[RunResult],
-    judged: JudgedMetric,
+    comparison: Comparison,
     best: RunResult | None,
     pictures: Sequence[SnapshotPicture],
     *,
     made: float,
 ) -> Iterator[str]:
+    results, judged = comparison.results, comparison.judged
     title = escape(", ".join(dict.fromkeys(result.status.experiment for result in results)))
     yield '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -75,7 +76,7 @@ def _page(
     yield from _facts(results, judged, best)
     yield "</header>\n<main>"
     yield '<section><h2 id="runs">Runs</h2>'
-    yield from run_table(compare(results, judged), best)
+    yield from run_table(comparison, best)
     yield "</section>"
     yield '<section><h2 id="curves">Curves</h2>'
     yield '<p class="soft">A point is the mean over neighboring rows of a run.</p>'

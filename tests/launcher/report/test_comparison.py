@@ -168,7 +168,7 @@ def test_runs_of_several_experiments(experiment, capsys, tmp_path) -> None:
     [
         (("sweep", "--metric", "los"), "no run has the metric 'los'; did you mean 'loss'?"),
         (("sweep", "--sort", "rate"), "no column 'rate' to sort by"),
-        (("swep",), "no run 'swep'"),
+        (("swep",), "no run or experiment 'swep'"),
         (("sweep", "--plot", "curves.xyz"), "found the ending 'xyz'; allowed: "),
     ],
 )

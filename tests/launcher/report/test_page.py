@@ -163,6 +163,20 @@ def test_a_page_says_what_was_written(experiment: ExperimentFolder, capsys, tmp_
     assert line == "sweep.html: 3 runs, the best of them rate-0.002; 0.1 MB\n"
 
 
+@pytest.mark.parametrize(
+    "arguments", [("report", "--output"), ("compare", "--csv"), ("compare", "--plot")]
+)
+def test_a_file_that_cannot_be_written(experiment: ExperimentFolder, capsys, arguments) -> None:
+    """Exit code 8, and one sentence with the path and what to do."""
+    command, option = arguments
+
+    code = main([command, "sweep", option, "missing/file.png"])
+
+    assert code == 8
+    assert "missing" in capsys.readouterr().err
+    assert not Path("missing").exists()
+
+
 @pytest.mark.slow
 def test_a_large_sweep_is_a_small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """50 runs of 10,000 rows, with pictures that compress badly: below 8 MB."""
