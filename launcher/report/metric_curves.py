@@ -98,7 +98,8 @@ def read_curves(path: Path) -> MetricCurves:
         num_rows += 1
         for name, value in row.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                curve = curves.setdefault(name, Curve())
+                if (curve := curves.get(name)) is None:
+                    curve = curves[name] = Curve()
                 curve.iterations.append(iteration)
                 curve.values.append(_finite_or_nan(value))
     by_name = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -35,7 +36,7 @@ def run_table(comparison: Comparison, best: RunResult | None) -> Iterator[str]:
     """Yield the table of all runs; a click on a column sorts it."""
     judged, results = comparison.judged, comparison.results
     yield (
-        '<p class="soft">A click on a column sorts by it. Loss: the mean over the last tenth of a '
+        '<p class="soft"><span class="screen">A click on a column sorts by it.</span> Loss: the mean over the last tenth of a '
         f"run. Best {escape(judged.name)}: the {judged.mode}imum over its means of a tenth of a "
         "run, or over its values if it is measured now and then.</p>"
     )
@@ -48,7 +49,7 @@ def run_table(comparison: Comparison, best: RunResult | None) -> Iterator[str]:
     yield '<div class="scroll"><table class="runs"><thead><tr>'
     for label, style in styles.items():
         title = escape(names.get(label, label))
-        button = f'<button type="button" title="{title}">{escape(label)}</button>'
+        button = f'<button type="button" title="{title}">{_breakable(label)}</button>'
         yield f'<th scope="col"{style}>{button}</th>'
     yield "</tr></thead><tbody>"
     for number, result in enumerate(results):
@@ -169,8 +170,13 @@ def _moment(unix_time: float | None) -> str:
 
 
 def _run_cell(result: RunResult, number: int) -> _Cell:
-    name = escape(result.status.name)
-    return _Cell(f'{key(number)}<a href="#run-{number}">{name}</a>', result.status.name)
+    name = result.status.name
+    return _Cell(f'{key(number)}<a href="#run-{number}">{_breakable(name)}</a>', name)
+
+
+def _breakable(text: str) -> str:
+    """Return a name as HTML that may go on in the next line after a punctuation mark."""
+    return re.sub(r"(?<=[_./-])(?=\w)", "<wbr>", escape(text))
 
 
 def _cells(column: Column) -> list[_Cell]:

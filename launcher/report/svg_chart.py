@@ -20,6 +20,8 @@ NUM_COLORS = 8
 """The page's style has as many: `.color-0` to `.color-7`."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 40
 _MAX_TICKS = 6
+_MANY = 12
+"""Curves: above it they are thin."""
 _LARGE_RATIO = 30.0
 """Between the ends of an axis: above it the axis is logarithmic."""
 
@@ -68,9 +70,10 @@ def chart(series: Sequence[Series], marks: Sequence[Mark] = (), *, metric: str) 
     label = escape(
         f"{metric} over iterations, {show_number(min(values))} to {show_number(max(values))}{scale}"
     )
+    style = "chart many" if len(series) > _MANY else "chart"
     return "\n".join(
         (
-            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">',
+            f'<svg class="{style}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">',
             *_grid(across, up, metric),
             *_marks(marks, across),
             *(_curve(each, across, up) for each in series),

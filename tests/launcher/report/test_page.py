@@ -21,7 +21,7 @@ from tests.launcher.report.made_runs import (
     write_snapshot,
 )
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 REMOTE = re.compile(r"""(?:src|href|url|@import)\s*[=(]?\s*["'(]?\s*(?!data:|#)[a-z]+:?//""", re.I)
 
 
@@ -63,7 +63,12 @@ def test_a_page_tells_of_every_run(experiment: ExperimentFolder) -> None:
     text = report()
 
     assert "<title>sweep</title>" in text
-    for part in ("learning_rate", "num_features", "1 preempted, 1 finished", ">failed</span>"):
+    for part in (
+        'title="trainer.learning_rate"',
+        "num_<wbr>features",
+        "1 preempted, 1 finished",
+        ">failed</span>",
+    ):
         assert part in text
     assert "<dd>rate-0.002<small>loss 0." in text
     assert "<dd>4.00<small>1.67 (42 %) lost at stops" in text  # 2 h · 20/60, and 1 h
@@ -121,7 +126,7 @@ def test_runs_without_anything(experiment: ExperimentFolder, capsys) -> None:
 
     text = report()
 
-    assert all(f">{name}</a>" in text for name in ("new", "nothing", "rate-0.01", "rate-0.1"))
+    assert all(f"</svg>{name}</h3>" in text for name in ("new", "nothing", "rate-0.01", "rate-0.1"))
     assert "not YAML" in text
     assert "is not an image of a snapshot" in text
     assert "Snapshot of iteration 50" in text  # the newest that can be drawn
