@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,25 @@ def test_only_new_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "Best run" not in text
     assert '<svg class="chart"' not in text
+
+
+@pytest.mark.slow
+def test_runs_that_are_training(workplace) -> None:
+    """Their rows so far are compared and reported, while more are being written."""
+    workplace.submit("num_iterations=1000000", "metrics.every_iterations=1")
+    workplace.wait_for_iteration(iteration=100)
+    while not workplace.run().metrics.stat().st_size:
+        time.sleep(0.05)
+
+    assert workplace.launch("compare", "dummies", "--json") == 0
+    (row,) = json.loads(workplace.out)
+    assert (row["state"], row["num_iterations"]) == ("running", 1000000)
+    assert row["iterations"] >= 100
+    assert row["best_loss"] > 0
+    assert workplace.launch("report", "dummies") == 0
+    text = Path("dummies.html").read_text()
+    assert ">running</span>" in text
+    assert '<svg class="chart"' in text
 
 
 def test_without_what_draws_snapshots(experiment: ExperimentFolder, monkeypatch) -> None:
