@@ -15,6 +15,7 @@ from launcher.cli.argument_types import (
     positive,
     some_of,
 )
+from launcher.cli.report_arguments import add_compare, add_report
 from launcher.cli.submit_arguments import add_cancel, add_resubmit, add_submit
 
 _EXIT_CODES = """exit codes:
@@ -46,6 +47,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_status(commands)
     _add_logs(commands)
     _add_explain(commands)
+    add_compare(commands)
+    add_report(commands)
     _add_checkpoints(commands)
     _add_profile(commands)
     add_cancel(commands)
