@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 # Written out, not imported: every command, and every completion of a shell, would wait for attrs
@@ -45,6 +46,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_cancel(commands)
     _add_clusters(commands)
     _add_nodes(commands)
+    _add_notify(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
@@ -52,9 +54,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         option = "--json" if arguments.json else "--job"
         parser.error(f"{option} prints a log as it is now; leave out {option} or --follow")
     if rest:
-        if arguments.command not in ("submit", "profile") or any(
-            each.startswith("-") for each in rest
-        ):
+        if "overrides" not in arguments or any(each.startswith("-") for each in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         # argparse matches the positionals of `nargs="*"` once: those after an option are left over.
         arguments.overrides += rest
@@ -165,16 +165,14 @@ def _add_slurm_options(submit: argparse.ArgumentParser) -> None:
     )
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"found {text!r}; must be a whole number from 0 on")
+def _count(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        rule = "above 0" if least else "from 0 on"
+        raise argparse.ArgumentTypeError(f"found {text!r}; must be a whole number {rule}")
     return int(text)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}; must be a whole number above 0")
-    return int(text)
+_positive = partial(_count, least=1)
 
 
 def _pack(text: str) -> str | int:
@@ -273,6 +271,13 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     profile.add_argument(
         "--iterations", type=_positive, default=20, metavar="N", help="[%(default)s]"
     )
+
+
+def _add_notify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    notify = commands.add_parser(
+        "notify", help="send a test message by each channel of an experiment's `notify`"
+    )
+    _add_file(notify)
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
