@@ -34,7 +34,7 @@ from trainers.errors import TrainerError
 from trainers.run.run_state import read_state
 
 TIMEOUT_S = 10.0
-"""For each message, over all channels and all tries."""
+"""For all messages, all channels and all tries together."""
 _TRY_S = 4.0
 _PAUSE_S = 1.0
 _MAX_RUNS = 20
@@ -80,22 +80,24 @@ def channels_of(config: NotifyConfig, folder: ExperimentFolder) -> list[Channel]
 
 
 def send_all(messages: Sequence[Message], channels: Sequence[Channel]) -> Iterator[Outcome]:
-    """Send every message by every channel, all at once; yield what became of each, in order.
+    """Send messages, in order, by all channels at once; yield what became of each.
 
     What has no answer within `TIMEOUT_S` is left to its thread, which keeps no process alive.
     """
+    if not messages:
+        return
     deadline = time.monotonic() + TIMEOUT_S
     sendings = []
-    for message in messages:
-        for channel in channels:
-            errors: list[str] = []
-            thread = threading.Thread(target=_send, args=(channel, message, errors), daemon=True)
-            thread.start()
-            sendings.append((message, channel, thread, errors))
-    for message, channel, thread, errors in sendings:
+    for channel in channels:
+        errors: list[str] = []
+        thread = threading.Thread(target=_send, args=(channel, messages, errors), daemon=True)
+        thread.start()
+        sendings.append((channel, thread, errors))
+    for channel, thread, errors in sendings:
         thread.join(max(0.0, deadline - time.monotonic()))
-        error = errors[0] if errors else f"no answer within {TIMEOUT_S:g} s"
-        yield Outcome(message=message, channel=channel.name, error=error)
+        late = [f"no answer within {TIMEOUT_S:g} s"] * (len(messages) - len(errors))
+        for message, error in zip(messages, [*errors, *late], strict=False):
+            yield Outcome(message=message, channel=channel.name, error=error)
     kill_children()
 
 
@@ -157,14 +159,15 @@ def _read_secret(where: str) -> str:
         raise NotToldError(f"nobody knows where the home folder of {where} is") from None
 
 
-def _send(channel: Channel, message: Message, errors: list[str]) -> None:
-    try:
-        channel.send(message)
-        errors.append("")
-    except NotToldError as error:
-        errors.append(str(error))
-    except Exception as error:  # its text may hold the URL
-        errors.append(f"it failed with {type(error).__name__}")
+def _send(channel: Channel, messages: Sequence[Message], errors: list[str]) -> None:
+    for message in messages:
+        try:
+            channel.send(message)
+            errors.append("")
+        except NotToldError as error:
+            errors.append(str(error))
+        except Exception as error:  # its text may hold the URL
+            errors.append(f"it failed with {type(error).__name__}")
 
 
 def _run_command(command: str, folder: ExperimentFolder, message: Message) -> None:
