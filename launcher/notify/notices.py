@@ -153,6 +153,7 @@ class Notices:
         self.known = {key for key in self.known if key[0] not in runs}
         self.ended = {run: notice for run, notice in self.ended.items() if run not in runs}
         self.is_done_told = False
+        self.last_told.clear()
 
 
 def read_notices(folder: ExperimentFolder) -> Notices:

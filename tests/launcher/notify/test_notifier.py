@@ -59,7 +59,7 @@ def test_an_experiment_that_tells_nobody_starts_nothing(make, monkeypatch):
     experiment.folder.notify.unlink()
     experiment.end("a", "finished")
     before = sorted(experiment.folder.path.rglob("*"))
-    monkeypatch.setattr(notifier_module.subprocess, "Popen", None)
+    monkeypatch.setattr("launcher.notify.notifier.subprocess.Popen", None)
     notifier = Notifier(experiment.folder)
 
     notifier.look_at("a")
@@ -137,7 +137,7 @@ def test_a_program_that_cannot_be_started(make, monkeypatch, caplog):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     experiment = make("a")
-    monkeypatch.setattr(notifier_module.subprocess, "Popen", refuse)
+    monkeypatch.setattr("launcher.notify.notifier.subprocess.Popen", refuse)
     with caplog.at_level(logging.WARNING):
         Notifier(experiment.folder).close("a")
 
