@@ -115,7 +115,7 @@ def profile(arguments: Namespace) -> int:
 
 def notify(arguments: Namespace) -> int:
     from launcher.experiment.experiment import read_experiment
-    from launcher.notify.trial import try_channels
+    from launcher.notify.channels import try_channels
     from launcher.tables import table
 
     experiment = read_experiment(arguments.file, arguments.overrides)

@@ -65,8 +65,8 @@ def main() -> int:
         records = PackRecords(folder)
         is_requeued = _end(folder, pack, records, node, status, earlier)
         records.close(_WRITE_TIMEOUT_S)
-        names = [member.name for member in pack.members]
-        Notifier(folder.experiment).close(*names, is_requeued=is_requeued)
+        if not is_requeued:
+            Notifier(folder.experiment).close(*(member.name for member in pack.members))
     return status
 
 

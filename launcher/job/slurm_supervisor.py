@@ -180,7 +180,8 @@ class _SlurmPack:
             raise
         is_requeued = self._end(supervisor, entry_point)
         supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)
-        supervisor.notifier.close(*names, is_requeued=is_requeued)
+        if not is_requeued:
+            supervisor.notifier.close(*names)
         return is_requeued
 
     def _events_so_far(self) -> list[dict[str, Any]]:

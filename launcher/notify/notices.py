@@ -46,6 +46,11 @@ class Notice:
         return (self.run, self.event, self.cause)
 
     @property
+    def is_end(self) -> bool:
+        """Whether the run is over."""
+        return self.status in map(str, Status) and Status(self.status).is_over
+
+    @property
     def group(self) -> tuple[str, str]:
         """Notices that are told together."""
         return (self.event, self.cause)
@@ -94,9 +99,9 @@ class Notices:
             self._note(Notice(**{key: line[key] for key in line if key in known}))
 
     def is_new(self, notice: Notice) -> bool:
-        is_end = notice.status in map(str, Status) and Status(notice.status).is_over
-        is_known = notice.key in self.known or not notice.event
-        return not is_known or (is_end and notice.run not in self.ended)
+        """Return whether it says anything that the lines do not say yet."""
+        is_untold = bool(notice.event) and notice.key not in self.known
+        return is_untold or (notice.is_end and notice.run not in self.ended)
 
     def due(
         self, events: Sequence[str], *, now: float, is_last: bool, is_done: bool
@@ -146,7 +151,7 @@ class Notices:
         if notice.event and notice.key not in self.known:
             self.known.add(notice.key)
             self.waiting[notice.key] = notice
-        if notice.status in map(str, Status) and Status(notice.status).is_over:
+        if notice.is_end:
             self.ended[notice.run] = notice
 
     def _forget(self, runs: set[str]) -> None:

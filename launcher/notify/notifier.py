@@ -15,10 +15,8 @@ from launcher.experiment.experiment_folder import ExperimentFolder
 
 logger = logging.getLogger(__name__)
 
-REQUEUED_TIMEOUT_S = 2.0
-"""How long a job that has been requeued waits at its end: Slurm kills it soon."""
 TIMEOUT_S = 15.0
-"""How long any other job waits at its end for webhooks and commands that do not answer."""
+"""How long a job waits at its end for webhooks and commands that do not answer."""
 _MIN_INTERVAL_S = 2.0
 _RETRY_S = 10.0
 
@@ -36,7 +34,7 @@ class Notifier:
         self._runs: dict[str, None] = {}
         self._again_at_s: float | None = None
         self._not_before_s = 0.0
-        self._is_closing = self._is_last = False
+        self._is_closing = False
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
 
@@ -49,23 +47,22 @@ class Notifier:
                 self._thread.start()
             self._changed.notify_all()
 
-    def close(self, *runs: str, is_requeued: bool = False) -> None:
-        """Look at these runs, too; wait some seconds until it is told, or left to who comes next.
+    def close(self, *runs: str) -> None:
+        """Look at these runs, too, and wait until it is told, for `TIMEOUT_S` at most.
 
-        Args:
-            is_requeued: The job starts again, and can tell then what waits for company.
+        A job that is requeued does not come here: it has no time, and its next start looks at all
+        of its runs.
         """
         self.look_at(*runs)
-        timeout_s = REQUEUED_TIMEOUT_S if is_requeued else TIMEOUT_S
         with self._changed:
-            self._is_closing, self._is_last = True, not is_requeued
+            self._is_closing = True
             self._changed.notify_all()
             thread = self._thread
         if thread is None:
             return
-        thread.join(timeout_s)
+        thread.join(TIMEOUT_S)
         if thread.is_alive():
-            logger.warning("not everything could be told within %g s", timeout_s)
+            logger.warning("not everything could be told within %g s", TIMEOUT_S)
             if process := self._process:
                 process.terminate()
 
@@ -73,7 +70,7 @@ class Notifier:
         while True:
             runs, is_closing = self._next()
             try:
-                is_done = self._deliver(runs) if self._folder.notify.exists() else True
+                is_done = self._deliver(runs, is_closing) if self._folder.notify.exists() else True
             except Exception as error:  # whatever is wrong with it, runs are not to suffer
                 logger.warning("nobody is told what became of %s: %r", ", ".join(runs), error)
                 is_done = True
@@ -98,12 +95,12 @@ class Notifier:
             self._again_at_s = None
             return runs, self._is_closing
 
-    def _deliver(self, runs: list[str]) -> bool:
+    def _deliver(self, runs: list[str], is_last: bool) -> bool:
         """Return whether what became of the runs is written down."""
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "launcher.notify.deliver"),
-                *(["--last"] if self._is_last else []),
+                *(["--last"] if is_last else []),
                 *(str(self._folder.path), *runs),
             ],
             stdin=subprocess.DEVNULL,

@@ -75,7 +75,7 @@ def submit_experiment(
         LauncherError: As from `submit`.
     """
     if experiment.notify and not options.dry_run:
-        from launcher.notify.channels import problems_of
+        from launcher.notify.webhook import problems_of
 
         for problem in problems_of(experiment.notify):
             report(f"nobody will be told by the webhook: {problem}")

@@ -8,8 +8,6 @@ from scripts.workloads.logs import json_lines
 
 pytestmark = pytest.mark.slurm
 
-QUICK = ("num_iterations=20", "architecture.arguments.seconds=0")
-
 
 def add_notify(workplace, **fields):
     with (workplace.folder / "naps.yaml").open("a") as file:
@@ -56,17 +54,15 @@ def test_a_job_tells_what_becomes_of_its_runs(sandbox, workplace):
     assert errors == ["", ""]
 
 
-def test_a_supervisor_that_was_killed_is_made_up_for(sandbox, workplace):
+def test_a_job_that_cannot_start_is_told(sandbox, workplace):
     """The batch script tells that its job was given up."""
-    add_notify(workplace, command="cat >> told")
-    cluster_that_holds(workplace)
-    workplace.submit(*QUICK, cluster="own")
-    manifest = workplace.pack().manifest
-    manifest.write_text(manifest.read_text().replace('"machine": null', '"machine": {}'))
-
-    sandbox.run("scontrol", "release", workplace.job())
+    add_notify(workplace, command="(cat; echo) >> told")
+    config = "kind: slurm\ndescription: x\nenvironment: {LAUNCH_SLOTS_DIR: /proc/1/x}\n"
+    (workplace.folder / "cluster_configs" / "broken.yaml").write_text(config)
+    workplace.submit(cluster="broken")
 
     told = workplace.experiment.path / "told"
-    sandbox.wait_for(lambda: told.exists(), timeout_s=240)
-    message = json.loads(told.read_text().splitlines()[0])
-    assert message["event"] == "given_up"
+    sandbox.wait_for(lambda: told.exists() and len(told.read_text().splitlines()) == 2, timeout=240)
+    first, last = map(json.loads, told.read_text().splitlines())
+    assert (first["event"], last["event"]) == ("given_up", "done")
+    assert first["text"].startswith("given up: its job ended 5 times before any member began")

@@ -7,7 +7,7 @@ import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.experiment.notify_config import NotifyConfig
-from launcher.notify import channels
+from launcher.notify import channels, webhook
 from launcher.notify.channels import channels_of, send_all
 from launcher.notify.messages import Message
 from scripts.workloads.processes import is_running
@@ -36,8 +36,8 @@ def server(tmp_path):
 def soon(monkeypatch):
     """Nothing is waited for long."""
     monkeypatch.setattr(channels, "TIMEOUT_S", 1.5)
-    monkeypatch.setattr(channels, "_TRY_S", 0.3)
-    monkeypatch.setattr(channels, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(webhook, "_TRY_S", 0.3)
+    monkeypatch.setattr(webhook, "_PAUSE_S", 0.05)
 
 
 def send(folder, **fields):
@@ -164,6 +164,7 @@ def test_a_secret_that_others_may_read_is_not_used(tmp_path, server, secret_file
         (f"http://a.org/{TOKEN} {TOKEN}", "does not hold a URL"),
         (f"http://[a/{TOKEN}", "failed with ValueError"),
         (f"http://a.org:port/{TOKEN}", "cannot be reached: InvalidURL"),
+        (f"http://me:{TOKEN}@127.0.0.1:9/", "127.0.0.1:9 cannot be reached: "),
     ],
 )
 def test_what_is_no_url(tmp_path, secret_file, content, problem):
@@ -238,4 +239,4 @@ def test_runs_that_wandb_does_not_show(tmp_path):
     """Nothing is started for them."""
     (error,) = send(tmp_path, wandb=True).values()
 
-    assert error == "W&B shows none of these runs: their wandb.mode is not online"
+    assert error == "no run on W&B: not submitted, or wandb.mode is not online"

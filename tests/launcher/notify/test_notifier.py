@@ -8,6 +8,7 @@ import pytest
 
 from launcher.job.bookkeeping import MemberRecords
 from launcher.notify import notifier as notifier_module
+from launcher.notify.notices import read_notices
 from launcher.notify.notifier import Notifier
 from scripts.workloads.processes import is_running
 from tests.fakes.http_server import serving
@@ -74,12 +75,15 @@ def test_a_job_that_is_requeued_leaves_the_rest_to_its_next_start(make):
     experiment = make("a", "b")
     experiment.end("a", "crashed", "ValueError: no", ONCE)
 
-    Notifier(experiment.folder).close("a", "b", is_requeued=True)
+    requeued, restarted = Notifier(experiment.folder), Notifier(experiment.folder)
+    requeued.look_at("a", "b")
+    wait_until(lambda: read_notices(experiment.folder).waiting)
     assert experiment.titles == []
-    assert experiment.folder.notices.exists()
-    Notifier(experiment.folder).close("a", "b")
+    restarted.close("a", "b")
 
     assert experiment.titles == ["run a failed (crashed)"]
+    requeued.close()
+    assert len(experiment.titles) == 1
 
 
 def test_a_server_that_hangs_holds_up_nobody(make, tmp_path, monkeypatch, caplog):

@@ -166,7 +166,7 @@ def test_a_test_message(workplace, server, notify, tmp_path):
         "CHANNEL          RESULT",
         "command          exit code 3",
         "webhook (slack)  sent",
-        "W&B alert        W&B shows none of these runs: their wandb.mode is not online",
+        "W&B alert        no run on W&B: not submitted, or wandb.mode is not online",
         "Slurm's mail     not tried: Slurm mails me@lab.org itself, at END,FAIL of each job",
     ]
     assert titles(server) == ["dummies: a test message"]
