@@ -274,10 +274,7 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_notify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    notify = commands.add_parser(
-        "notify", help="send a test message by each channel of an experiment's `notify`"
-    )
-    _add_file(notify)
+    _add_file(commands.add_parser("notify", help="send a test message to whom `notify` names"))
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
