@@ -158,6 +158,16 @@ def write_notify(folder: ExperimentFolder, config: NotifyConfig | None) -> None:
             file.write(json.dumps(attrs.asdict(config), indent=1).encode())
 
 
+def tells_somebody(folder: ExperimentFolder) -> bool:
+    """Return whether somebody is told by other ways than Slurm's mails.
+
+    Raises:
+        OSError: That cannot be read.
+    """
+    config = read_notify(folder)
+    return config is not None and config.is_told_by_us
+
+
 def read_notify(folder: ExperimentFolder) -> NotifyConfig | None:
     """Return who is told; None if nobody is, or the file is not one.
 

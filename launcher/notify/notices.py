@@ -16,6 +16,7 @@ import attrs
 from attrs import Factory, define, field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.experiment.notify_config import tells_somebody
 from trainers.run.run_state import Status
 
 GROUP_S = 60.0
@@ -194,5 +195,5 @@ def append_notices(folder: ExperimentFolder, lines: Iterable[Mapping[str, Any]])
 
 def note_submitted(folder: ExperimentFolder, runs: Sequence[str]) -> None:
     """Note that runs were submitted: what becomes of them from now on is told again."""
-    if folder.notify.exists() or folder.notices.exists():
+    if folder.notices.exists() or tells_somebody(folder):
         append_notices(folder, [{"time": round(time.time(), 3), "submitted": list(runs)}])

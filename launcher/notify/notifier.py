@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.experiment.notify_config import tells_somebody
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Notifier:
         self._is_closing = False
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
+        self._said = ""
 
     def look_at(self, *runs: str) -> None:
         """Have it told what became of these runs; their folders must say it already."""
@@ -70,12 +72,17 @@ class Notifier:
         while True:
             runs, is_closing = self._next()
             try:
-                is_done = self._deliver(runs, is_closing) if self._folder.notify.exists() else True
+                is_done = not tells_somebody(self._folder) or self._deliver(runs, is_closing)
+            except OSError as error:  # a disk that is away, or no room for a process
+                self._say(f"what became of its runs is told later: {error}")
+                is_done = False
             except Exception as error:  # whatever is wrong with it, runs are not to suffer
                 logger.warning("nobody is told what became of %s: %r", ", ".join(runs), error)
                 is_done = True
             if is_closing and is_done:
                 return
+            if not is_done:
+                self._put_back(runs)
             if is_closing:  # until `close` no longer waits
                 time.sleep(_MIN_INTERVAL_S)
 
@@ -115,16 +122,24 @@ class Notifier:
         output, problems = process.communicate()
         self._process = None
         for line in problems.splitlines():
-            logger.warning("%s", line)
+            self._say(line)
         answer: dict[str, float | None] = {}
         with suppress(ValueError):
             answer = json.loads(output or "{}")
         with self._changed:
             now_s = time.monotonic()
             self._not_before_s = now_s + _MIN_INTERVAL_S
-            if process.returncode:
-                self._runs = {**dict.fromkeys(runs), **self._runs}
-                self._not_before_s = now_s + _RETRY_S
-            elif (again_s := answer.get("again_s")) is not None:
+            if not process.returncode and (again_s := answer.get("again_s")) is not None:
                 self._again_at_s = now_s + again_s
         return not process.returncode
+
+    def _put_back(self, runs: list[str]) -> None:
+        with self._changed:
+            self._runs = {**dict.fromkeys(runs), **self._runs}
+            self._not_before_s = self._again_at_s = time.monotonic() + _RETRY_S
+
+    def _say(self, problem: str) -> None:
+        """Log a problem, once in a row: a disk may be away for hours."""
+        if problem != self._said:
+            logger.warning("%s", problem)
+        self._said = problem

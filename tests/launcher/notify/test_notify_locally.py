@@ -9,6 +9,7 @@ import pytest
 
 from scripts.workloads.processes import is_running
 from tests.fakes.http_server import serving
+from tests.fakes.wandb_server import WandbServer
 from tests.launcher.job.test_node_supervisor import wait_until
 
 pytestmark = pytest.mark.slow
@@ -124,6 +125,29 @@ def test_a_run_does_not_suffer_from_who_cannot_be_told(workplace, server, notify
     assert workplace.launch("explain", "dummies") == 0
     assert "not told:      dummies: run dummies finished: command: exit code 1" in workplace.out
     assert "dummies: run dummies finished: webhook (json): " in workplace.out
+
+
+def test_wandb_sends_an_alert(workplace, notify, monkeypatch, tmp_path):
+    """About the W&B run of the folder, which stays finished."""
+    server = WandbServer()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "1234567890abcdef" * 2 + "12345678")
+    notify(wandb=True)
+    online = "wandb={project: tests, entity: team, mode: online}"
+
+    try:
+        assert workplace.submit(online, "--wait") == 0
+        wait_for_supervisor(workplace)
+        (run,) = server.runs.values()
+        (alert,) = server.alerts
+    finally:
+        server.close()
+
+    assert run.state == "finished"
+    assert (alert["runName"], alert["entityName"]) == (workplace.state().wandb_id, "team")
+    assert alert["title"] == "dummies: its run is over: 1 finished"
+    assert alert["severity"] == "INFO"
 
 
 def test_a_webhook_that_cannot_be_used_is_said_at_the_submission(workplace, notify, monkeypatch):
