@@ -54,6 +54,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add_cancel(commands)
     _add_clusters(commands)
     _add_nodes(commands)
+    _add_notify(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
@@ -182,9 +183,17 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
+def _add_notify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_file(commands.add_parser("notify", help="send a test message to whom `notify` names"))
+
+
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "run",
         metavar="RUN",
         help=f"RUN or EXPERIMENT/RUN in {ROOT}, or an EXPERIMENT of one run; or its folder",
     )
+
+
+def _add_notify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add_file(commands.add_parser("notify", help="send a test message to whom `notify` names"))

@@ -1,4 +1,4 @@
-"""The commands that change nothing: status, logs, explain, checkpoints, profile, clusters."""
+"""The commands that change nothing: status, logs, explain, checkpoints, profile and others."""
 
 from __future__ import annotations
 
@@ -132,6 +132,21 @@ def profile(arguments: Namespace) -> int:
     found = profile_run(run, arguments.iterations)
     print_progress("")
     return print_result(arguments, found, profile_text(found))
+
+
+def notify(arguments: Namespace) -> int:
+    from launcher.experiment.experiment import read_experiment
+    from launcher.notify.channels import try_channels
+    from launcher.tables import table
+
+    experiment = read_experiment(arguments.file, arguments.overrides)
+    found = try_channels(experiment, ROOT.absolute())
+    if not found:
+        print_progress(f"nothing to do: {arguments.file} names nobody under notify")
+        return exit_codes.NOTHING_TO_DO
+    rows = [(each.channel, each.result) for each in found]
+    print_result(arguments, list(map(attrs.asdict, found)), table(("CHANNEL", "RESULT"), rows))
+    return exit_codes.UNAVAILABLE if any(each.failed for each in found) else exit_codes.OK
 
 
 def clusters(arguments: Namespace) -> int:

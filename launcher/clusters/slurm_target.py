@@ -66,6 +66,15 @@ class SlurmTarget:
     """Where each value comes from, by the name of its field in the config: an option of the command
     line, the config, Slurm, or a default."""
 
+    def with_sbatch(self, options: Mapping[str, Any]) -> SlurmTarget:
+        """Return the target with further options of sbatch, in place of its own of these names."""
+        kept = {
+            name: value
+            for name, value in self.sbatch.items()
+            if name.replace("_", "-") not in options
+        }
+        return attrs.evolve(self, sbatch={**kept, **options})
+
     @property
     def values(self) -> dict[str, Any]:
         """The resolved values, by the names of the fields in the config."""

@@ -10,16 +10,24 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from launcher.experiment.notify_config import NotifyConfig, without_secrets
 from launcher.experiment.overrides import with_overrides
 from launcher.experiment.run_checks import RunChecks
 from launcher.experiment.sweep import SweepPoint, sweep_points, without_sweep
-from trainers.config.converter import FieldsReader
+from trainers.config.converter import FieldsReader, from_plain
 from trainers.config.run_config import RunConfig
 from trainers.config.yaml_source import YamlSource
-from trainers.config_faults import Fault, MalformedError, config_error, show, unknown_keys
+from trainers.config_faults import (
+    Fault,
+    LocatedFault,
+    MalformedError,
+    config_error,
+    show,
+    unknown_keys,
+)
 
 _RUN_KEYS = tuple(each.name for each in attrs.fields(RunConfig) if each.name != "experiment")
-_KEYS = (*_RUN_KEYS, "sweep")
+_KEYS = (*_RUN_KEYS, "notify", "sweep")
 
 
 @frozen(kw_only=True)
@@ -33,6 +41,8 @@ class Experiment:
     """The experiment file."""
     overrides: tuple[str, ...] = ()
     """Replaced values of the file, each `key=value`."""
+    notify: NotifyConfig | None = None
+    """Who is told; not a part of any run."""
 
 
 def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -58,6 +68,8 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         faults |= source.located(error.faults)
         points = [SweepPoint("", without_sweep(source))]
     faults |= source.located(_duplicate_names(points))
+    notify, notify_faults = _read_notify(source)
+    faults |= notify_faults
     runs = []
     sections_reader, checks = _SectionsReader(path.absolute().parent), RunChecks()
     for point in points:
@@ -68,7 +80,11 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if faults:
         raise config_error(faults)
     return Experiment(
-        name=runs[0].experiment, runs=tuple(runs), source=path, overrides=tuple(overrides)
+        name=runs[0].experiment,
+        runs=tuple(runs),
+        source=path,
+        overrides=tuple(overrides),
+        notify=notify,
     )
 
 
@@ -98,6 +114,24 @@ class _SectionsReader:
             named = {"name": str(data.get("name") or "unnamed"), **trainer}
             self._trainers[id(trainer)] = (trainer, named)
         return self._trainers[id(trainer)][1]
+
+
+def _read_notify(source: YamlSource) -> tuple[NotifyConfig | None, set[LocatedFault]]:
+    """Read who is told; the faults show nothing of a URL but its host."""
+    data = source.data.get("notify")
+    if data is None:
+        return None, set()
+    try:
+        return from_plain(NotifyConfig, data), set()
+    except MalformedError as error:
+        faults = source.located(error.under("notify"))
+    return None, {
+        LocatedFault(
+            attrs.evolve(fault.location, source=without_secrets(fault.location.source)),
+            without_secrets(fault.text),
+        )
+        for fault in faults
+    }
 
 
 def _run(sections: dict[str, Any], name: str) -> RunConfig:

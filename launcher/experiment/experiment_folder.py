@@ -129,6 +129,21 @@ class ExperimentFolder:
         return self.path / "nodes.jsonl"
 
     @property
+    def notify(self) -> Path:
+        """Who is told what, as last submitted: `NotifyConfig` as JSON; absent if nobody is."""
+        return self.path / "notify.json"
+
+    @property
+    def notices(self) -> Path:
+        """What there was to tell, and who was told: JSON lines, append only."""
+        return self.path / "notices.jsonl"
+
+    @property
+    def notices_lock(self) -> Path:
+        """Locked while it is decided what is told."""
+        return self.path / ".notices.lock"
+
+    @property
     def submitit(self) -> Path:
         """submitit's own files of Slurm jobs: scripts, pickles, and the output of supervisors."""
         return self.path / "submitit"

@@ -64,6 +64,8 @@ def _check(source: YamlSource, grid: Any) -> None:
             faults.append(Fault(key, f"found {show(values)}; {rule}"))
         elif name == "name":
             faults.append(Fault(key, "cannot be swept; runs are named after the swept values"))
+        elif name.partition(".")[0] == "notify":
+            faults.append(Fault(key, "cannot be swept; it is the experiment's, not a run's"))
         elif outer := next((each for each in grid if name.startswith(f"{each}.")), None):
             faults.append(Fault(key, f"lies inside of {outer}, which is swept too"))
         else:

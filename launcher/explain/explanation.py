@@ -80,6 +80,8 @@ class Explanation:
     """The output of its job, if that ended before the run began, like `job_lines`."""
     job_lines: tuple[str, ...]
     """The end of it."""
+    untold: tuple[str, ...]
+    """Why messages about it did not go out, a sentence each."""
     unreadable: tuple[str, ...]
     """What could not be read, a sentence each: the rest may be incomplete."""
 
@@ -108,6 +110,7 @@ def explain(info: RunInfo) -> Explanation:
         last_lines=info.last_lines if status.state == Status.FAILED and not is_early else (),
         job_log=info.job_log if is_early else None,
         job_lines=info.job_lines if is_early else (),
+        untold=info.untold,
         unreadable=info.unreadable,
     )
 

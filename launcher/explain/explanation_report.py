@@ -85,6 +85,8 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
         yield from _labelled("log", short(found.log))
     for line in found.last_lines:
         yield f"    {line}"
+    if found.untold:
+        yield from _labelled("not told", "\n".join(found.untold))
     if found.unreadable:
         yield from _labelled("not read", "\n".join(found.unreadable))
 

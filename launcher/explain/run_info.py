@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from launcher.monitor.job_status import JobPoller
 from launcher.monitor.logs import find_logs, job_log_of
 from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
+from launcher.notify.notices import read_notices
 from launcher.os_errors import PatientReader
 from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
@@ -63,6 +65,8 @@ class RunInfo:
     """The output of its job, if no attempt has begun since the submission."""
     job_lines: tuple[str, ...] = ()
     """The end of it."""
+    untold: tuple[str, ...] = ()
+    """Why messages about the run, or about its experiment, did not go out; a sentence each."""
     unreadable: tuple[str, ...] = ()
     """What could not be read, a sentence each."""
 
@@ -102,6 +106,7 @@ def read_run_info(run: RunFolder) -> RunInfo:
         last_lines=reader.read_or((), lambda: _tail(log)),
         job_log=str(job_log.path) if job_log else None,
         job_lines=reader.read_or((), lambda: _tail(job_log.path if job_log else None)),
+        untold=reader.read_or((), lambda: _untold(run)),
         unreadable=tuple(dict.fromkeys(reader.problems)),
     )
 
@@ -115,6 +120,10 @@ def has_begun(events: Iterable[Mapping[str, Any]]) -> bool:
         elif event["event"] in (EventKind.LAUNCHED, EventKind.ATTEMPT):
             begun = True
     return begun
+
+
+def _untold(run: RunFolder) -> tuple[str, ...]:
+    return tuple(read_notices(ExperimentFolder.of_run(run)).untold(run.name, time.time()))
 
 
 def _names_in(folder: Path) -> list[str]:

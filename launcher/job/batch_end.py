@@ -34,6 +34,8 @@ from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished, read_tail
 from launcher.job.requeue import requeue_pack
 from launcher.job.unfinished_members import mark_ended, unfinished
+from launcher.notify.notifier import Notifier
+from launcher.notify.run_ends import GIVEN_UP
 from launcher.slurm.submit import MAX_FAILED_STARTS
 from trainers.run.lease import LeaseRecord, read_lease
 from trainers.run.run_state import Status
@@ -61,8 +63,10 @@ def main() -> int:
     node = this_slurm_node(os.environ, resubmissions=submitted.resubmissions if submitted else 0)
     if not _is_superseded(folder, submitted, node):
         records = PackRecords(folder)
-        _end(folder, pack, records, node, status, earlier)
+        is_requeued = _end(folder, pack, records, node, status, earlier)
         records.close(_WRITE_TIMEOUT_S)
+        if not is_requeued:
+            Notifier(folder.experiment).close(*(member.name for member in pack.members))
     return status
 
 
@@ -73,8 +77,8 @@ def _end(
     node: ThisNode,
     status: int,
     earlier: Sequence[dict[str, Any]],
-) -> None:
-    """Requeue the job, or give it up if its starts keep failing."""
+) -> bool:
+    """Requeue the job, or give it up if its starts keep failing; return whether it runs again."""
     assert pack.slurm is not None
     failure = failed_start(folder, earlier, node)
     where = {"node": failure.node, "error": failure.error} if failure else {}
@@ -97,13 +101,12 @@ def _end(
             )
         why = f"its job could not start on {failure.node}: {failure.error}"
         if num_failed >= MAX_FAILED_STARTS:
-            times = f"given up: its job ended {num_failed} times before any member began"
+            times = f"{GIVEN_UP}its job ended {num_failed} times before any member began"
             reason = f"{times}. The last time: {why}; see {folder.experiment.submitit}"
             mark_ended(folder, left, status=Status.FAILED, reason=reason)
-            return
+            return False
         mark_ended(folder, left, status=Status.WAITING, reason=why)
-    if left:
-        requeue_pack(folder, records, pack.slurm, node, left, run_pack)
+    return bool(left) and requeue_pack(folder, records, pack.slurm, node, left, run_pack)
 
 
 def _is_superseded(folder: PackFolder, submitted: SubmittedJob | None, node: ThisNode) -> bool:

@@ -115,8 +115,15 @@ class MemberRecords:
     and written. Nothing is written once the fence of the pack's folder has raised.
     """
 
-    def __init__(self, folder: PackFolder) -> None:
+    def __init__(
+        self, folder: PackFolder, on_end: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """
+        Args:
+            on_end: Called with the name of a run once the end of an attempt is written.
+        """
         self._folder = folder
+        self._on_end = on_end
         self._writers: dict[RunFolder, RecordWriter] = {}
         self._changed = threading.Event()
         self._lease_lost: LeaseLostError | None = None
@@ -172,6 +179,7 @@ class MemberRecords:
             state = read_state(run)
             # A write may fail after it has replaced the file: nothing is counted or told twice.
             if end and written and state == written:
+                self._on_end(run.name)
                 return written, end
             if not is_of_pack(self._folder, state):
                 return None
@@ -184,6 +192,7 @@ class MemberRecords:
                 append_event(run, EventKind.ENDED, **{"time": ended_at, **details})
             written = new_state
             write_state(run, new_state)
+            self._on_end(run.name)
             return new_state, end
 
         return self._decide(run, count)

@@ -20,6 +20,7 @@ from launcher.job.pack import Member, Pack, PackEventKind
 from launcher.job.record_end import log_tail
 from launcher.job.slots import Slot, Slots
 from launcher.job.stop_request import JobStop
+from launcher.notify.notifier import Notifier
 from trainers import exit_codes
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, RunState
@@ -64,6 +65,7 @@ class NodeSupervisor:
         node: ThisNode,
         stop: JobStop,
         records: PackRecords | None = None,
+        notifier: Notifier | None = None,
         command: Command = trainer_command,
     ) -> None:
         self._folder = folder
@@ -73,7 +75,8 @@ class NodeSupervisor:
         self._node = node
         self._stop = stop
         self._pack_records = records or PackRecords(folder)
-        self._records = MemberRecords(folder)
+        self.notifier = notifier or Notifier(self._experiment)
+        self._records = MemberRecords(folder, self.notifier.look_at)
         self.health = NodeHealth(self._experiment, node, pack.slurm)
         self._starter = MemberStarter(
             folder, slots, node, command, self._pack_records, self._records, self.health

@@ -67,3 +67,4 @@ def _run_locally(folder: PackFolder, pack: Pack, stop: StopFlag) -> None:
     with Lease.take(folder.lease, owner=folder.name, attempt=0):
         supervisor.run()
         supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)
+    supervisor.notifier.close(*(member.name for member in pack.members))

@@ -26,6 +26,7 @@ from launcher.job.pack import (
 )
 from launcher.job.stop_cause import is_cancelled
 from launcher.job.unfinished_members import mark_ended
+from launcher.notify.run_ends import NOT_REQUEUED
 from launcher.slurm import client
 from launcher.slurm.jobs import JobDetails
 from launcher.slurm.submit import submit_array
@@ -73,7 +74,7 @@ def requeue_pack(
         status, reason = Status.CANCELLED, "its job was cancelled"
     except (LauncherError, OSError, ValueError) as error:
         status = Status.WAITING
-        reason = f"its job could not be requeued: {error}; submit again to resume"
+        reason = f"{NOT_REQUEUED}{error}; submit again to resume"
     mark_ended(folder, left, status=status, reason=reason)
     records.put_event(PackEventKind.ENDED, why=reason)
     return False

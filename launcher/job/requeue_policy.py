@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from launcher.job.attempt_end import AttemptEnd
+from launcher.notify.run_ends import GIVEN_UP
 from trainers.config.run_config import RetriesConfig
 from trainers.run.run_state import Cause, RunState, Status
 
@@ -76,5 +77,5 @@ def decide_retry(state: RunState, end: AttemptEnd, retries: RetriesConfig) -> Re
 
 def _given_up(why: str, end: AttemptEnd) -> RetryDecision:
     return RetryDecision(
-        status=Status.FAILED, reason=f"given up: {why}. The last one: {end.reason}"
+        status=Status.FAILED, reason=f"{GIVEN_UP}{why}. The last one: {end.reason}"
     )

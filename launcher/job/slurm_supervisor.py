@@ -39,6 +39,7 @@ from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
 from launcher.job.unfinished_members import mark_ended, unfinished
+from launcher.notify.notifier import Notifier
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
@@ -157,11 +158,13 @@ class _SlurmPack:
     def run(self, entry_point: Callable[[str], None]) -> bool:
         """Supervise until the node has no more to do; return whether the job is requeued."""
         earlier = self._events_so_far()
+        names = [member.name for member in self._led]
         here = {"job": self._node.job, "start": self._node.start, "node": self._node.name}
         self._records.put_event(PackEventKind.STARTED, **here, index=self._node.index)
         try:
             if not self._code_is_intact():
                 self._note_end(wants_return=False)  # in good order: the node is not to blame
+                Notifier(self._folder.experiment).close(*names)
                 return False
             supervisor = self._supervisor()
         except Exception as error:  # whatever is wrong with this node: `batch_end` tells it
@@ -169,6 +172,7 @@ class _SlurmPack:
             self._records.close(_LAST_RECORDS_TIMEOUT_S)
             raise
         self._count_lost_attempts(supervisor, earlier)
+        supervisor.notifier.look_at(*names)  # what the last start of the job had no time to tell
         try:
             supervisor.run()
         except LeaseLostError:
@@ -176,6 +180,8 @@ class _SlurmPack:
             raise
         is_requeued = self._end(supervisor, entry_point)
         supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)
+        if not is_requeued:
+            supervisor.notifier.close(*names)
         return is_requeued
 
     def _events_so_far(self) -> list[dict[str, Any]]:
@@ -193,7 +199,8 @@ class _SlurmPack:
             retry(
                 partial(verify_snapshot, code),
                 timeout_s=PATIENCE_S,
-                passes=_may_pass,
+                # Its mount may show no files for now.
+                passes=lambda error: isinstance(error, (LauncherError, OSError)),
                 should_stop=self._stop.is_requested,
             )
         except LauncherError as error:
@@ -290,8 +297,3 @@ class _SlurmPack:
             self._lease.check(timeout_s=_CHECK_TIMEOUT_S)
         except OSError as error:  # a requeue of a job that has been requeued does no harm
             logger.warning("whether another supervisor has the pack is not known: %s", error)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Return whether the code may be intact a moment later: its mount may show no files for now."""
-    return isinstance(error, (LauncherError, OSError))

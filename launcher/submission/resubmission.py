@@ -9,6 +9,7 @@ from attrs import frozen
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.experiment.notify_config import read_notify
 from launcher.job.pack import read_pack
 from launcher.monitor.status import read_statuses
 from trainers.config.config_io import read_run_config
@@ -50,6 +51,7 @@ def choose_runs(
             name=folder.name,
             runs=tuple(read_run_config(run.config) for run in chosen),
             source=folder.source,
+            notify=read_notify(folder),
         ),
         cluster=cluster or _cluster_of(folder, set(chosen.values())),
     )

@@ -17,7 +17,9 @@ from launcher.clusters.slurm_target import SlurmTarget
 from launcher.errors import LockHeldError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.experiment.notify_config import write_notify
 from launcher.job.machine import Machine
+from launcher.notify.notices import note_submitted
 from launcher.os_errors import doing, problem_of
 from launcher.packing.packing import Packing
 from launcher.submission.options import SubmitOptions
@@ -91,7 +93,9 @@ def planned(
             return
         folder.path.mkdir(parents=True, exist_ok=True)
         with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
-            yield folder, plan_runs(folder, experiment.runs, is_locked=True)
+            runs = plan_runs(folder, experiment.runs, is_locked=True)
+            write_notify(folder, experiment.notify)  # for jobs that run already, too
+            yield folder, runs
 
 
 def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
@@ -106,12 +110,16 @@ def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
 
 
 def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
-    """Write the configs of runs, and that their packs have them, into the run folders."""
+    """Write the configs of runs, and that their packs have them, into the run folders.
+
+    From then on it is told again what becomes of them.
+    """
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
         for done in [
             writers.submit(partial(write_submitted, run, pack=pack.name)) for run, pack in runs
         ]:
             done.result()
+    note_submitted(ExperimentFolder.of_run(runs[0][0].folder), [run.config.name for run, _ in runs])
 
 
 def restore_states(runs: Sequence[PlannedRun]) -> None:

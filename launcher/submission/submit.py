@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
+
 from launcher.clusters.cluster_config import DebugClusterConfig, LocalClusterConfig
 from launcher.clusters.cluster_search import Cluster, open_cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
@@ -72,6 +74,11 @@ def submit_experiment(
     Raises:
         LauncherError: As from `submit`.
     """
+    if experiment.notify and not options.dry_run:
+        from launcher.notify.webhook import problems_of
+
+        for problem in problems_of(experiment.notify):
+            report(f"nobody will be told by the webhook: {problem}")
     match cluster.config:
         case LocalClusterConfig() as config:
             from launcher.submission.local_submission import submit_locally
@@ -82,6 +89,9 @@ def submit_experiment(
             from launcher.submission.slurm_submission import submit_to_slurm
 
             choice = choose_target(cluster, experiment.runs, options.slurm)
+            if experiment.notify:
+                target = choice.target.with_sbatch(experiment.notify.sbatch)
+                choice = attrs.evolve(choice, target=target)
             return submit_to_slurm(experiment, choice, options, report)
         case DebugClusterConfig():
             raise LauncherError(

@@ -1,7 +1,8 @@
-"""A web server on loopback that serves a folder, and misbehaves when it is told to."""
+"""A web server on loopback that serves a folder and takes posts; it misbehaves when told to."""
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 class FolderServer:
@@ -22,6 +24,8 @@ class FolderServer:
         self.url = ""
         self.fault: Callable[[str, int], int | str | None] = lambda path, number: None
         self.requests: list[str] = []
+        self.posts: list[dict[str, Any]] = []
+        """What was posted as JSON, and answered as it should be."""
         self.stopped = threading.Event()
 
     def number_of(self, path: str) -> int:
@@ -61,6 +65,21 @@ def serving(folder: Path) -> Iterator[FolderServer]:
                 self.close_connection = True
 
         do_HEAD = do_GET
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            state.requests.append(self.path)
+            fault = state.fault(self.path, state.number_of(self.path))
+            if fault == "stall":
+                state.stopped.wait()
+                return
+            if not fault:
+                state.posts.append(json.loads(body))
+            self.send_response(fault if isinstance(fault, int) else 200)
+            if fault in (301, 302):
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -48,6 +48,7 @@ class WandbServer:
         self.runs: dict[str, ServedRun] = {}
         self.can_rewind = can_rewind
         self.asked: list[str] = []
+        self.alerts: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._http = _HttpServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
@@ -87,6 +88,9 @@ class WandbServer:
             "RewindRun": self._rewind,
             "RunStoppedStatus": lambda _: {"project": {"run": {"stopped": False}}},
             "CreateRunFiles": self._create_files,
+            "NotifyScriptableRunAlert": self._alert,
+            "Viewer": lambda _: {"viewer": {"entity": ENTITY, "username": ENTITY}},
+            "GetDefaultEntity": lambda _: {"viewer": {"id": "1", "entity": ENTITY}},
         }
         if operation not in answers:
             raise Refusal(f"this server does not know the operation {operation!r}")
@@ -116,6 +120,12 @@ class WandbServer:
             raise Refusal("cannot rewind a run that is not in a terminal state")
         run.history = [row for row in run.history if row["_step"] <= variables["metricValue"]]
         return {"rewindRun": {"rewoundRun": _bucket(run)}}
+
+    def _alert(self, variables: dict[str, Any]) -> Reply:
+        if variables["runName"] not in self.runs:
+            raise Refusal("run not found")
+        self.alerts.append(variables)
+        return {"notifyScriptableRunAlert": {"success": True}}
 
     def _create_files(self, variables: dict[str, Any]) -> Reply:
         files = [{"name": name, "uploadUrl": f"{self.url}/put"} for name in variables["files"]]
