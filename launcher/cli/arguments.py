@@ -183,10 +183,6 @@ def _add_profile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
-def _add_notify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    _add_file(commands.add_parser("notify", help="send a test message to whom `notify` names"))
-
-
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "run",
