@@ -41,8 +41,14 @@ def in_terminal(
         environment = {**os.environ, "TERM": "xterm-256color"}
     own, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    streams = {"stdin": its, "stdout": its, "stderr": its}
-    with subprocess.Popen(command, **streams, env=dict(environment)) as process:
+    with subprocess.Popen(
+        command,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env=dict(environment),
+        preexec_fn=_heed_interrupts,
+    ) as process:
         os.close(its)
         sent, is_interrupted = b"", False
         try:
@@ -55,3 +61,8 @@ def in_terminal(
             pass
     os.close(own)
     return Shown(sent.decode().replace("\r\n", "\n"), process.returncode)
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
