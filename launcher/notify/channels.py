@@ -38,6 +38,8 @@ TIMEOUT_S = 10.0
 """For all messages, all channels and all tries together."""
 _MAX_RUNS = 20
 """Of a message, how many are looked at to find one that W&B shows."""
+_MAX_NAMES = 100
+"""In a variable, which Linux limits to 128 KiB; the JSON has all."""
 _SHELL_VARIABLE = "LAUNCH_NOTIFY_{}"
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -150,7 +152,7 @@ def _send(channel: Channel, messages: Sequence[Message], errors: list[str]) -> N
 def _run_command(command: str, folder: ExperimentFolder, message: Message) -> None:
     fields = message.as_json
     variables = {
-        _SHELL_VARIABLE.format(name.upper()): " ".join(value)
+        _SHELL_VARIABLE.format(name.upper()): " ".join(value[:_MAX_NAMES])
         if isinstance(value, (tuple, list))
         else str(value)
         for name, value in fields.items()

@@ -3,6 +3,7 @@
 import json
 import socket
 
+import attrs
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
@@ -77,6 +78,19 @@ def test_a_command_gets_the_message(tmp_path):
         "text": "a, b\na: loss < 0 & more",
         "level": "failure",
     }
+
+
+def test_a_command_is_told_of_thousands_of_runs(tmp_path):
+    """A variable of Linux holds 128 KiB: it names a hundred of them, and the JSON all."""
+    names = tuple(f"{number:04}-{'x' * 195}" for number in range(2000))
+    command = 'cat > got.json; echo "$LAUNCH_NOTIFY_RUNS" > got'
+    ways = channels_of(NotifyConfig(command=command), ExperimentFolder(tmp_path))
+
+    (outcome,) = send_all([attrs.evolve(MESSAGE, runs=names)], ways)
+
+    assert outcome.error == ""
+    assert (tmp_path / "got").read_text().split() == list(names[:100])
+    assert json.loads((tmp_path / "got.json").read_text())["runs"] == list(names)
 
 
 def test_a_command_that_fails(tmp_path):
