@@ -78,6 +78,6 @@ def _open_wandb(
         open_service,
         name="W&B",
         kill=kill_service,
-        reporter=WandbReporter(record, records),
+        reporter=WandbReporter(record),
         turns=Turns(folder.wandb_turns if mode == "online" else None),
     )

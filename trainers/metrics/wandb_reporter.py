@@ -10,7 +10,6 @@ import attrs
 
 from trainers.metrics.row_feed import Reporter
 from trainers.metrics.wandb_server import sentence_of
-from trainers.run.record_writer import RecordWriter
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.wandb_record import WandbRecord, read_wandb_record, write_wandb_record
@@ -26,9 +25,8 @@ class WandbReporter(Reporter):
     Nothing here waits for the disk.
     """
 
-    def __init__(self, record: RunRecord, records: RecordWriter) -> None:
+    def __init__(self, record: RunRecord) -> None:
         self._record = record
-        self._records = records
         self._problem = ""
         self._changes: dict[str, Any] = {}
         self._write()  # a run that W&B never answers is known to lack rows there
@@ -64,4 +62,4 @@ class WandbReporter(Reporter):
             before = read_wandb_record(folder) or WandbRecord()
             write_wandb_record(folder, attrs.evolve(before, **changes))
 
-        self._records.put(folder.wandb_record, write, replaces=True)
+        self._record.writer.put(folder.wandb_record, write, replaces=True)

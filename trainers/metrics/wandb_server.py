@@ -42,13 +42,26 @@ _SENTENCES = {
     "be restored for some days, or the id belongs to another one",
     429: "W&B has too many requests (429)",
 }
-_WORDS = (
-    (("api_key not configured", "No API key", "not logged in"), "there is no API key of W&B: log "
-     "in with `wandb login`, or set WANDB_API_KEY"),
-    (("connection refused", "no such host", "name resolution", "unreachable", "Name or service"),
-     "W&B cannot be reached from this machine"),
-    (("timed out", "deadline exceeded", "did not respond in time", "did not close"), "W&B does not answer"),
-)  # fmt: skip
+_WORDS = {
+    "there is no API key of W&B: log in with `wandb login`, or set WANDB_API_KEY": (
+        "api_key not configured",
+        "no api key",
+        "not logged in",
+    ),
+    "W&B cannot be reached from this machine": (
+        "connection refused",
+        "no such host",
+        "name resolution",
+        "name or service",
+        "unreachable",
+    ),
+    "W&B does not answer": (
+        "timed out",
+        "deadline exceeded",
+        "did not respond in time",
+        "did not close",
+    ),
+}
 
 
 class ServerError(Exception):
@@ -83,8 +96,8 @@ def sentence_of(error: BaseException) -> str:
             return f"W&B's server has failed ({status})"
         if status in _SENTENCES:
             return _SENTENCES[status]
-    for words, sentence in _WORDS:
-        if any(each.lower() in text.lower() for each in words):
+    for sentence, words in _WORDS.items():
+        if any(each in text.lower() for each in words):
             return sentence
     return f"{type(error).__name__}: {' '.join(text.split())[:200]}"
 
