@@ -9,7 +9,8 @@ from uuid import uuid4
 from trainers.config.converter import to_plain
 from trainers.metrics.json_lines_writer import JsonLinesWriter
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
-from trainers.metrics.row_feed import OpenService, RowFeed
+from trainers.metrics.row_feed import RowFeed
+from trainers.metrics.row_transfer import OpenService
 from trainers.metrics.turns import Turns
 from trainers.metrics.wandb_process import clean_environment, kill_service
 from trainers.metrics.wandb_reporter import WandbReporter

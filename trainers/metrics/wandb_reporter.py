@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from trainers.metrics.row_feed import Reporter
+from trainers.metrics.row_transfer import Reporter
 from trainers.metrics.wandb_server import sentence_of
+from trainers.run.metric_rows import last_iteration_of
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.wandb_record import WandbRecord, read_wandb_record, write_wandb_record
@@ -28,11 +30,13 @@ class WandbReporter(Reporter):
     def __init__(self, record: RunRecord) -> None:
         self._record = record
         self._problem = ""
+        self._confirmed: int | None = None
         self._changes: dict[str, Any] = {}
         self._write()  # a run that W&B never answers is known to lack rows there
 
     def confirmed(self, iteration: int) -> None:
-        self._write(iteration=iteration, told="")
+        self._confirmed = iteration
+        self._write(iteration=iteration, told="", problem="")
 
     def has_problem(self, error: BaseException) -> None:
         sentence = sentence_of(error)
@@ -44,7 +48,9 @@ class WandbReporter(Reporter):
         self._record.concerns[CONCERN] = f"W&B lacks rows: {sentence}"
         self._write(problem=sentence)
 
-    def recovered(self) -> None:
+    def answers(self) -> None:
+        if not self._problem:
+            return
         self._problem = ""
         logger.info("W&B works again, and gets the rows that it lacks")
         self._record.event(EventKind.WANDB_ANSWERS)
@@ -53,6 +59,17 @@ class WandbReporter(Reporter):
 
     def closed(self, *, finished: bool, preempted: bool) -> None:
         self._write(told="finished" if finished else "preempted" if preempted else "failed")
+
+    def ended(self) -> None:
+        with suppress(OSError):
+            if self._confirmed is not None and self._confirmed < last_iteration_of(
+                self._record.folder.metrics
+            ):
+                logger.warning(
+                    "W&B has no rows after iteration %d; `launch sync` sends them, or the next "
+                    "attempt",
+                    self._confirmed,
+                )
 
     def _write(self, **changes: Any) -> None:
         self._changes = {**self._changes, **changes, "time": round(time.time(), 3)}
