@@ -118,7 +118,7 @@ def _feed_workers(waiting: queue.SimpleQueue[RunFolder], put: Callable[[SyncResu
                 process = _start()
             answer = _ask(process, run)
             if answer is None:
-                status = process.wait()
+                status = _end(process)
                 process = None
                 reason = f"the process that brought it to W&B has ended with status {status}"
                 put(SyncResult(folder=str(run.path), outcome="failed", reason=reason))
@@ -126,9 +126,7 @@ def _feed_workers(waiting: queue.SimpleQueue[RunFolder], put: Callable[[SyncResu
                 put(SyncResult(**answer))
     finally:
         if process is not None:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait()
+            _end(process)
 
 
 def _start() -> subprocess.Popen[str]:
@@ -139,6 +137,13 @@ def _start() -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+
+
+def _end(process: subprocess.Popen[str]) -> int:
+    """Let a worker end, and return its exit status."""
+    with suppress(BrokenPipeError), process:
+        pass  # closes its stdin, and waits
+    return process.wait()
 
 
 def _ask(process: subprocess.Popen[str], run: RunFolder) -> dict[str, Any] | None:
