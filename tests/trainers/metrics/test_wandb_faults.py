@@ -27,8 +27,13 @@ from trainers.run.wandb_record import read_wandb_record
 NUM_ROWS = 12
 
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:subprocess .* is still running:ResourceWarning"  # W&B does not wait for what is killed
+)
+
+
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatience(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ask and try again as soon as possible."""
     for module, name, seconds in (
         (row_feed, "FIRST_DELAY_S", 0.1),
@@ -40,6 +45,8 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         (wandb_writer, "TRANSMIT_S", 1.0),
     ):
         monkeypatch.setattr(module, name, seconds)
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -216,7 +223,6 @@ def test_a_server_that_goes_and_comes_back(
         second.close()
 
 
-@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")  # W&B does not wait for it
 def test_a_service_that_is_killed_is_started_again(
     server: WandbServer, record: RunRecord, writer: MetricWriter
 ) -> None:
@@ -228,7 +234,6 @@ def test_a_service_that_is_killed_is_started_again(
     train(writer, 5, NUM_ROWS)
 
     wait_until(arrives(server, NUM_ROWS))
-    gc.collect()
 
 
 def test_a_day_without_a_server_stays_out_of_memory(
