@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from scripts.workloads.outcome import rest_of_state, tensors, values
 from scripts.workloads.small_runs import write_run
 from tests.fakes.wandb_server import Fault, WandbServer
 from trainers import exit_codes
+from trainers.config.config_io import read_run_config, write_run_config
 from trainers.run.run_folder import RunFolder
-from trainers.run.run_state import RunState, read_state, write_state
+from trainers.run.run_state import RunState, write_state
 from trainers.run.wandb_record import read_wandb_record
 
 API_KEY = "1234567890abcdef" * 2 + "12345678"
@@ -43,18 +43,12 @@ def new_run(parent: Path, name: str, **changes: object) -> RunFolder:
     return run
 
 
-def train(run: RunFolder, *, stop_after: int | None = None) -> int:
-    """Train in a process of its own, to its end, or to a SIGTERM; return its exit code."""
+def train(run: RunFolder) -> int:
+    """Train in a process of its own; return its exit code."""
     with run.log(0).open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.run(
             [sys.executable, "-m", "trainers", str(run.path)], stdout=log, stderr=log
-        )
-    while stop_after is not None and read_state(run).iteration < stop_after:
-        assert process.poll() is None, run.log(0).read_text()
-        time.sleep(0.02)
-    if stop_after is not None:
-        process.send_signal(signal.SIGTERM)
-    return process.wait()
+        ).returncode
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +117,16 @@ def test_no_server_changes_a_run(
 
 
 def test_rows_of_means_survive_stops(tmp_path: Path) -> None:
-    """A run that is stopped in the middle of an interval has the rows of one that is not."""
-    every = {"metrics.every_iterations": 5, "num_iterations": 400}
-    whole = write_run(tmp_path, "whole", every)
-    assert train(whole) == exit_codes.FINISHED
-    stopped = write_run(tmp_path, "stopped", every)
-    while train(stopped, stop_after=read_state(stopped).iteration + 1) == exit_codes.STOPPED:
-        assert read_state(stopped).iteration < 400
+    """A run that is resumed in the middle of an interval has the rows of one that never ended."""
+    whole, resumed = (
+        new_run(tmp_path, name, **{"metrics.every_iterations": 5}) for name in ("whole", "resumed")
+    )
+    config = read_run_config(resumed.config)
+    for num_iterations in (13, NUM_ITERATIONS):
+        write_run_config(resumed.config, attrs.evolve(config, num_iterations=num_iterations))
+        assert train(resumed) == exit_codes.FINISHED, resumed.log(0).read_text()
+    assert train(whole) == exit_codes.FINISHED, whole.log(0).read_text()
 
-    assert len(values(whole)) == 80
-    assert values(stopped) == values(whole)
+    assert [row["iteration"] for row in values(whole)] == [0, 5, 10, 15, 20]
+    assert values(resumed) == values(whole)
+    assert tensors(resumed) == tensors(whole)
