@@ -23,6 +23,8 @@ def sync(arguments: Namespace) -> int:
     while True:
         runs = find_runs(arguments.folder.absolute())
         results: list[SyncResult] = []
+        if not arguments.follow:
+            print_progress(f"looking at {len(runs)} runs; one that W&B takes needs some seconds")
         began = time.monotonic()
         for result in sync_runs(runs):
             results.append(result)

@@ -21,7 +21,7 @@ from trainers.run.wandb_record import is_complete, read_wandb_record
 
 MAX_WORKERS = 2
 """Each has up to four connections to W&B."""
-MAX_FAILURES = 6
+MAX_FAILURES = 4
 """In a row, without a success: W&B is away, and each further run would take a minute to fail."""
 
 

@@ -197,9 +197,14 @@ def end_service() -> None:
     killer = threading.Timer(ABANDON_S, kill_service)
     killer.daemon = True
     killer.start()
+    connection: Any = None
     try:
+        with suppress(Exception):
+            connection = getattr(wandb.setup(), "_connection", None)
         with suppress(Exception, SystemExit):
             wandb.teardown()
+        with suppress(Exception):  # a service that was killed is not waited for: it stays a zombie
+            connection._proc.join()
     finally:
         killer.cancel()
 
