@@ -39,6 +39,7 @@ _MODULES = {
     "compare": _REPORTING,
     "report": _REPORTING,
     "notify": _MONITORING,
+    "sync": "launcher.cli.sync_command",
 }
 """Each has a function named after the command. Only the module of the given command is imported,
 and the function imports the rest: no command waits for the imports of another one."""
