@@ -17,6 +17,17 @@ ENTITY = "somebody"
 Reply = dict[str, Any]
 
 
+_VIEWER = {
+    "id": "u",
+    "entity": ENTITY,
+    "username": ENTITY,
+    "email": "somebody@example.org",
+    "flags": "{}",
+    "teams": {"edges": []},
+    "apiKeys": {"edges": []},
+}
+
+
 class Refusal(Exception):
     """The server answers with an error."""
 
@@ -32,6 +43,14 @@ class ServedRun:
     state: str = "running"
     display_name: str = ""
     group: str = ""
+    job_type: str = ""
+    notes: str = ""
+    tags: list[str] = field(factory=list)
+    summary: dict[str, Any] = field(factory=dict)
+    system: list[dict[str, Any]] = field(factory=list)
+    """System metrics, oldest first."""
+    files: dict[str, bytes] = field(factory=dict)
+    """Uploaded ones, such as pictures, by name."""
 
     @property
     def iterations(self) -> list[int]:
@@ -74,7 +93,9 @@ class WandbServer:
                 return self._graphql(question["query"], question.get("variables") or {})
             if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
                 return self._receive(self.runs[stream[1]], json.loads(body))
-            return {}  # an uploaded file
+            if upload := re.fullmatch(r"/put/([^/]+)/(.+)", path):
+                self.runs[upload[1]].files[upload[2]] = body
+            return {}
 
     def _graphql(self, query: str, variables: dict[str, Any]) -> Reply:
         named = re.search(r"(?:query|mutation)\s+(\w+)", query)
@@ -87,6 +108,8 @@ class WandbServer:
             "RewindRun": self._rewind,
             "RunStoppedStatus": lambda _: {"project": {"run": {"stopped": False}}},
             "CreateRunFiles": self._create_files,
+            "Viewer": lambda _: {"viewer": _VIEWER},
+            "ArtifactType": lambda _: {"project": {"artifact": None}},
         }
         if operation not in answers:
             raise Refusal(f"this server does not know the operation {operation!r}")
@@ -108,6 +131,9 @@ class WandbServer:
         run.config = json.loads(variables.get("config") or "null") or run.config
         run.display_name = variables.get("displayName") or run.display_name
         run.group = variables.get("groupName") or run.group
+        run.job_type = variables.get("jobType") or run.job_type
+        run.notes = variables.get("notes") or run.notes
+        run.tags = variables.get("tags") or run.tags
         return {"upsertBucket": {"bucket": _bucket(run), "inserted": is_new}}
 
     def _rewind(self, variables: dict[str, Any]) -> Reply:
@@ -118,13 +144,19 @@ class WandbServer:
         return {"rewindRun": {"rewoundRun": _bucket(run)}}
 
     def _create_files(self, variables: dict[str, Any]) -> Reply:
-        files = [{"name": name, "uploadUrl": f"{self.url}/put"} for name in variables["files"]]
+        url = f"{self.url}/put/{variables['run']}"
+        files = [{"name": name, "uploadUrl": f"{url}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": "id", "uploadHeaders": [], "files": files}}
 
     def _receive(self, run: ServedRun, body: dict[str, Any]) -> Reply:
         if history := (body.get("files") or {}).get("wandb-history.jsonl"):
             rows = [json.loads(line) for line in history["content"]]
             run.history[history["offset"] : history["offset"] + len(rows)] = rows
+        if events := (body.get("files") or {}).get("wandb-events.jsonl"):
+            rows = [json.loads(line) for line in events["content"]]
+            run.system[events["offset"] : events["offset"] + len(rows)] = rows
+        if summary := (body.get("files") or {}).get("wandb-summary.json"):
+            run.summary = json.loads(summary["content"][-1])
         if body.get("preempting"):
             run.state = "preempting"
         if body.get("complete"):
@@ -145,9 +177,11 @@ def _bucket(run: ServedRun) -> Reply:
         "project": {"name": run.project, "entity": {"name": ENTITY}},
         "historyLineCount": len(run.history),
         "historyTail": json.dumps([json.dumps(row) for row in last_row]),
-        "summaryMetrics": json.dumps(last_row[0] if last_row else {}),
-        "eventsLineCount": 0,
-        "eventsTail": "[]",
+        "summaryMetrics": json.dumps(run.summary | (last_row[0] if last_row else {})),
+        "eventsLineCount": len(run.system),
+        "eventsTail": json.dumps([json.dumps(row) for row in run.system[-1:]]),
+        "tags": run.tags,
+        "notes": run.notes,
         "logLineCount": 0,
         "wandbConfig": json.dumps({"t": 1}),
     }

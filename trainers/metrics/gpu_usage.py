@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from queue import Empty, SimpleQueue
-from types import ModuleType
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -76,20 +75,16 @@ class GpuMonitor:
             return []
 
     def _work(self) -> None:
-        try:
-            import pynvml
-        except ImportError as error:
-            logger.info("no use of GPUs is recorded: %s", error)
-            nvml, handles = None, []
-        else:
-            nvml, handles = _open(pynvml, self._devices)
+        nvml, handles = _open(self._devices)
         while True:
             pids = self._questions.get()
             self._answers.put([_usage(nvml, handle, pids) for handle in handles])
 
 
-def _open(nvml: ModuleType, devices: Sequence[str] | None) -> tuple[Any, list[Any]]:
+def _open(devices: Sequence[str] | None) -> tuple[Any, list[Any]]:
     try:
+        import pynvml as nvml
+
         nvml.nvmlInit()
         if devices is None:
             numbers = range(nvml.nvmlDeviceGetCount())

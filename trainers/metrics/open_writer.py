@@ -14,6 +14,7 @@ from trainers.config.converter import to_plain
 from trainers.metrics.background_writer import BackgroundWriter, Opened
 from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
+from trainers.metrics.system_metrics import SystemMetrics
 from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -35,14 +36,19 @@ def open_metric_writer(
     # A thread of its own: a checkpoint waits for its rows, and must not wait for state and events.
     records = RecordWriter(name="metrics")
     lines = JsonLinesWriter(record.folder, records, start_iteration=start_iteration)
-    writer: MetricWriter = lines
+    system = SystemMetrics(record.folder, records, attempt=record.state.num_attempts)
+    writers: list[MetricWriter] = [system, lines]
     if config.wandb.mode != "disabled":
-        writer = MultiWriter([lines, _open_wandb(config, record, lines, records)])
-    return ThinningWriter(writer, every=config.metrics.every_iterations)
+        writers.append(_open_wandb(config, record, lines, records, start_iteration))
+    return ThinningWriter(MultiWriter(writers), every=config.metrics.every_iterations)
 
 
 def _open_wandb(
-    config: RunConfig, record: RunRecord, lines: JsonLinesWriter, records: RecordWriter
+    config: RunConfig,
+    record: RunRecord,
+    lines: JsonLinesWriter,
+    records: RecordWriter,
+    start_iteration: int,
 ) -> MetricWriter:
     # Set before the import: W&B sends error reports and usage data even in offline mode.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -53,6 +59,7 @@ def _open_wandb(
 
     def open_wandb() -> Opened:
         # On the writer's thread: the import takes 0.5 to 0.9 s.
+        from trainers.metrics.wandb_details import WandbDetails
         from trainers.metrics.wandb_writer import WandbWriter
 
         # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
@@ -69,7 +76,9 @@ def _open_wandb(
             group=config.experiment,
             config=to_plain(config),
             last_iteration=last_iteration,
-            segment=state.num_attempts,
+            details=WandbDetails(
+                folder, config, attempt=state.num_attempts, start_iteration=start_iteration
+            ),
         )
         return writer, _rows_between(folder, writer.last_step, last_iteration)
 

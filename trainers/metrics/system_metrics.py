@@ -11,10 +11,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
-from attrs import define, frozen
+from attrs import frozen
 
 from trainers.metrics.gpu_usage import GpuMonitor, GpuUsage
 from trainers.metrics.metric_writer import MetricWriter
@@ -37,9 +38,9 @@ INTERVAL_S = 15.0
 MAX_BYTES = 4 * 2**20
 """Of system.jsonl: a day or two. Then every second line of it is dropped, so that a run of months
 has few lines of its beginning and all of its end."""
+CLOSE_TIMEOUT_S = 1.0
+"""Within a preemption's grace; a second time for the disk."""
 _MB = 2**20
-
-OnSample = Callable[[SystemSample], None]
 
 
 class SystemMetrics(MetricWriter):
@@ -47,17 +48,14 @@ class SystemMetrics(MetricWriter):
 
     Args:
         records: Writes system.jsonl.
-        on_sample: Called with each sample, on the thread.
     """
 
-    def __init__(
-        self, folder: RunFolder, records: RecordWriter, *, attempt: int, on_sample: OnSample
-    ) -> None:
+    def __init__(self, folder: RunFolder, records: RecordWriter, *, attempt: int) -> None:
         self._folder = folder
         self._records = records
         self._attempt = attempt
-        self._on_sample = on_sample
         self._is_closed = threading.Event()
+        self._knows_totals = False  # of earlier attempts
         self._thread = threading.Thread(target=self._work, name="system metrics", daemon=True)
         self._thread.start()
 
@@ -68,13 +66,15 @@ class SystemMetrics(MetricWriter):
         """Do nothing: no checkpoint waits for samples."""
 
     def close(self, *, finished: bool, preempted: bool) -> None:
-        """Have the thread take a last sample and end, without waiting for it."""
+        """Take a last sample, unless that hangs."""
         self._is_closed.set()
+        self._thread.join(CLOSE_TIMEOUT_S)
+        with suppress(OSError):
+            self._records.flush(CLOSE_TIMEOUT_S, self._folder.system)
 
     def _work(self) -> None:
         try:
-            before = last_sample(self._folder)
-            sampler = _Sampler(self._attempt, before.totals if before else SystemTotals())
+            sampler = _Sampler(self._attempt)
             while not self._is_closed.wait(INTERVAL_S):
                 self._take(sampler)
             self._take(sampler)
@@ -82,23 +82,31 @@ class SystemMetrics(MetricWriter):
             logger.warning("the use of this node is not recorded any more: %r", error)
 
     def _take(self, sampler: _Sampler) -> None:
+        if not self._knows_totals:
+            try:
+                before = last_sample(self._folder)
+            except OSError:  # the file system is away: next time
+                return
+            sampler.start_from(before.totals if before else SystemTotals())
+            self._knows_totals = True
         sample = sampler.sample()
         self._records.put(self._folder.system, partial(_append, self._folder, sample.line))
-        self._on_sample(sample)
 
 
-@define
 class _Sampler:
     """Turns counters of processes and GPUs into W&B's metrics, and into totals."""
 
-    attempt: int
-    totals: SystemTotals
-
-    def __attrs_post_init__(self) -> None:
+    def __init__(self, attempt: int) -> None:
+        self._attempt = attempt
+        self._totals = SystemTotals()
         self._node = socket.gethostname()
         self._num_cores = len(os.sched_getaffinity(0))
         self._gpus = GpuMonitor(visible_devices(run_processes()))
         self._start = self._now = _Counters.now(process_usage(run_processes()))
+
+    def start_from(self, totals: SystemTotals) -> None:
+        """Add to what earlier attempts have used."""
+        self._totals = totals
 
     def sample(self) -> SystemSample:
         before, self._now = self._now, _Counters.now(process_usage(run_processes()))
@@ -106,10 +114,10 @@ class _Sampler:
         # Of processes that were killed and not waited for, the time is lost: it never falls.
         cpu_s = max(0.0, self._now.usage.cpu_s - before.usage.cpu_s)
         gpus = self._gpus.ask(self._now.usage.pids)
-        self.totals = _added(self.totals, self._now.usage, gpus, seconds=seconds, cpu_s=cpu_s)
+        self._totals = _added(self._totals, self._now.usage, gpus, seconds=seconds, cpu_s=cpu_s)
         return SystemSample(
             time=round(time.time(), 3),
-            attempt=self.attempt,
+            attempt=self._attempt,
             node=self._node,
             gpus=tuple(gpu.name for gpu in gpus),
             metrics={
@@ -120,7 +128,7 @@ class _Sampler:
                     **_gpu_metrics(gpus),
                 }.items()
             },
-            totals=self.totals,
+            totals=self._totals,
         )
 
 

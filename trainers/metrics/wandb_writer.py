@@ -12,11 +12,13 @@ from typing import Any
 import wandb
 
 from trainers.metrics.metric_writer import MetricWriter
+from trainers.metrics.wandb_details import WandbDetails
 from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
 from trainers.run.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
+JOB_TYPE = "train"
 INIT_TIMEOUT_S = 10.0
 FINISH_TIMEOUT_S = 10.0
 
@@ -30,7 +32,7 @@ class WandbWriter(MetricWriter):
 
     Args:
         last_iteration: The last iteration that metrics.jsonl has a row of; -1 without one.
-        segment: The number of the attempt, in each row.
+        details: Writes the rows, with what else W&B shows.
 
     Raises:
         OSError: The W&B folder of the run cannot be written.
@@ -49,23 +51,25 @@ class WandbWriter(MetricWriter):
         group: str,
         config: Mapping[str, Any],
         last_iteration: int,
-        segment: int,
+        details: WandbDetails,
     ) -> None:
         _require_writable(folder.wandb)
         self._run_id = run_id
-        self._segment = segment
+        self._details = details
         self._arguments: dict[str, Any] = {
             "project": project,
             "entity": entity,
             "name": name,
             "group": group,
-            "config": dict(config),
+            "job_type": JOB_TYPE,
+            "config": {**config, **details.config},
             "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
         try:
             self._run = self._open(mode, folder, last_iteration)
             self._run.define_metric("*", step_metric="iteration")
+            details.begin(self._run, last_step=self._last_step)
         except BaseException:
             _end_service()
             raise
@@ -77,15 +81,14 @@ class WandbWriter(MetricWriter):
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
         if iteration > self._last_step:
-            row = {"iteration": iteration, "segment": self._segment, **scalars}
-            # commit: with a step, W&B keeps the last row back until the next call.
-            self._run.log(row, step=iteration, commit=True)
+            self._details.write(self._run, iteration, scalars)
 
     def sync(self) -> None:
         """Do nothing: the next attempt writes rows that a kill has lost."""
 
     def close(self, *, finished: bool, preempted: bool) -> None:
         try:
+            self._details.end(self._run)
             if preempted:
                 self._run.mark_preempting()
             self._run.finish(exit_code=0 if finished else 1)

@@ -78,6 +78,43 @@ def parse_sample(line: bytes) -> SystemSample | None:
         return None
 
 
+class SampleReader:
+    """Reads the samples of a run as they come, those after a time.
+
+    Args:
+        after: Unix time in seconds.
+    """
+
+    def __init__(self, folder: RunFolder, *, after: float) -> None:
+        self.last_time = after
+        """Of the last sample that was read."""
+        self._path = folder.system
+        self._file = (0, 0)  # inode, and how far it was read
+
+    def read(self) -> list[SystemSample]:
+        """Return the samples that are new; none if the file is missing.
+
+        Raises:
+            OSError: It cannot be read at present.
+        """
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                inode, offset = self._file
+                if inode != status.st_ino or offset > status.st_size:
+                    offset = 0  # it was thinned out since
+                file.seek(offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._file = (status.st_ino, offset + len(whole))
+        samples = [sample for line in whole.splitlines() if (sample := parse_sample(line))]
+        new = [sample for sample in samples if sample.time > self.last_time]
+        self.last_time = max((sample.time for sample in new), default=self.last_time)
+        return new
+
+
 def last_sample(folder: RunFolder) -> SystemSample | None:
     """Return the last sample of a run; None without one.
 
