@@ -216,6 +216,11 @@ def _add_nodes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status = commands.add_parser("status", help="show the state and progress of runs")
     _add_folder(status, "of experiments, of one experiment, or of one run")
+    status.add_argument(
+        "--usage",
+        action="store_true",
+        help="show what runs have used of GPUs, cores and memory, and what would have done",
+    )
 
 
 def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
 
 
 def status(arguments: Namespace) -> int:
+    if arguments.usage:
+        return _usage(arguments)
     from launcher.monitor.status import status as read_status
     from launcher.monitor.status_table import status_table, summary
 
     statuses = read_status(arguments.folder)
     data = list(map(attrs.asdict, statuses))
     return print_result(arguments, data, f"{status_table(statuses)}\n{summary(statuses)}")
+
+
+def _usage(arguments: Namespace) -> int:
+    from launcher.monitor.status import find_runs
+    from launcher.monitor.usage import read_usage, usage_table
+
+    usages = read_usage(find_runs(arguments.folder.absolute()))
+    return print_result(arguments, list(map(attrs.asdict, usages)), usage_table(usages))
 
 
 def logs(arguments: Namespace) -> int:
