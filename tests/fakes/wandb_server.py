@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -26,10 +30,17 @@ _VIEWER = {
     "teams": {"edges": []},
     "apiKeys": {"edges": []},
 }
+Fault = int | float | str | None
+"""What becomes of a request: a status instead of its answer, seconds before it, `stall` for no
+answer at all, `reset` for a connection that breaks, or None."""
 
 
 class Refusal(Exception):
     """The server answers with an error."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @define
@@ -61,14 +72,29 @@ class WandbServer:
     """Serves from a free port until closed; `runs` has what the clients have sent, by run id.
 
     As the real one, it rewinds only a run that has ended; with `can_rewind` False none at all.
+
+    Args:
+        port: 0 for any free one; a server that comes back has that of the one before.
     """
 
-    def __init__(self, *, can_rewind: bool = True) -> None:
+    def __init__(self, *, can_rewind: bool = True, port: int = 0) -> None:
         self.runs: dict[str, ServedRun] = {}
         self.can_rewind = can_rewind
         self.asked: list[str] = []
+        """The operations of GraphQL, and `file_stream`, in order."""
+        self.fault: Callable[[str], Fault] = lambda operation: None
+        """What becomes of a request for an operation, `file_stream` or `file`."""
+        self.max_requests_per_s: float = float("inf")
+        """Others are answered with 429."""
+        self.num_refused = 0
+        self.max_connections = 0
+        """How many were open at once, at most."""
+        self.stopped = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._recent: deque[float] = deque()
+        self._deleted: set[str] = set()
         self._lock = threading.Lock()
-        self._http = _HttpServer(("127.0.0.1", 0), _handler(self))
+        self._http = _HttpServer(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -76,10 +102,51 @@ class WandbServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}"
 
+    @property
+    def port(self) -> int:
+        return int(self._http.server_port)
+
     def close(self) -> None:
+        self.stopped.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
+        for connection in self._connections_now():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run as in the browser: its id cannot be used again."""
+        with self._lock:
+            del self.runs[run_id]
+            self._deleted.add(run_id)
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.add(connection)
+            self.max_connections = max(self.max_connections, len(self._connections))
+
+    def closed(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+
+    def fault_of(self, path: str, body: bytes) -> Fault:
+        """Return what becomes of a request, before it is looked at."""
+        with self._lock:
+            now = time.monotonic()
+            while self._recent and self._recent[0] < now - 1:
+                self._recent.popleft()
+            if len(self._recent) >= self.max_requests_per_s:
+                self.num_refused += 1
+                return 429
+            self._recent.append(now)
+        if path == "/graphql":
+            return self.fault(_operation(json.loads(body)["query"]))
+        return self.fault("file_stream" if path.endswith("/file_stream") else "file")
+
+    def _connections_now(self) -> list[socket.socket]:
+        with self._lock:
+            return list(self._connections)
 
     def answer(self, path: str, body: bytes) -> Reply:
         """The reply to any request.
@@ -92,14 +159,16 @@ class WandbServer:
                 question = json.loads(body)
                 return self._graphql(question["query"], question.get("variables") or {})
             if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
+                self.asked.append("file_stream")
+                if stream[1] not in self.runs:
+                    raise Refusal("run not found", 404)
                 return self._receive(self.runs[stream[1]], json.loads(body))
             if upload := re.fullmatch(r"/put/([^/]+)/(.+)", path):
                 self.runs[upload[1]].files[upload[2]] = body
             return {}
 
     def _graphql(self, query: str, variables: dict[str, Any]) -> Reply:
-        named = re.search(r"(?:query|mutation)\s+(\w+)", query)
-        operation = named[1] if named else ""
+        operation = _operation(query)
         self.asked.append(operation)
         answers: dict[str, Callable[[dict[str, Any]], Reply]] = {
             "ServerFeaturesQuery": self._features,
@@ -124,6 +193,8 @@ class WandbServer:
 
     def _upsert(self, variables: dict[str, Any]) -> Reply:
         name = variables.get("name") or base64.b64decode(variables["id"]).decode()
+        if name in self._deleted:
+            raise Refusal(f"run {name} was previously created and deleted", 409)
         is_new = name not in self.runs
         run = self.runs.setdefault(name, ServedRun(name, variables.get("project") or ""))
         if run.state != "preempting":
@@ -167,6 +238,11 @@ class WandbServer:
         return {"exitcode": None, "limits": {}}
 
 
+def _operation(query: str) -> str:
+    named = re.search(r"(?:query|mutation)\s+(\w+)", query)
+    return named[1] if named else ""
+
+
 def _bucket(run: ServedRun) -> Reply:
     last_row = run.history[-1:]
     return {
@@ -188,18 +264,49 @@ def _bucket(run: ServedRun) -> Reply:
 
 
 class _HttpServer(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up, as a killed one does, is no matter."""
 
 
 def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            server.opened(self.connection)
+
+        def finish(self) -> None:
+            server.closed(self.connection)
+            super().finish()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = self.path.partition("?")[0]
+            match server.fault_of(path, body):
+                case int(status):
+                    self._answer(_error(f"the words of a {status}"), status)
+                    return
+                case float(seconds):
+                    server.stopped.wait(seconds)
+                case "stall":
+                    server.stopped.wait()
+                    return
+                case "reset":
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
             try:
-                reply, status = server.answer(self.path.partition("?")[0], body), 200
+                self._answer(server.answer(path, body), 200)
             except Refusal as refusal:
-                reply, status = {"data": None, "errors": [{"message": str(refusal)}]}, 400
+                self._answer(_error(str(refusal)), refusal.status)
+
+        do_PUT = do_GET = do_POST
+
+        def _answer(self, reply: Reply, status: int) -> None:
             data = json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -207,9 +314,11 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_PUT = do_GET = do_POST
-
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
     return Handler
+
+
+def _error(message: str) -> Reply:
+    return {"data": None, "errors": [{"message": message}]}

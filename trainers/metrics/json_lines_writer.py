@@ -8,12 +8,11 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.run.atomic_write import atomic_write
+from trainers.run.metric_rows import parse_row
 from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 
@@ -151,18 +150,6 @@ class JsonLinesWriter(MetricWriter):
         self._written.clear()
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield iteration and scalars of each row; null reads as NaN, and other lines are skipped."""
-    with path.open("rb") as file:
-        for line in file:
-            if (row := _parse(line)) is not None:
-                iteration = row.pop("iteration")
-                yield (
-                    iteration,
-                    {name: math.nan if value is None else value for name, value in row.items()},
-                )
-
-
 def _truncate(folder: RunFolder, start_iteration: int) -> int:
     """Drop the rows from `start_iteration` on; return the iteration of the last row that is left.
 
@@ -173,7 +160,7 @@ def _truncate(folder: RunFolder, start_iteration: int) -> int:
     path.touch()
     with path.open("rb") as old, atomic_write(path, fence=folder.fence) as new:
         for line in old:
-            row = _parse(line)
+            row = parse_row(line)
             if row is None or row["iteration"] <= last:
                 strays += 1
             elif row["iteration"] < start_iteration:
@@ -182,11 +169,3 @@ def _truncate(folder: RunFolder, start_iteration: int) -> int:
     if damaged:
         logger.warning("%s: dropped lines that are not rows of metrics: %d", path, damaged)
     return last
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and type(row.get("iteration")) is int else None

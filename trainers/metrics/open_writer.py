@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from trainers.config.converter import to_plain
-from trainers.metrics.background_writer import BackgroundWriter, Opened
-from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
+from trainers.metrics.json_lines_writer import JsonLinesWriter
 from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
+from trainers.metrics.row_feed import RowFeed
+from trainers.metrics.row_transfer import OpenService
 from trainers.metrics.system_metrics import SystemMetrics
+from trainers.metrics.turns import Turns
+from trainers.metrics.wandb_process import clean_environment, kill_service
+from trainers.metrics.wandb_reporter import WandbReporter
+from trainers.run.lease import read_lease
 from trainers.run.record_writer import RecordWriter
-from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -50,60 +50,45 @@ def _open_wandb(
     records: RecordWriter,
     start_iteration: int,
 ) -> MetricWriter:
-    # Set before the import: W&B sends error reports and usage data even in offline mode.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    clean_environment()
     folder = record.folder
     if not record.state.wandb_id:
         record.update(wandb_id=secrets.token_hex(4))
     state = record.state
+    mode = config.wandb.mode
+    holder = read_lease(folder.lease)
 
-    def open_wandb() -> Opened:
-        # On the writer's thread: the import takes 0.5 to 0.9 s.
+    def open_service(was_open: bool) -> OpenService:
+        # On the feed's thread: the import takes 0.5 to 0.9 s.
         from trainers.metrics.wandb_details import WandbDetails
         from trainers.metrics.wandb_writer import WandbWriter
 
         # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
         record.flush(_RECORD_TIMEOUT_S)
         records.flush(_RECORD_TIMEOUT_S)
-        last_iteration = lines.last_iteration
-        writer = WandbWriter(
+        return WandbWriter(
             folder,
-            mode=config.wandb.mode,
+            mode=mode,
             project=config.wandb.project,
             entity=config.wandb.entity,
             run_id=state.wandb_id,
             name=config.name,
             group=config.experiment,
             config=to_plain(config),
-            last_iteration=last_iteration,
+            # Once open, W&B has rows of this attempt only after those.
+            last_iteration=None if was_open else lines.last_iteration,
             details=WandbDetails(
                 folder, config, attempt=state.num_attempts, start_iteration=start_iteration
             ),
+            attempt=state.num_attempts,
+            owner=holder.owner if holder else uuid4().hex,
         )
-        return writer, _rows_between(folder, writer.last_step, last_iteration)
 
-    return BackgroundWriter(open_wandb, name="W&B", kill=_kill_wandb_service)
-
-
-def _rows_between(
-    folder: RunFolder, after: int, last: int
-) -> Iterable[tuple[int, Mapping[str, float]]]:
-    """Yield the rows after one iteration up to another one, which W&B lacks."""
-    if after >= last:
-        return
-    for iteration, scalars in read_rows(folder.metrics):
-        if iteration > last:
-            return
-        yield iteration, scalars
-
-
-def _kill_wandb_service() -> None:
-    """Kill wandb-core, W&B's service process, which this process would wait for at exit.
-
-    W&B has no public way to do so. The service is a child of whichever thread started it.
-    """
-    for children in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):  # a thread or a child that has ended meanwhile
-            for child in children.read_text().split():
-                if Path("/proc", child, "comm").read_text().strip() == "wandb-core":
-                    os.kill(int(child), signal.SIGKILL)
+    return RowFeed(
+        folder.metrics,
+        open_service,
+        name="W&B",
+        kill=kill_service,
+        reporter=WandbReporter(record),
+        turns=Turns(folder.wandb_turns if mode == "online" else None),
+    )

@@ -91,7 +91,7 @@ class WandbDetails:
     def write(self, run: wandb.Run, iteration: int, scalars: Mapping[str, float]) -> None:
         """Log the row of an iteration, or hold it back."""
         self._held.append((iteration, dict(scalars)))
-        self.poll(run)
+        self.write_held(run)
 
     def write_held(self, run: wandb.Run, *, all_rows: bool = False) -> None:
         """Log the rows whose pictures are there, or do not come.

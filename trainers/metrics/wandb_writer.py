@@ -1,9 +1,10 @@
-"""The metric writer for W&B: one W&B run over all attempts."""
+"""A run that is open at W&B: one W&B run over all attempts."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,32 +12,41 @@ from typing import Any
 
 import wandb
 
-from trainers.metrics.metric_writer import MetricWriter
 from trainers.metrics.wandb_details import WandbDetails
+from trainers.metrics.wandb_process import kill_service
 from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
+from trainers.metrics.wandb_server import TIMEOUT_S, last_step_of
+from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
 JOB_TYPE = "train"
-INIT_TIMEOUT_S = 10.0
+INIT_TIMEOUT_S = 60.0
+"""Nothing waits for it: a server whose first answer takes long is no reason to go without."""
 FINISH_TIMEOUT_S = 10.0
+ABANDON_S = 2.0
 
 
-class WandbWriter(MetricWriter):
-    """One W&B run over all attempts, with each iteration once; W&B's step is the iteration.
+class WandbWriter:
+    """A run that is open at W&B: one W&B run over all attempts, each iteration once.
 
-    An attempt starts by asking how far W&B has come. Rows after the resumed checkpoint are rewound;
-    if W&B refuses, they stay, since the resumed run gives the same rows again. Rows that W&B lacks,
-    after `last_step`, are written by the caller. Without a server the attempt is recorded offline.
+    W&B's step is the iteration. Opening asks the server how far W&B has come. Rows after the
+    resumed checkpoint are rewound; if W&B refuses, they stay, since the resumed run gives the same
+    rows again. Rows after `last_step` are for the caller to write.
 
     Args:
-        last_iteration: The last iteration that metrics.jsonl has a row of; -1 without one.
+        mode: `online`, or `offline` for logs that `wandb sync` uploads.
+        last_iteration: The last iteration of which metrics.jsonl had a row when the attempt began,
+            -1 without one; None if W&B's rows need not be rewound.
         details: Writes the rows, with what else W&B shows.
+        attempt: Its number.
+        owner: Of the lease on the W&B run, which one process at a time may have open online.
 
     Raises:
+        LeaseHeldError: Another process has it open.
         OSError: The W&B folder of the run cannot be written.
-        Exception: Anything else that W&B raises.
+        Exception: Anything else that W&B raises, if it cannot be reached for example.
     """
 
     def __init__(
@@ -50,12 +60,15 @@ class WandbWriter(MetricWriter):
         name: str,
         group: str,
         config: Mapping[str, Any],
-        last_iteration: int,
+        last_iteration: int | None,
         details: WandbDetails,
+        attempt: int,
+        owner: str,
     ) -> None:
         _require_writable(folder.wandb)
         self._run_id = run_id
         self._details = details
+        self.is_remote = mode == "online"
         self._arguments: dict[str, Any] = {
             "project": project,
             "entity": entity,
@@ -66,64 +79,84 @@ class WandbWriter(MetricWriter):
             "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
+        self._lease: Lease | None = None
+        if self.is_remote:
+            self._lease = Lease.take(
+                folder.wandb_lease,
+                owner=owner,
+                attempt=attempt,
+                on_loss=lambda _: kill_service(),
+            )
         try:
-            self._run = self._open(mode, folder, last_iteration)
+            if self.is_remote:
+                self._run = self._open_online(last_iteration)
+                # Not run.step, which is 0 after a resume.
+                self.last_step = self._run.starting_step - 1
+                mark_as_synced(folder.wandb)  # the caller writes their rows online
+            else:
+                self._run = self._open_offline(folder, last_iteration)
             self._run.define_metric("*", step_metric="iteration")
-            details.begin(self._run, last_step=self._last_step)
+            details.begin(self._run, last_step=self.last_step)
         except BaseException:
-            _end_service()
+            self.abandon()
             raise
 
-    @property
-    def last_step(self) -> int:
-        """The last iteration that W&B has a row of; -1 without one."""
-        return self._last_step
+    last_step: int
+    """The last iteration that W&B had a row of when the run was opened; -1 without one."""
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
-        if iteration > self._last_step:
+        """Hand a row over to W&B's service; rows up to `last_step` are left out."""
+        if iteration > self.last_step:
             self._details.write(self._run, iteration, scalars)
 
-    def sync(self) -> None:
-        """Do nothing: the next attempt writes rows that a kill has lost."""
+    def poll(self) -> None:
+        """Hand over what has become ready since the last row; call it about once a second."""
+        self._details.poll(self._run)
+
+    def confirmed(self, *, timeout_s: float = TIMEOUT_S) -> int:
+        """Return the last iteration that the server has a row of; -1 without one.
+
+        Raises:
+            ServerError: It does not say.
+        """
+        return last_step_of(self._run, timeout_s=timeout_s)
 
     def close(self, *, finished: bool, preempted: bool) -> None:
-        try:
-            self._details.end(self._run)
-            if preempted:
-                self._run.mark_preempting()
-            self._run.finish(exit_code=0 if finished else 1)
-        finally:
-            _end_service()
+        """Have all rows sent, and the run shown as finished, preempted, or failed if neither.
 
-    def _open(self, mode: str, folder: RunFolder, last_iteration: int) -> wandb.Run:
-        if mode == "online":
-            try:
-                run = self._open_online(last_iteration)
-            except Exception as error:  # no route, no key, no permission, a proxy's web page …
-                logger.warning("W&B records this attempt offline, in %s: %r", folder.wandb, error)
-                _end_service()
-            else:
-                mark_as_synced(folder.wandb)  # the caller writes their rows online
-                # Not run.step, which is 0 after a resume.
-                self._last_step = run.starting_step - 1
-                return run
+        Raises:
+            TimeoutError: W&B takes longer than FINISH_TIMEOUT_S.
+            Exception: Anything else that W&B raises.
+        """
+        self._details.end(self._run)
+        if preempted:
+            self._run.mark_preempting()
+        self._run.finish(exit_code=0 if finished else 1)
+
+    def abandon(self) -> None:
+        """End W&B's service, which forgets what it has not sent yet; takes ABANDON_S at most."""
+        end_service()
+        if self._lease is not None:
+            self._lease.release()
+
+    def _open_offline(self, folder: RunFolder, last_iteration: int | None) -> wandb.Run:
         recorded = last_recorded_step(folder.wandb)
-        if recorded <= last_iteration:
-            self._last_step = recorded
+        if last_iteration is None or recorded <= last_iteration:
+            self.last_step = recorded
             return self._resume("offline")
-        self._last_step = max(last_iteration, 0)
-        return self._rewind("offline", self._last_step)
+        self.last_step = max(last_iteration, 0)
+        return self._rewind("offline", self.last_step)
 
-    def _open_online(self, last_iteration: int) -> wandb.Run:
+    def _open_online(self, last_iteration: int | None) -> wandb.Run:
         run = self._resume("online")
-        if run.starting_step <= last_iteration + 1:
+        if last_iteration is None or run.starting_step <= last_iteration + 1:
             return run
         run.finish(exit_code=1)  # the server rewinds only runs that have ended (wandb issue 10438)
         try:
             return self._rewind("online", max(last_iteration, 0))
         except Exception as error:
             logger.info("W&B does not rewind to iteration %d: %r", last_iteration, error)
-            _end_service()
+            end_service()
             return self._resume("online")
 
     def _resume(self, mode: str) -> wandb.Run:
@@ -152,11 +185,19 @@ class WandbWriter(MetricWriter):
         return wandb.init(settings=settings, **how, **self._arguments)
 
 
-def _end_service() -> None:
+def end_service() -> None:
+    """End W&B's service and forget it; the next run starts another one."""
     # After a failed init, a second one of the same id raises "run ID is in use" unless the service
-    # was torn down. A service that has crashed makes this raise, or exit with the service's status.
-    with suppress(Exception, SystemExit):
-        wandb.teardown()
+    # was torn down, which waits for what it still has to send. A service that has crashed makes
+    # this raise, or exit with the service's status.
+    killer = threading.Timer(ABANDON_S, kill_service)
+    killer.daemon = True
+    killer.start()
+    try:
+        with suppress(Exception, SystemExit):
+            wandb.teardown()
+    finally:
+        killer.cancel()
 
 
 def _require_writable(folder: Path) -> None:

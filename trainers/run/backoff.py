@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from trainers.errors import StopRequestedError
@@ -22,6 +23,18 @@ _POLL_S = 0.1
 def never() -> bool:
     """Return False: there is nobody who could ask for a stop."""
     return False
+
+
+def delays(first_s: float, longest_s: float) -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt: doubled each time, up to a bound.
+
+    Each is varied by a quarter, so that those whom one outage has hit do not come back as one.
+    """
+    delay_s = first_s
+    while True:
+        # Not the module's own functions: their state belongs to the training.
+        yield delay_s * random.SystemRandom().uniform(0.75, 1.25)
+        delay_s = min(2 * delay_s, longest_s)
 
 
 def retry(

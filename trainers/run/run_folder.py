@@ -99,6 +99,21 @@ class RunFolder:
         return self.path / "wandb"
 
     @property
+    def wandb_record(self) -> Path:
+        """How far W&B has come: one JSON object, see `trainers.run.wandb_record`."""
+        return self.path / "wandb.json"
+
+    @property
+    def wandb_lease(self) -> Path:
+        """Which process has the run open at W&B: its trainer, or `launch sync`."""
+        return self.wandb / "lease.json"
+
+    @property
+    def wandb_turns(self) -> Path:
+        """Of an experiment's runs: which ones are open at W&B, see `trainers.metrics.turns`."""
+        return self.path.parent / ".wandb-turns"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -35,6 +35,8 @@ class RunRecord:
     def __init__(self, folder: RunFolder, state: RunState) -> None:
         self.folder = folder
         self.writer = RecordWriter()
+        self.concerns: dict[str, str] = {}
+        """What is amiss beside the training itself, by part; joins `RunState.concern`."""
         self._lock = threading.Lock()
         self._state = state
         self._changes: dict[str, Any] = {}

@@ -89,7 +89,9 @@ class EventKind(StrEnum):
     """For five minutes the run has been slower than 0.6 of its own best rate."""
     RECOVERED = "recovered"
     WANDB_SILENT = "W&B silent"
-    """W&B does not answer; the training goes on without it."""
+    """W&B does not answer, or refuses; the training goes on without it."""
+    WANDB_ANSWERS = "W&B answers"
+    """It works again, and gets the rows that it lacks."""
     ENDED = "ended"
     """The attempt ended and was counted under its cause."""
 

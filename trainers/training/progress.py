@@ -162,7 +162,7 @@ class RunProgress:
         if silent and not was_silent:
             logger.warning("%s", silent)
             self.event(EventKind.WANDB_SILENT, iteration=iteration)
-        return "; ".join(filter(None, (slow, silent)))
+        return "; ".join(filter(None, (slow, silent, *list(self._record.concerns.values()))))
 
     def _report_start(self, stats: TrainingIterationStats, startup: Startup) -> None:
         times, reading_s = startup.times, startup.prefetch.seconds

@@ -62,11 +62,13 @@ def attempt(folder: RunFolder) -> Attempt:
     def report(
         mode: WandbMode, start: int, stop: int, *, finished: bool = False, preempted: bool = False
     ) -> None:
-        writer = open_metric_writer(run_config(mode), record_of(folder), start_iteration=start)
+        record = record_of(folder)
+        writer = open_metric_writer(run_config(mode), record, start_iteration=start)
         for iteration in range(start, stop):
             writer.write(iteration, {"loss": 1 / (iteration + 1)})
         writer.sync()
         writer.close(finished=finished, preempted=preempted)
+        record.close(10.0)
 
     return report
 

@@ -13,13 +13,13 @@ from typing import cast
 
 from tests.trainers.metrics.runs import logs_of, record_of, run_config
 from trainers.config.run_config import WandbMode
-from trainers.metrics import background_writer
+from trainers.metrics import row_feed
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
 
 
 def main(path: str, mode: WandbMode, num_iterations: int) -> None:
-    background_writer.CLOSE_TIMEOUT_S = 2.0
+    row_feed.CLOSE_TIMEOUT_S = 2.0
     folder = RunFolder(Path(path))
     earlier_logs = logs_of(folder)
     writer = open_metric_writer(run_config(mode), record_of(folder), start_iteration=0)

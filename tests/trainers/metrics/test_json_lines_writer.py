@@ -15,7 +15,8 @@ from threading import Thread
 import pytest
 
 from trainers.metrics import json_lines_writer
-from trainers.metrics.json_lines_writer import JsonLinesWriter, read_rows
+from trainers.metrics.json_lines_writer import JsonLinesWriter
+from trainers.run.metric_rows import read_rows
 from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 

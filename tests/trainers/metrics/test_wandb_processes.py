@@ -47,7 +47,7 @@ def test_its_hang_costs_a_warning(folder: RunFolder) -> None:
         warnings = finish(trainer)
 
         assert living_after(services, seconds=5) == []
-    assert warnings == ["training continues without W&B: it did not close within 2 s"]
+    assert warnings == ["training continues without W&B: W&B does not answer"]
     assert folder.metrics.read_bytes().count(b"\n") == 8000
 
 
