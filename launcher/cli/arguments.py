@@ -127,6 +127,11 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help=f"order by a column, what one looks for first: {', '.join(COLUMNS)}",
     )
     status.add_argument("--limit", type=positive, metavar="N", help="show only the first N of them")
+    status.add_argument(
+        "--usage",
+        action="store_true",
+        help="show what runs have used of GPUs, cores and memory, and what would have done",
+    )
 
 
 def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -181,7 +186,7 @@ def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "run folders, from the first row on that W&B lacks; runs may train meanwhile. The command "
         "may be interrupted, and given again.",
     )
-    _add_folder(sync, "of an experiment, of one run, or of experiments")
+    add_targets(sync)
     sync.add_argument(
         "-f", "--follow", action="store_true", help="keep on, and bring what runs add"
     )

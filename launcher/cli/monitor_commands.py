@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 def status(arguments: Namespace) -> int:
+    if arguments.usage:
+        return _usage(arguments)
     from launcher.cli.screen import print_lines, screen_width, wait_for_runs
     from launcher.monitor.find_run import find_targets
     from launcher.monitor.status import RunStatus, read_statuses
@@ -44,6 +46,14 @@ def status(arguments: Namespace) -> int:
     lines = status_lines(chosen, width=screen_width(), encoding=encoding) if chosen else []
     print_lines([*lines, Line(text=last)])
     return exit_codes.OK
+
+
+def _usage(arguments: Namespace) -> int:
+    from launcher.monitor.find_run import find_targets
+    from launcher.monitor.usage import read_usage, usage_table
+
+    usages = read_usage(find_targets(arguments.targets, ROOT))
+    return print_result(arguments, list(map(attrs.asdict, usages)), usage_table(usages))
 
 
 def logs(arguments: Namespace) -> int:

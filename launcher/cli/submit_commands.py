@@ -69,7 +69,7 @@ def cancel(arguments: Namespace) -> int:
 
 def nodes(arguments: Namespace) -> int:
     from launcher.experiment.experiment_folder import ExperimentFolder
-    from launcher.explain.attempt_history import node_histories
+    from launcher.explain.node_history import node_histories
     from launcher.job.bad_nodes import forget_node, read_node_failures
     from launcher.monitor.find_run import find_targets
     from launcher.tables import table

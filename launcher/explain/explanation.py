@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from launcher.explain.attempt_history import Attempt
 from launcher.explain.job_output import JobProblem, job_problem
 from launcher.explain.pending_reasons import PendingReason, pending_reason
 from launcher.explain.run_info import RunInfo
@@ -17,6 +16,7 @@ from launcher.job.pack import PackEventKind
 from launcher.monitor.run_warnings import RunWarnings
 from launcher.monitor.status import RunStatus
 from trainers.config.checkpoint_config import CheckpointConfig
+from trainers.run.attempt_history import Attempt
 from trainers.run.lease import LeaseRecord
 from trainers.run.run_state import Cause, Status
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from launcher.explain.attempt_history import Attempt
 from launcher.explain.explanation import Budget, Explanation
 from launcher.monitor.run_warnings import (
     NondeterminismWarning,
@@ -18,6 +17,7 @@ from launcher.monitor.run_warnings import (
 )
 from launcher.monitor.wandb_lag import WandbLag
 from launcher.tables import short, show_seconds, table
+from trainers.run.attempt_history import Attempt
 
 _NUM_EVENTS = 10
 _NUM_CHECKPOINTS = 3

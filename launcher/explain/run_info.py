@@ -10,9 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.explain.attempt_history import Attempt, attempt_history
 from launcher.job.bad_nodes import bad_nodes, read_node_failures
-from launcher.job.pack import read_events
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.job_status import JobPoller
@@ -26,6 +24,7 @@ from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.run_config import ResourcesConfig, RetriesConfig
 from trainers.errors import ConfigError, UnavailableError
+from trainers.run.attempt_history import Attempt, attempt_history, read_events
 from trainers.run.lease import LeaseRecord, live_holder
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, RunState, read_state

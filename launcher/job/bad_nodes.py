@@ -19,10 +19,11 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.node import ThisNode
-from launcher.job.pack import SlurmTerms, append_line, read_events
+from launcher.job.pack import SlurmTerms, append_line
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers import exit_codes
+from trainers.run.attempt_history import read_events
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
 from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.run.atomic_write import atomic_write
+from trainers.run.attempt_history import read_events
 from trainers.run.backoff import retry
 
 T = TypeVar("T")
@@ -210,21 +211,6 @@ def patiently(read: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
     return retry(
         read, timeout_s=timeout_s, passes=lambda error: isinstance(error, (OSError, ValueError))
     )
-
-
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete lines of an `events.jsonl`, oldest first; none if the file is missing."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:  # half a line, written by a process that was killed
-            continue
-        if isinstance(event, dict) and "event" in event:
-            yield event
 
 
 def _member(data: dict[str, Any]) -> Member:

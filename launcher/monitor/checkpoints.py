@@ -12,7 +12,6 @@ from typing import Any
 
 from attrs import frozen
 
-from launcher.job.pack import read_events
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.run_warnings import run_warnings
 from launcher.os_errors import PatientReader, sentence
@@ -20,6 +19,7 @@ from trainers.checkpoints.layout import DAMAGED_PREFIX, iterations_in
 from trainers.checkpoints.verification import inspect, verify
 from trainers.errors import CheckpointError, DamagedCheckpointError
 from trainers.run.atomic_write import is_temporary
+from trainers.run.attempt_history import read_events
 from trainers.run.failure_class import is_of_this_moment
 from trainers.run.lease import TTL_S, live_holder
 from trainers.run.run_folder import RunFolder

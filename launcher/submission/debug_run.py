@@ -10,6 +10,7 @@ from launcher.job.attempt_end import attempt_end
 from launcher.job.record_end import record_end
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
+from launcher.submission.provenance import submission_record
 from launcher.submission.submission import planned
 from launcher.submission.write_runs import write_source, write_submitted
 from trainers import exit_codes
@@ -32,7 +33,8 @@ def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | No
         run = attrs.evolve(run, config=_without_workers(run.config))
         if not options.dry_run:
             write_source(folder, experiment)
-            write_submitted(run, pack="")
+            record = submission_record(experiment, cluster="debug")
+            write_submitted(run, pack="", record=record)
         return run
 
 

@@ -13,6 +13,7 @@ from launcher.job.machine import Machine, this_machine
 from launcher.job.pack import Member, Pack, write_pack
 from launcher.submission.local_job import start_locally
 from launcher.submission.options import SubmitOptions
+from launcher.submission.provenance import submission_record
 from launcher.submission.submission import (
     Submission,
     SubmittedPack,
@@ -23,6 +24,7 @@ from launcher.submission.submission import (
 )
 from launcher.submission.write_runs import write_source
 from trainers.config.run_config import RunConfig
+from trainers.run.submission_record import SubmissionRecord
 
 
 def submit_locally(
@@ -44,7 +46,8 @@ def submit_locally(
         if options.dry_run or not submission.due:
             return submission
         write_source(folder, experiment)
-        pack = _start(submission, machine, cluster.grace_s)
+        record = submission_record(experiment, cluster="local")
+        pack = _start(submission, machine, cluster.grace_s, record)
         return attrs.evolve(submission, packs=(pack,))
 
 
@@ -64,11 +67,13 @@ def _check_fit(configs: Sequence[RunConfig], machine: Machine) -> None:
         )
 
 
-def _start(submission: Submission, machine: Machine, grace_s: float) -> SubmittedPack:
+def _start(
+    submission: Submission, machine: Machine, grace_s: float, record: SubmissionRecord
+) -> SubmittedPack:
     (pack,) = new_pack_folders(submission.folder, 1)
     members = tuple(Member.of(run.config) for run in submission.due)
     write_pack(pack, Pack(members=members, machine=machine, grace_s=grace_s))
-    write_all_submitted([(run, pack) for run in submission.due])
+    write_all_submitted([(run, pack) for run in submission.due], record)
     try:
         start_locally(pack)
     except SubmissionError:

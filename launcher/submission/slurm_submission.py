@@ -26,6 +26,7 @@ from launcher.slurm import client
 from launcher.slurm.submit import submit_array
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
+from launcher.submission.provenance import submission_record
 from launcher.submission.submission import (
     Submission,
     SubmittedPack,
@@ -70,7 +71,7 @@ def submit_to_slurm(
             return submission
         report(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
         write_source(folder, experiment)
-        submission = _submit(submission, packing, choice, report)
+        submission = _submit(submission, experiment, packing, choice, report)
     cancel_held_jobs(submission.due, report)
     return submission
 
@@ -142,7 +143,11 @@ def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
 
 
 def _submit(
-    submission: Submission, packing: Packing, choice: SlurmChoice, report: Callable[[str], None]
+    submission: Submission,
+    experiment: Experiment,
+    packing: Packing,
+    choice: SlurmChoice,
+    report: Callable[[str], None],
 ) -> Submission:
     folder = submission.folder
     due = {run.config.name: run for run in submission.due}
@@ -152,7 +157,10 @@ def _submit(
     for path, plan in packs:
         _write_pack(path, plan, due, code, choice)
         members += [(_with_snapshot(due[each.demand.name], code), path) for each in plan.members]
-    write_all_submitted(members)
+    record = submission_record(
+        experiment, cluster=choice.cluster, partition=choice.target.partition, code=code.name
+    )
+    write_all_submitted(members, record)
     report(f"wrote {len(members)} run folders")
     submitted: list[SubmittedPack] = []
     left = list(_chunks(packs, choice.target))

@@ -27,6 +27,7 @@ from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.write_runs import write_submitted
 from trainers.errors import ConfigError
 from trainers.run.run_state import read_state, write_state
+from trainers.run.submission_record import SubmissionRecord
 
 _SUBMISSION_TIMEOUT_S = 60.0
 """How long to wait for another submission of the experiment to end."""
@@ -109,14 +110,17 @@ def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:
     return packs
 
 
-def write_all_submitted(runs: Sequence[tuple[PlannedRun, PackFolder]]) -> None:
+def write_all_submitted(
+    runs: Sequence[tuple[PlannedRun, PackFolder]], record: SubmissionRecord
+) -> None:
     """Write the configs of runs, and that their packs have them, into the run folders.
 
     From then on it is told again what becomes of them.
     """
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
         for done in [
-            writers.submit(partial(write_submitted, run, pack=pack.name)) for run, pack in runs
+            writers.submit(partial(write_submitted, run, pack=pack.name, record=record))
+            for run, pack in runs
         ]:
             done.result()
     note_submitted(ExperimentFolder.of_run(runs[0][0].folder), [run.config.name for run, _ in runs])

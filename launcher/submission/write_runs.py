@@ -24,6 +24,7 @@ from trainers.run.run_state import (
     read_state,
     write_state,
 )
+from trainers.run.submission_record import SubmissionRecord, write_submission
 
 
 def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
@@ -39,7 +40,7 @@ def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
         file.write("\n".join([*lines, ""]).encode() + source.read_bytes())
 
 
-def write_submitted(run: PlannedRun, *, pack: str) -> None:
+def write_submitted(run: PlannedRun, *, pack: str, record: SubmissionRecord | None = None) -> None:
     """Write the run's config, and the state that gives the run to `pack`.
 
     Its retry budgets are reset: earlier attempts stay counted, but use up no budget.
@@ -50,18 +51,20 @@ def write_submitted(run: PlannedRun, *, pack: str) -> None:
     folder = run.folder
     if folder.path.exists():
         with file_lock.hold(folder.state_lock):
-            _give_existing(run, pack)
+            _give_existing(run, pack, record)
         return
     unfinished = RunFolder(folder.path.with_name(f".{folder.name}"))
     shutil.rmtree(unfinished.path, ignore_errors=True)
     unfinished.path.mkdir(parents=True)
     write_run_config(unfinished.config, run.config)
+    if record:
+        write_submission(unfinished, record)
     write_state(unfinished, _submitted(run.recorded, run.config, pack))
     unfinished.path.rename(folder.path)
     append_event(folder, EventKind.SUBMITTED, pack=pack)
 
 
-def _give_existing(run: PlannedRun, pack: str) -> None:
+def _give_existing(run: PlannedRun, pack: str, record: SubmissionRecord | None) -> None:
     """Give an existing run to a pack, with the state that it has now.
 
     The state is written before a cancel request is removed: an older job that still has the run
@@ -74,6 +77,8 @@ def _give_existing(run: PlannedRun, pack: str) -> None:
         # Its supervisor died too, and could not count the attempt.
         before = _count_lost_attempt(folder, before)
     write_run_config(folder.config, run.config)
+    if record:
+        write_submission(folder, record)
     write_state(folder, _submitted(before, run.config, pack))
     folder.cancel_request.unlink(missing_ok=True)
     append_event(folder, EventKind.SUBMITTED, pack=pack)

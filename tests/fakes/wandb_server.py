@@ -26,6 +26,15 @@ ENTITY = "somebody"
 Reply = dict[str, Any]
 
 
+_VIEWER = {
+    "id": "u",
+    "entity": ENTITY,
+    "username": ENTITY,
+    "email": "somebody@example.org",
+    "flags": "{}",
+    "teams": {"edges": []},
+    "apiKeys": {"edges": []},
+}
 Fault = int | float | str | None
 """What becomes of a request: a status instead of its answer, seconds before it, `stall` for no
 answer at all, `reset` for a connection that breaks, or None."""
@@ -50,6 +59,14 @@ class ServedRun:
     state: str = "running"
     display_name: str = ""
     group: str = ""
+    job_type: str = ""
+    notes: str = ""
+    tags: list[str] = field(factory=list)
+    summary: dict[str, Any] = field(factory=dict)
+    system: list[dict[str, Any]] = field(factory=list)
+    """System metrics, oldest first."""
+    files: dict[str, bytes] = field(factory=dict)
+    """Uploaded ones, such as pictures, by name."""
 
     @property
     def iterations(self) -> list[int]:
@@ -160,7 +177,9 @@ class WandbServer:
                 if stream[1] not in self.runs:
                     raise Refusal("run not found", 404)
                 return self._receive(self.runs[stream[1]], json.loads(body))
-            return {}  # an uploaded file
+            if upload := re.fullmatch(r"/put/([^/]+)/(.+)", path):
+                self.runs[upload[1]].files[upload[2]] = body
+            return {}
 
     def _graphql(self, query: str, variables: dict[str, Any]) -> Reply:
         operation = _operation(query)
@@ -173,8 +192,9 @@ class WandbServer:
             "RunStoppedStatus": lambda _: {"project": {"run": {"stopped": False}}},
             "CreateRunFiles": self._create_files,
             "NotifyScriptableRunAlert": self._alert,
-            "Viewer": lambda _: {"viewer": {"entity": ENTITY, "username": ENTITY}},
             "GetDefaultEntity": lambda _: {"viewer": {"id": "1", "entity": ENTITY}},
+            "Viewer": lambda _: {"viewer": _VIEWER},
+            "ArtifactType": lambda _: {"project": {"artifact": None}},
         }
         if operation not in answers:
             raise Refusal(f"this server does not know the operation {operation!r}")
@@ -198,6 +218,9 @@ class WandbServer:
         run.config = json.loads(variables.get("config") or "null") or run.config
         run.display_name = variables.get("displayName") or run.display_name
         run.group = variables.get("groupName") or run.group
+        run.job_type = variables.get("jobType") or run.job_type
+        run.notes = variables.get("notes") or run.notes
+        run.tags = variables.get("tags") or run.tags
         return {"upsertBucket": {"bucket": _bucket(run), "inserted": is_new}}
 
     def _rewind(self, variables: dict[str, Any]) -> Reply:
@@ -214,13 +237,19 @@ class WandbServer:
         return {"notifyScriptableRunAlert": {"success": True}}
 
     def _create_files(self, variables: dict[str, Any]) -> Reply:
-        files = [{"name": name, "uploadUrl": f"{self.url}/put"} for name in variables["files"]]
+        url = f"{self.url}/put/{variables['run']}"
+        files = [{"name": name, "uploadUrl": f"{url}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": "id", "uploadHeaders": [], "files": files}}
 
     def _receive(self, run: ServedRun, body: dict[str, Any]) -> Reply:
         if history := (body.get("files") or {}).get("wandb-history.jsonl"):
             rows = [json.loads(line) for line in history["content"]]
             run.history[history["offset"] : history["offset"] + len(rows)] = rows
+        if events := (body.get("files") or {}).get("wandb-events.jsonl"):
+            rows = [json.loads(line) for line in events["content"]]
+            run.system[events["offset"] : events["offset"] + len(rows)] = rows
+        if summary := (body.get("files") or {}).get("wandb-summary.json"):
+            run.summary = json.loads(summary["content"][-1])
         if body.get("preempting"):
             run.state = "preempting"
         if body.get("complete"):
@@ -246,9 +275,11 @@ def _bucket(run: ServedRun) -> Reply:
         "project": {"name": run.project, "entity": {"name": ENTITY}},
         "historyLineCount": len(run.history),
         "historyTail": json.dumps([json.dumps(row) for row in last_row]),
-        "summaryMetrics": json.dumps(last_row[0] if last_row else {}),
-        "eventsLineCount": 0,
-        "eventsTail": "[]",
+        "summaryMetrics": json.dumps(run.summary | (last_row[0] if last_row else {})),
+        "eventsLineCount": len(run.system),
+        "eventsTail": json.dumps([json.dumps(row) for row in run.system[-1:]]),
+        "tags": run.tags,
+        "notes": run.notes,
         "logLineCount": 0,
         "wandbConfig": json.dumps({"t": 1}),
     }

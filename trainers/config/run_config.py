@@ -23,6 +23,8 @@ WandbMode = Literal["online", "offline", "disabled"]
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
+_MAX_TAG = 64
+"""W&B refuses longer ones."""
 _NO_PART_OF_RESULT = (
     "name",
     "num_data_fetchers",
@@ -63,6 +65,12 @@ def _none_or_count(_: object, __: Attribute[Any], number: int | None) -> None:
         raise ValueError(f"must be 0 or more, or null for any number of times; found {number}")
 
 
+def _tags(_: object, __: Attribute[Any], tags: Sequence[str]) -> None:
+    for tag in tags:
+        if not 1 <= len(tag) <= _MAX_TAG:
+            raise ValueError(f"must have 1 to {_MAX_TAG} characters each; found {tag!r}")
+
+
 def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]) -> None:
     names = [dataset.name for dataset in datasets]
     if len(set(names)) != len(names):
@@ -88,6 +96,10 @@ class WandbConfig:
     """The user or team that owns the project; None: the default one of the account."""
     mode: WandbMode = field(default="disabled", validator=in_(get_args(WandbMode)))
     """`offline` writes files for `wandb sync`."""
+    tags: tuple[str, ...] = field(default=(), validator=_tags)
+    """Added to those that the run has in the browser."""
+    notes: str | None = field(default=None, validator=optional(min_len(1)))
+    """Shown with the run, unless it has notes from the browser."""
 
     def __attrs_post_init__(self) -> None:
         if self.mode != "disabled" and self.project is None:

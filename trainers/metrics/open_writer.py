@@ -12,6 +12,7 @@ from trainers.metrics.json_lines_writer import JsonLinesWriter
 from trainers.metrics.metric_writer import IntervalWriter, MetricWriter, MultiWriter
 from trainers.metrics.row_feed import RowFeed
 from trainers.metrics.row_transfer import OpenService
+from trainers.metrics.system_metrics import SystemMetrics
 from trainers.metrics.turns import Turns
 from trainers.metrics.wandb_process import clean_environment, kill_service
 from trainers.metrics.wandb_reporter import WandbReporter
@@ -43,15 +44,20 @@ def open_metric_writer(
     # A thread of its own: a checkpoint waits for its rows, and must not wait for state and events.
     records = RecordWriter(name="metrics")
     lines = JsonLinesWriter(record.folder, records, start_iteration=start_iteration)
-    writer: MetricWriter = lines
+    system = SystemMetrics(record.folder, records, attempt=record.state.num_attempts)
+    writers: list[MetricWriter] = [system, lines]
     if config.wandb.mode != "disabled":
-        writer = MultiWriter([lines, _open_wandb(config, record, lines, records)])
-    every = config.metrics.every_iterations
+        writers.append(_open_wandb(config, record, lines, records, start_iteration))
+    writer, every = MultiWriter(writers), config.metrics.every_iterations
     return writer if every == 1 else IntervalWriter(writer, every=every, state=state)
 
 
 def _open_wandb(
-    config: RunConfig, record: RunRecord, lines: JsonLinesWriter, records: RecordWriter
+    config: RunConfig,
+    record: RunRecord,
+    lines: JsonLinesWriter,
+    records: RecordWriter,
+    start_iteration: int,
 ) -> MetricWriter:
     clean_environment()
     folder = record.folder
@@ -63,6 +69,7 @@ def _open_wandb(
 
     def open_service(was_open: bool) -> OpenService:
         # On the feed's thread: the import takes 0.5 to 0.9 s.
+        from trainers.metrics.wandb_details import WandbDetails
         from trainers.metrics.wandb_writer import WandbWriter
 
         # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
@@ -79,7 +86,10 @@ def _open_wandb(
             config=to_plain(config),
             # Once open, W&B has rows of this attempt only after those.
             last_iteration=None if was_open else lines.last_iteration,
-            segment=state.num_attempts,
+            details=WandbDetails(
+                folder, config, attempt=state.num_attempts, start_iteration=start_iteration
+            ),
+            attempt=state.num_attempts,
             owner=holder.owner if holder else uuid4().hex,
         )
 

@@ -39,6 +39,9 @@ class OpenService(Protocol):
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None: ...
 
+    def poll(self) -> None:
+        """Is called about once a second."""
+
     def confirmed(self, *, timeout_s: float = ...) -> int:
         """Return the last iteration that has arrived, if it is remote. May raise."""
 
@@ -114,6 +117,7 @@ class Transfer:
             with section(Section.WANDB):
                 for iteration, scalars in batch:
                     self._service.write(iteration, scalars)
+                self._service.poll()
             if self._service.is_remote:
                 self._unconfirmed.sent(len(batch), self._rows.last_iteration, time.monotonic())
                 self._confirm_if_due(is_full=room <= len(batch) and room < _BATCH_ROWS)

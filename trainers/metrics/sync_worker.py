@@ -60,6 +60,7 @@ def sync_run(folder: RunFolder) -> dict[str, Any]:
         TrainerError, OSError: The run's files cannot be read or written.
         Exception: W&B fails.
     """
+    from trainers.metrics.wandb_details import WandbDetails
     from trainers.metrics.wandb_writer import WandbWriter
 
     before = read_wandb_record(folder)
@@ -69,6 +70,7 @@ def sync_run(folder: RunFolder) -> dict[str, Any]:
     if config.wandb.mode == "disabled" or not state.wandb_id:
         return {"outcome": Outcome.DISABLED}
     last = last_iteration_of(folder.metrics)
+    attempt = max(0, state.num_attempts - state.status.is_over)
     service = WandbWriter(
         folder,
         mode="online",
@@ -79,7 +81,8 @@ def sync_run(folder: RunFolder) -> dict[str, Any]:
         group=config.experiment,
         config=to_plain(config),
         last_iteration=last,
-        segment=max(0, state.num_attempts - state.status.is_over),
+        details=WandbDetails(folder, config, attempt=attempt, start_iteration=None),
+        attempt=attempt,
         owner=uuid4().hex,
         finish_timeout_s=_FINISH_TIMEOUT_S,
     )

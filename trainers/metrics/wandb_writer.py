@@ -12,6 +12,7 @@ from typing import Any
 
 import wandb
 
+from trainers.metrics.wandb_details import WandbDetails
 from trainers.metrics.wandb_process import kill_service
 from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
 from trainers.metrics.wandb_server import TIMEOUT_S, last_step_of
@@ -20,6 +21,7 @@ from trainers.run.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
+JOB_TYPE = "train"
 INIT_TIMEOUT_S = 60.0
 """Nothing waits for it: a server whose first answer takes long is no reason to go without."""
 FINISH_TIMEOUT_S = 10.0
@@ -39,7 +41,8 @@ class WandbWriter:
         mode: `online`, or `offline` for logs that `wandb sync` uploads.
         last_iteration: The last iteration of which metrics.jsonl had a row when the attempt began,
             -1 without one; None if W&B's rows need not be rewound.
-        segment: The number of the attempt, in each row.
+        details: Writes the rows, with what else W&B shows.
+        attempt: Its number.
         owner: Of the lease on the W&B run, which one process at a time may have open online.
         finish_timeout_s: How long `close` may take; None is FINISH_TIMEOUT_S.
 
@@ -61,21 +64,23 @@ class WandbWriter:
         group: str,
         config: Mapping[str, Any],
         last_iteration: int | None,
-        segment: int,
+        details: WandbDetails,
+        attempt: int,
         owner: str,
         finish_timeout_s: float | None = None,
     ) -> None:
         _require_writable(folder.wandb)
         self._run_id = run_id
+        self._details = details
         self._finish_timeout_s = FINISH_TIMEOUT_S if finish_timeout_s is None else finish_timeout_s
-        self._segment = segment
         self.is_remote = mode == "online"
         self._arguments: dict[str, Any] = {
             "project": project,
             "entity": entity,
             "name": name,
             "group": group,
-            "config": dict(config),
+            "job_type": JOB_TYPE,
+            "config": {**config, **details.config},
             "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
@@ -85,7 +90,7 @@ class WandbWriter:
             self._lease = Lease.take(
                 folder.wandb_lease,
                 owner=owner,
-                attempt=segment,
+                attempt=attempt,
                 on_loss=lambda _: kill_service(),
             )
         try:
@@ -98,6 +103,7 @@ class WandbWriter:
                 self._run = self._open_offline(folder, last_iteration)
             self._is_open = True
             self._run.define_metric("*", step_metric="iteration")
+            details.begin(self._run, last_step=self.last_step)
         except BaseException:
             self.abandon()
             raise
@@ -108,9 +114,11 @@ class WandbWriter:
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
         """Hand a row over to W&B's service; rows up to `last_step` are left out."""
         if iteration > self.last_step:
-            row = {"iteration": iteration, "segment": self._segment, **scalars}
-            # commit: with a step, W&B keeps the last row back until the next call.
-            self._run.log(row, step=iteration, commit=True)
+            self._details.write(self._run, iteration, scalars)
+
+    def poll(self) -> None:
+        """Hand over what has become ready since the last row; call it about once a second."""
+        self._details.poll(self._run)
 
     def confirmed(self, *, timeout_s: float = TIMEOUT_S) -> int:
         """Return the last iteration that the server has a row of; -1 without one.
@@ -127,6 +135,7 @@ class WandbWriter:
             TimeoutError: W&B takes longer than FINISH_TIMEOUT_S.
             Exception: Anything else that W&B raises.
         """
+        self._details.end(self._run)
         if preempted:
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if finished else 1)

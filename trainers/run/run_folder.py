@@ -47,6 +47,16 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def system(self) -> Path:
+        """Use of GPUs, cores and memory, JSON lines: see `trainers.run.system_record`."""
+        return self.path / "system.jsonl"
+
+    @property
+    def submission(self) -> Path:
+        """How the run was submitted last: see `trainers.run.submission_record`."""
+        return self.path / "submission.json"
+
+    @property
     def lease(self) -> Path:
         """Which process trains the run: see `trainers.run.lease`."""
         return self.path / "lease.json"

@@ -71,6 +71,8 @@ class EventKind(StrEnum):
     """Rank 0 of an attempt took the lease."""
     STARTED = "started"
     RESTORED = "restored"
+    ENVIRONMENT = "environment"
+    """Node and GPU of rank 0; the identities of volumes that are new to the run, or replaced."""
     INITIALIZED = "initialized"
     """The network starts with weights of another run: `init_from`."""
     BEGAN = "began"

@@ -17,6 +17,7 @@ from trainers.run.run_figures import BestMetric
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import SECTIONS, Section
+from trainers.training.determinism import NO_GPU, VOLUME_PREFIX
 from trainers.training.non_finite import NonFiniteStepError
 from trainers.training.recent_figures import RecentRate, SmoothedLoss
 from trainers.training.slow_rate import RateMonitor
@@ -101,6 +102,20 @@ class RunProgress:
         """Record which weights of another run the network starts with."""
         logger.info("%s", report.text)
         self.event(EventKind.INITIALIZED, **attrs.asdict(report))
+
+    def environment(self, environment: Mapping[str, str], volumes: Mapping[str, str]) -> None:
+        """Record where the attempt runs, and what it reads.
+
+        Args:
+            volumes: The identities that no checkpoint has recorded yet.
+        """
+        gpu = environment["gpu"]
+        self.event(
+            EventKind.ENVIRONMENT,
+            node=socket.gethostname(),
+            gpu="" if gpu == NO_GPU else gpu,
+            volumes={key.removeprefix(VOLUME_PREFIX): each for key, each in volumes.items()},
+        )
 
     def not_reproducible(self, reason: str) -> None:
         """Record why the attempt does not give the same bits as a run that was never stopped."""

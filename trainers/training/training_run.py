@@ -237,10 +237,11 @@ class _Attempt:
         volumes = parts.volumes(before)
         for reason in replaced_volumes(before, volumes):
             progress.not_reproducible(reason)
-        return {
-            **current_environment(self.ranks.world_size, self.ranks.local_size),
-            **volumes,
-        }
+        now = current_environment(self.ranks.world_size, self.ranks.local_size)
+        progress.environment(
+            now, {key: value for key, value in volumes.items() if before.get(key) != value}
+        )
+        return {**now, **volumes}
 
     @contextmanager
     def _checkpoint_hook(

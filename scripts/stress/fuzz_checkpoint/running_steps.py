@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher.experiment.experiment import read_experiment
-from launcher.job.pack import read_events
 from scripts.stress.fuzz_checkpoint.file_faults import Fault
 from scripts.stress.fuzz_checkpoint.findings import in_words
 from scripts.stress.fuzz_checkpoint.impatience import be_impatient
@@ -19,6 +18,7 @@ from scripts.workloads.outcome import newest_checkpoint, tensors, values
 from trainers import exit_codes
 from trainers.__main__ import main
 from trainers.config.config_io import write_run_config
+from trainers.run.attempt_history import read_events
 from trainers.run.run_folder import RunFolder
 
 OVERRIDES = {

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.job.pack import read_events, read_job, read_pack_events
+from launcher.job.pack import read_job, read_pack_events
 from scripts.stress.storm_packs.faults import Fault
 from scripts.stress.storm_packs.references import Outcome
 from scripts.stress.storm_packs.storm_round import Round
 from scripts.stress.storm_packs.unequal_runs import INTERVAL
 from scripts.stress.storm_packs.watch import Life, Loss, Watch
+from trainers.run.attempt_history import read_events
 from trainers.run.sections import FACTOR
 
 LOST_NODE = ("lose_node", "node_down")

@@ -4,12 +4,12 @@ from typing import Any
 
 import attrs
 
-from launcher.explain.attempt_history import Attempt
 from launcher.explain.run_info import RunInfo
 from launcher.monitor.status import RunStatus
 from launcher.slurm.jobs import QueuedJob
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.run_config import ResourcesConfig, RetriesConfig
+from trainers.run.attempt_history import Attempt
 from trainers.run.run_state import RunState
 
 

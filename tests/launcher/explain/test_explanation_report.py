@@ -7,12 +7,12 @@ import pytest
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.explain.attempt_history import attempt_history
 from launcher.explain.explanation import explain
 from launcher.explain.explanation_report import explanation_json, explanation_text
 from launcher.monitor.run_warnings import run_warnings
 from tests.fakes.fake_slurm import add_events, job_printed, submitted
 from tests.launcher.explain.facts import EVENTS, REMARKS, job, make_facts, waiting_for
+from trainers.run.attempt_history import attempt_history
 from trainers.run.lease import Lease
 from trainers.run.run_state import RunState, write_state
 

@@ -5,7 +5,7 @@ import pytest
 
 from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.explain.attempt_history import node_histories
+from launcher.explain.node_history import node_histories
 from launcher.job import bad_nodes
 from launcher.job.bad_nodes import (
     NodeFailure,

@@ -40,6 +40,9 @@ class Service:
         if iteration not in self._lost:
             self.rows.append(iteration)
 
+    def poll(self) -> None:
+        """There is nothing besides rows."""
+
     def confirmed(self, *, timeout_s: float = 1.0) -> int:
         return self.rows[-1] if self.rows else self.last_step
 

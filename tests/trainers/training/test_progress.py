@@ -165,3 +165,19 @@ def test_a_new_attempt_has_no_concern_yet(tmp_path):
     state = Attempt(folder).state()
 
     assert (state.concern, state.fastest_iteration_s) == ("", {"step": 1.0})
+
+
+def test_an_attempt_says_where_it_runs_and_what_it_reads(tmp_path):
+    """Reports name the GPU and the fingerprints of the data."""
+    folder = RunFolder(tmp_path)
+    write_state(folder, RunState())
+    attempt = Attempt(folder)
+
+    attempt.progress.environment({"gpu": "NVIDIA H200"}, {"volume fib25/raw": "a1 0/0/0"})
+    attempt.progress.environment({"gpu": "none"}, {})
+
+    attempt.record.flush(10)
+    events = [each for each in json_lines(folder.events) if each["event"] == "environment"]
+    assert [each["gpu"] for each in events] == ["NVIDIA H200", ""]
+    assert [each["volumes"] for each in events] == [{"fib25/raw": "a1 0/0/0"}, {}]
+    assert {each["node"] for each in events} == {socket.gethostname()}

@@ -1,15 +1,15 @@
-"""The history of attempts at a run, and of the nodes that failed them, from events."""
+"""The attempts at a run so far, from its events. Light: the launcher shows them too."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 from attrs import frozen
 
-from launcher.job.bad_nodes import NodeFailure, bad_nodes
 from trainers.run.run_state import EventKind
 
 
@@ -36,6 +36,8 @@ class Attempt:
     node: str | None = None
     gpus: tuple[tuple[str, ...], ...] = ()
     """The GPUs of each rank on the first node."""
+    gpu_model: str = ""
+    """Of the GPU of rank 0; empty if it used none, or before it was known."""
     logs: tuple[str, ...] = ()
 
     @property
@@ -51,6 +53,21 @@ class Attempt:
         if self.cause is None or self.saved is None or self.iteration is None:
             return None
         return max(0, self.iteration - self.saved)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of an `events.jsonl`, oldest first; none if the file is missing."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:  # half a line, written by a process that was killed
+            continue
+        if isinstance(event, dict) and "event" in event:
+            yield event
 
 
 def attempt_history(events: Iterable[Mapping[str, Any]]) -> list[Attempt]:
@@ -95,6 +112,9 @@ def _updated(attempt: Attempt, kind: str, event: Mapping[str, Any]) -> Attempt:
         )
     if kind == EventKind.CHECKPOINT:
         return attrs.evolve(attempt, iteration=iteration, saved=iteration)
+    if kind == EventKind.ENVIRONMENT:
+        node = attempt.node or event.get("node")
+        return attrs.evolve(attempt, node=node, gpu_model=event.get("gpu", ""))
     return attempt
 
 
@@ -107,38 +127,3 @@ def _ended(attempt: Attempt, event: Mapping[str, Any]) -> Attempt:
         iteration=event.get("iteration", attempt.iteration),
         saved=event.get("saved", attempt.saved),
     )
-
-
-@frozen(kw_only=True)
-class NodeHistory:
-    """What `launch nodes` shows of a node."""
-
-    node: str
-    failures: str
-    """How often it has failed, by kind: `GPU fault 2, hang 1`."""
-    last: float
-    """Unix time in seconds of the last one, like `first`."""
-    first: float
-    is_avoided: bool
-    reason: str
-    """What is known of the last one."""
-
-
-def node_histories(failures: Sequence[NodeFailure]) -> list[NodeHistory]:
-    """Return the nodes that have failed runs of an experiment, by name."""
-    bad = bad_nodes(failures)
-    found = []
-    for node in sorted({failure.node for failure in failures}):
-        its = sorted((each for each in failures if each.node == node), key=lambda each: each.time)
-        numbers = Counter(each.kind for each in its)
-        found.append(
-            NodeHistory(
-                node=node,
-                failures=", ".join(f"{kind} {number}" for kind, number in numbers.items()),
-                first=its[0].time,
-                last=its[-1].time,
-                is_avoided=node in bad,
-                reason=": ".join(filter(None, (its[-1].run, its[-1].reason))),
-            )
-        )
-    return found

@@ -1,7 +1,7 @@
 """The attempts at a run, from its events."""
 
-from launcher.explain.attempt_history import Attempt, attempt_history
 from tests.launcher.explain.facts import EVENTS
+from trainers.run.attempt_history import Attempt, attempt_history
 
 
 def test_the_history_of_attempts():
