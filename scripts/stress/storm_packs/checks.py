@@ -194,8 +194,8 @@ def _statuses(this: Round, watch: Watch) -> Iterator[str]:
     for life in watch.lives:
         launched[life.run] = max(launched.get(life.run, 0), life.began)
     words: set[str] = set()
-    for name, asked, reason in watch.shown_failed:
-        has_come_back = launched.get(name, 0) > asked
+    for name, answered, reason in watch.shown_failed:
+        has_come_back = launched.get(name, 0) > answered
         if name in this.runs.others or has_come_back:
             end = ", and came back" if has_come_back else ""
             words.add(f"{name} was shown as failed{end}: {reason}")

@@ -228,10 +228,11 @@ class Watch:
             except Exception as error:
                 self.errors.append((asked, f"launch status: {error}"))
                 continue
+            answered = time.time()  # on a busy machine, seconds later
             self.num_statuses += 1
             for name, status in statuses.items():
                 if status["state"] == "failed":
-                    self.shown_failed.append((name, asked, status["reason"]))
+                    self.shown_failed.append((name, answered, status["reason"]))
                 is_stranded = status["state"] == "waiting" and not status["is_expected"]
                 if not is_stranded:
                     self.stranded.pop(name, None)

@@ -170,7 +170,7 @@ def test_rows_wait_for_a_disk_that_takes_no_more(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row is lost or torn, and none counts as durable before it is in the file."""
-    monkeypatch.setattr(json_lines_writer, "SYNC_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(json_lines_writer, "SYNC_TIMEOUT_S", 1.0)
     writer = JsonLinesWriter(RunFolder(path.parent), RecordWriter(), start_iteration=0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes of a file
