@@ -4,6 +4,8 @@ import errno
 import os
 import pickle
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,20 @@ def test_the_patience_is_shared(monkeypatch):
         reader.read_or("nothing", attempt)
     assert len(attempts) == first + 10
     assert set(reader.problems) == {sentence(failure(errno.EIO, "/disk"))}
+
+
+def test_many_reads_that_wait_wait_at_once():
+    """In the order of what is read; a few are read one after the other."""
+    threads = set()
+
+    def read(number):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)
+        return -number
+
+    reader = PatientReader()
+
+    assert reader.read_each(read, range(10)) == [-number for number in range(10)]
+    assert threads == {threading.get_ident()}
+    assert reader.read_each(read, range(300)) == [-number for number in range(300)]
+    assert len(threads) > 1
