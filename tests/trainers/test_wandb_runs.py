@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -37,7 +38,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
     server.close()
 
 
-def new_run(parent: Path, name: str, **changes: object) -> RunFolder:
+def new_run(parent: Path, name: str, **changes: Any) -> RunFolder:
     run = write_run(parent, name, num_iterations=NUM_ITERATIONS, **changes)
     write_state(run, RunState(wandb_id=RUN_ID))
     return run
