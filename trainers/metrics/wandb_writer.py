@@ -84,7 +84,7 @@ class WandbWriter:
             "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
-        self._is_open = False
+        self._is_open, self._has_service = False, True
         self._lease: Lease | None = None
         if self.is_remote:
             self._lease = Lease.take(
@@ -140,6 +140,9 @@ class WandbWriter:
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if finished else 1)
         self._is_open = False
+        # At once: its connections count until it has ended.
+        end_service()
+        self._has_service = False
 
     def abandon(self) -> None:
         """End W&B's service, which forgets what it has not sent yet."""
@@ -147,7 +150,8 @@ class WandbWriter:
             kill_service()
             with suppress(Exception, SystemExit):
                 self._run.finish(exit_code=1)  # ends its threads, which would fail aloud
-        end_service()
+        if self._has_service:
+            end_service()
         if self._lease is not None:
             self._lease.release()
 

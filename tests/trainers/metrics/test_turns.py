@@ -27,7 +27,8 @@ def test_runs_take_turns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURN_S", 0.05)
     monkeypatch.setattr(turns, "_POLL_S", 0.1)
     lock, is_open = threading.Lock(), set[int]()
-    most, done = list[int](), list[int]()
+    most: list[int] = []
+    done: list[int] = []
 
     def run(number: int) -> None:
         mine, closing = Turns(folder), threading.Event()
