@@ -24,6 +24,7 @@ from trainers.errors import TrainerError, UnavailableError
 
 _SUBMITTING = "launcher.cli.submit_commands"
 _MONITORING = "launcher.cli.monitor_commands"
+_REPORTING = "launcher.cli.report_commands"
 _MODULES = {
     "submit": _SUBMITTING,
     "resubmit": _SUBMITTING,
@@ -35,6 +36,8 @@ _MODULES = {
     "checkpoints": _MONITORING,
     "profile": _MONITORING,
     "clusters": _MONITORING,
+    "compare": _REPORTING,
+    "report": _REPORTING,
 }
 """Each has a function named after the command. Only the module of the given command is imported,
 and the function imports the rest: no command waits for the imports of another one."""

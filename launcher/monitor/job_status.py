@@ -194,8 +194,9 @@ def pack_statuses(
             job_now = JobStatus(phase=JobPhase.UNKNOWN, description=description)
             statuses[pack] = PackStatus(job=job_now)
             continue
-        except (ValueError, TypeError) as error:
-            description = f"the records in {pack.path} are damaged ({error})"
+        except (ValueError, TypeError, KeyError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            description = f"the records in {pack.path} are damaged ({what})"
             statuses[pack] = PackStatus(job=JobStatus(phase=JobPhase.GONE, description=description))
             continue
         statuses[pack] = PackStatus(is_supervised=is_supervised, job=job_now)

@@ -43,9 +43,12 @@ STATES = {
     "checkpoints.md": {"fib25-affinities": "finished", "tuned": "finished"},
     "multi-gpu.md": {"ranks": "finished"},
     "own-parts.md": {"own": "finished", "tried": "finished"},
+    "reports.md": {"learning_rate-0.0005": "finished", "learning_rate-0.002": "finished"},
     "wandb.md": {"fib25-affinities": "finished"},
 }
 """Of the runs that the commands of a page leave."""
+LEFT_BY = {"reports.md": ("rates.csv", "rates.png", "rates.html")}
+"""Files that the commands of a page write."""
 WITH_A_PICTURE = ("README.md", "getting-started.md")
 
 Blocks = list[tuple[str, str]]
@@ -267,5 +270,7 @@ def test_everything_on_a_page_works(page: Path, tmp_path: Path) -> None:
         assert states(tmp_path) == STATES[page.name]
     else:
         assert page.name not in STATES
+    for name in LEFT_BY.get(page.name, ()):
+        assert (tmp_path / name).stat().st_size > 0
     if page.name in WITH_A_PICTURE:
         assert (tmp_path / "snapshot.png").read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,8 @@ from launcher.job.attempt_end import AttemptEnd
 from launcher.job.pack import Member
 from launcher.job.record_end import record_end
 from launcher.job.unfinished_members import unfinished
-from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.monitor.find_run import find_runs
+from launcher.monitor.status import RunStatus, read_statuses
 from launcher.monitor.status_table import status_table, summary
 from launcher.monitor.watch import is_under_way, watch
 from tests.fakes.fake_slurm import add_events, job_printed, submitted
