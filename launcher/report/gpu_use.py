@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from launcher.explain.attempt_history import Attempt
+from trainers.run.attempt_history import Attempt
 from trainers.run.run_state import Cause
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import zip_longest
 
-from launcher.explain.attempt_history import Attempt
 from launcher.report.results import LOSS, JudgedMetric, RunResult
 from launcher.report.svg_chart import Mark, Series, chart, line_style
+from trainers.run.attempt_history import Attempt
 from trainers.run.run_state import Cause
 
 _SPEED = ("learning_rate", "samples_per_second", "data_wait_s", "step_time_s", "data_hit_rate")

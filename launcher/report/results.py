@@ -10,8 +10,6 @@ from typing import Any
 from attrs import field, frozen
 
 from launcher.errors import LauncherError, suggestions
-from launcher.explain.attempt_history import Attempt, attempt_history
-from launcher.job.pack import read_events
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.os_errors import PatientReader
 from launcher.report.gpu_use import GpuUse, gpu_use
@@ -19,6 +17,7 @@ from launcher.report.metric_curves import Best, Curve, MetricCurves, read_curves
 from trainers.checkpoints.retention import BestMode
 from trainers.config.yaml_source import YamlSource
 from trainers.errors import ConfigError
+from trainers.run.attempt_history import Attempt, attempt_history, read_events
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Status
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import frozen
 
-from launcher.explain.attempt_history import Attempt
 from launcher.report.comparison import Column, Comparison
 from launcher.report.differing_keys import ABSENT, show_value
 from launcher.report.gpu_use import GpuUse
@@ -19,6 +18,7 @@ from launcher.report.metric_charts import key, run_chart
 from launcher.report.results import JudgedMetric, RunResult
 from launcher.report.snapshot_pictures import SnapshotPicture
 from launcher.tables import counted, show_seconds
+from trainers.run.attempt_history import Attempt
 
 _MISSING = "\u2013"
 

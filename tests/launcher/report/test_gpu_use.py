@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from launcher.explain.attempt_history import attempt_history
 from launcher.report.gpu_use import GpuUse, gpu_use
 from tests.launcher.report.made_runs import BEGAN, HOUR, attempt
+from trainers.run.attempt_history import attempt_history
 
 WHOLE: dict[str, Any] = {"gpus": 1.0, "nodes": 1}
 
