@@ -20,6 +20,7 @@ from typing import Any
 import trainers
 from launcher.errors import LauncherError
 
+_PACKAGES = ("wandb", "wandb-workspaces")
 EXTRA = "pip install 'launch-trainers[dashboards]'"
 
 
@@ -35,12 +36,13 @@ def make_view(kind: str, request: Mapping[str, Any], *, timeout_s: float) -> dic
         LauncherError: There is no answer; the message says why, without any secret.
         OSError: The process cannot be started.
     """
-    missing = [name for name in ("wandb", "wandb_workspaces") if not _is_installed(name)]
+    missing = [name for name in _PACKAGES if not _is_installed(name)]
     if missing:
         raise LauncherError(f"{' and '.join(missing)} is not installed here; `{EXTRA}` installs it")
     paths = [str(Path(trainers.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    with tempfile.TemporaryDirectory(prefix="launch-wandb-") as folder:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryDirectory(prefix="launch-wandb-") as folder,
+        subprocess.Popen(
             [sys.executable, "-m", "trainers.metrics.wandb_views", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -49,15 +51,15 @@ def make_view(kind: str, request: Mapping[str, Any], *, timeout_s: float) -> dic
             cwd=folder,  # W&B's client writes files
             start_new_session=True,  # no terminal to ask for a key
             text=True,
-        )
+        ) as process,
+    ):
         try:
             output, _ = process.communicate(json.dumps(request), timeout=timeout_s)
         except BaseException as error:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise LauncherError(f"W&B does not answer within {timeout_s:g} s") from None
+                raise LauncherError(f"W&B does not answer within {timeout_s:.2g} s") from None
             raise
     try:
         answer: dict[str, Any] = json.loads(output.splitlines()[-1])
@@ -73,6 +75,6 @@ def make_view(kind: str, request: Mapping[str, Any], *, timeout_s: float) -> dic
 
 def _is_installed(name: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
+        return importlib.util.find_spec(name.replace("-", "_")) is not None
     except (ImportError, ValueError):
         return False

@@ -79,10 +79,9 @@ def dashboard_view(entity: str, project: str) -> internal.View:
         settings=workspaces.WorkspaceSettings(max_runs=MAX_RUNS),
         runset_settings=workspaces.RunsetSettings(
             # Runs of other programs are left out. The experiment is a filter to choose one by.
-            filters=[
-                workspaces.Metric("JobType") == _JOB_TYPE,
-                workspaces.Metric("Group") != "",
-            ],
+            filters=workspaces.And(
+                workspaces.Metric("JobType") == _JOB_TYPE, workspaces.Metric("Group") != ""
+            ),
             groupby=[workspaces.Metric("Group")],
             pinned_columns=[
                 "run:displayName",

@@ -47,7 +47,7 @@ def experiment_report(entity: str, request: dict[str, Any]) -> v2.Report:
             entity=entity,
             project=request["project"],
             name=", ".join(request["experiments"]),
-            filters=[expr.Metric("Group").isin(request["experiments"])],
+            filters=expr.And(expr.Metric("Group").isin(request["experiments"])),
             pinned_columns=columns or [],
         )
         return v2.PanelGrid(runsets=[runs], panels=panels, hide_run_sets=not columns)
