@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,13 @@ def printable(text: str, encoding: str = "utf-8") -> str:
     Blanks and line breaks become one blank; control characters, and what the encoding does not
     have, are written as `\\x1b` or `\\u0142`: names of runs and messages of programs hold anything.
     """
+    if not text.isascii():  # a locale of few letters has read names of files as single bytes
+        with suppress(UnicodeEncodeError):
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     line = " ".join(text.split()) if "  " in text or not text.isprintable() else text
     if not line.isprintable():
         line = "".join(
-            each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
-            for each in line
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in line
         )
     return line.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -38,6 +38,7 @@ _MODULES = {
     "clusters": _MONITORING,
     "compare": _REPORTING,
     "report": _REPORTING,
+    "sync": "launcher.cli.sync_command",
 }
 """Each has a function named after the command. Only the module of the given command is imported,
 and the function imports the rest: no command waits for the imports of another one."""

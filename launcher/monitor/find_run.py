@@ -66,27 +66,25 @@ class _Target:
         self._root = root
 
     def runs(self, *, is_run_first: bool = False) -> list[RunFolder]:
-        problem: LauncherError | None = None
+        path, problem = Path(self._text).absolute(), None
+        with doing("looking for runs", path):
+            is_path = PatientReader().read(path.exists)
         try:
-            if folders := self._folders():
-                return [run for folder in folders for run in find_runs(folder)]
+            if is_path:
+                return find_runs(path)
         except LauncherError as error:  # a folder, yet none of runs: the word may be a name as well
             problem = error
-        found = self._named(is_run_first=is_run_first)
+        found = self._named(is_run_first=is_run_first) or self._below_matching_folders()
         if not found:
             raise problem or self._refusal()
         return found
 
-    def _folders(self) -> list[Path]:
-        path = Path(self._text)
-        with doing("looking for runs", path):
-            if PatientReader().read(path.exists):
-                return [path.absolute()]
+    def _below_matching_folders(self) -> list[RunFolder]:
         if not glob.has_magic(self._text):
             return []
         # Path.glob refuses absolute patterns.
         matches = sorted(Path(each).absolute() for each in glob.glob(self._text))  # noqa: PTH207
-        return [each for each in matches if each.is_dir()]
+        return [run for each in matches if each.is_dir() for run in find_runs(each)]
 
     def _named(self, *, is_run_first: bool) -> list[RunFolder]:
         runs = _runs_in(self._root)
@@ -106,6 +104,11 @@ class _Target:
     def _refusal(self) -> LauncherError:
         runs = _runs_in(self._root)
         names = dict.fromkeys([*map(_experiment_of, runs), *(run.name for run in runs)])
+        if not names:
+            return LauncherError(
+                f"no run or experiment {self._text!r}: {self._root} holds none. Give a folder, or "
+                "change to where `launch submit` was started"
+            )
         what = suggestions(self._text, names, most=_MAX_LISTED)
         return LauncherError(
             f"no run or experiment {self._text!r} in {self._root}; {what}. Or give a folder."

@@ -61,9 +61,9 @@ def run_line(status: RunStatus, *, with_experiment: bool = False) -> str:
     """Return how far a run is in one line, and why it is not further."""
     parts = [f"{status.state}", f"iteration {status.iteration} of {status.num_iterations or '?'}"]
     if status.loss is not None:
-        parts.append(f"loss {status.loss:.4g}")
+        parts.append(f"loss {status.loss:#.4g}")
     if status.state == Status.RUNNING and status.iterations_per_s:
-        parts.append(f"{status.iterations_per_s:.3g} it/s")
+        parts.append(f"{status.iterations_per_s:#.3g} it/s")
     if status.eta_s is not None:
         parts.append(f"{show_about(status.eta_s)} left")
     reason = status.reason or status.concern

@@ -123,12 +123,8 @@ def observe(
     unfinished = set()
     over: dict[RunFolder, RunState] = {}
     reader = PatientReader()
-    for run, experiment in experiments.items():
-        try:
-            state = reader.read(partial(read_state, run, timeout_s=0))
-            is_over = state.status.is_over and not awaits_retry_decision(run, state)
-        except _UNREADABLE:  # as is told below
-            continue
+    states = reader.read_each(partial(_first_look, reader), list(experiments))
+    for (run, experiment), (state, is_over) in zip(experiments.items(), states, strict=True):
         if is_over:
             over[run] = state
         if state.pack:
@@ -139,10 +135,21 @@ def observe(
     # States of runs that are not over are read again after their packs: a supervisor that has
     # exited in between has written its last state, which the first read may have missed.
     statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), reader, is_locked=is_locked)
-    return [
-        _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]], reader)
-        for run in runs
-    ]
+
+    def observe_one(run: RunFolder) -> ObservedRun:
+        experiment = experiments[run]
+        return _observe(run, over.get(run), experiment, statuses, times[experiment], reader)
+
+    return reader.read_each(observe_one, runs)
+
+
+def _first_look(reader: PatientReader, run: RunFolder) -> tuple[RunState, bool]:
+    """Return the state of a run, and whether it is over; that of a new run if it is unreadable."""
+    try:
+        state = reader.read(partial(read_state, run, timeout_s=0))
+        return state, state.status.is_over and not awaits_retry_decision(run, state)
+    except _UNREADABLE:  # as `_observe` tells
+        return RunState(), False
 
 
 def _observe(

@@ -69,12 +69,16 @@ def _reason_style(status: RunStatus) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}g}"
+    return "" if value is None else f"{value:#.{digits}g}"  # one width, however it changes
 
 
 def _best(status: RunStatus) -> str:
     best = status.best
-    return f"{best.metric} {best.value:.4g} at {best.iteration}" if best else ""
+    return f"{_number(best.value, 4)} at {best.iteration}" if best else ""
+
+
+def _best_with_its_name(status: RunStatus) -> str:
+    return f"{status.best.metric} {_best(status)}" if status.best else ""
 
 
 def _best_key(status: RunStatus) -> float | None:
@@ -169,19 +173,25 @@ _KINDS = {
         min_width=24,
     ),
 }
-"""By the names that `--sort` takes; the headers are the same in capitals."""
+"""By the names that `--sort` takes."""
+COLUMNS = tuple(_KINDS)
 
 
 def status_columns(statuses: Sequence[RunStatus]) -> list[Column]:
     """Return the columns of a table with a row per run."""
-    several = len({status.experiment for status in statuses}) > 1
+    texts = {name: kind.text for name, kind in _KINDS.items()}
+    headers = {name: name.upper() for name in _KINDS}
+    if len({status.experiment for status in statuses}) > 1:
+        texts["run"] = _full_name
+    metrics = {status.best.metric for status in statuses if status.best}
+    if len(metrics) == 1:
+        headers["best"] = f"BEST {metrics.pop().upper()}"
+    else:
+        texts["best"] = _best_with_its_name
     return [
         Column(
-            header=name.upper(),
-            cells=[
-                _full_name(each) if name == "run" and several else kind.text(each)
-                for each in statuses
-            ],
+            header=headers[name],
+            cells=list(map(texts[name], statuses)),
             styles=[kind.style(each) for each in statuses] if kind.style else (),
             importance=kind.importance,
             is_right_aligned=kind.is_right_aligned,

@@ -82,7 +82,8 @@ class MetricsConfig:
     """Which iterations are written to metrics.jsonl and W&B."""
 
     every_iterations: int = field(default=1, validator=ge(1))
-    """A row of metrics for each multiple of it."""
+    """A row of metrics for each multiple of it, with the means over the iterations since the row
+    before."""
 
 
 @frozen(kw_only=True)

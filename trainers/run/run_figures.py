@@ -50,10 +50,16 @@ class RunFigures:
 
 
 def as_figures(value: RunFigures | Mapping[str, Any]) -> RunFigures:
-    """Return the figures that `state.json` holds; keys of a later version are left out."""
+    """Return the figures that `state.json` holds; none if it holds anything else.
+
+    They are for people only: no run is refused for them. Keys of a later version are left out.
+    """
     if isinstance(value, RunFigures):
         return value
-    return RunFigures(**_known(RunFigures, value))
+    try:
+        return RunFigures(**_known(RunFigures, value))
+    except (TypeError, ValueError):
+        return RunFigures()
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:
