@@ -17,6 +17,7 @@ LIGHT = (
     "launcher.cli",
     "launcher.experiment.experiment",
     "launcher.monitor.checkpoints",
+    "launcher.report.page",
     "trainers",
     "trainers.__main__",
     "trainers.architectures",

@@ -10,7 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from trainers.checkpoints.retention import BestMode
-from trainers.metrics.json_lines_writer import read_rows
+from trainers.run.metric_rows import read_rows
 
 _MAX_ITERATION = 2**53
 

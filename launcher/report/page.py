@@ -17,7 +17,7 @@ from launcher.report.gpu_use import GpuUse
 from launcher.report.metric_charts import result_charts, speed_charts
 from launcher.report.results import JudgedMetric, RunResult
 from launcher.report.run_table import run_section, run_table, show_hours, show_use
-from launcher.report.snapshot_pictures import SnapshotPicture, draw_pictures
+from launcher.report.snapshot_pictures import SnapshotPictures, draw_pictures
 from trainers.config.yaml_text import dump_yaml
 from trainers.run.atomic_write import atomic_write
 
@@ -60,7 +60,7 @@ def write_page(
 def _page(
     comparison: Comparison,
     best: RunResult | None,
-    pictures: Sequence[SnapshotPicture],
+    pictures: SnapshotPictures,
     *,
     made: float,
 ) -> Iterator[str]:
@@ -85,7 +85,9 @@ def _page(
     yield from speed_charts(results)
     yield "</details></section>"
     yield '<section><h2 id="each">Each run</h2>'
-    for number, (result, picture) in enumerate(zip(results, pictures, strict=True)):
+    if pictures.problem:
+        yield f'<p class="problem">{escape(pictures.problem)}</p>'
+    for number, (result, picture) in enumerate(zip(results, pictures.of_runs, strict=True)):
         yield from run_section(result, number, judged, picture)
     yield "</section>"
     if best and best.config:

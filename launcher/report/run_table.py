@@ -36,9 +36,10 @@ def run_table(comparison: Comparison, best: RunResult | None) -> Iterator[str]:
     """Yield the table of all runs; a click on a column sorts it."""
     judged, results = comparison.judged, comparison.results
     yield (
-        '<p class="soft"><span class="screen">A click on a column sorts by it.</span> Loss: the mean over the last tenth of a '
-        f"run. Best {escape(judged.name)}: the {judged.mode}imum over its means of a tenth of a "
-        "run, or over its values if it is measured now and then.</p>"
+        '<p class="soft"><span class="screen">A click on a column sorts by it.</span> '
+        "Loss: the mean over the last tenth of a run. "
+        f"Best {escape(judged.name)}: the {judged.mode}imum over its means of a tenth of a run, "
+        "or over its values if it is measured now and then.</p>"
     )
     columns = _columns(comparison)
     styles = {
@@ -46,7 +47,7 @@ def run_table(comparison: Comparison, best: RunResult | None) -> Iterator[str]:
         for label, cells in columns.items()
     }
     names = {column.label: column.name for column in comparison.columns}
-    yield '<div class="scroll"><table class="runs"><thead><tr>'
+    yield '<div class="scroll"><table class="runs" aria-labelledby="runs"><thead><tr>'
     for label, style in styles.items():
         title = escape(names.get(label, label))
         button = f'<button type="button" title="{title}">{_breakable(label)}</button>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -24,29 +25,45 @@ _NOT_INSTALLED = (
 
 @frozen(kw_only=True)
 class SnapshotPicture:
-    """The picture of a run's newest snapshot, or why there is none."""
+    """The picture of a run's newest snapshot that can be drawn; without bytes if there is none."""
 
     png: bytes = b""
     iteration: int = 0
     problems: tuple[str, ...] = ()
 
 
+@frozen
+class SnapshotPictures:
+    """The pictures of a page."""
+
+    of_runs: Sequence[SnapshotPicture]
+    problem: str = ""
+    """Why there are none at all."""
+
+
 def draw_pictures(
     results: Sequence[RunResult], on_picture: Callable[[int, int], None]
-) -> list[SnapshotPicture]:
+) -> SnapshotPictures:
     """Return a picture for each run.
 
     Args:
         on_picture: Called with the number of runs that are done, and of all.
     """
     found = [_newest(result) for result in results]
-    num_runs = sum(map(bool, found)) or 1
-    max_bytes = min(MAX_PICTURE_BYTES, max(MIN_PICTURE_BYTES, _MAX_BYTES // num_runs))
+    num_pictures = sum(map(bool, found))
+    if not num_pictures:
+        return SnapshotPictures([SnapshotPicture() for _ in results])
+    try:
+        from trainers.snapshots.snapshot_picture import snapshot_picture
+    except ImportError as error:
+        nothing = [SnapshotPicture() for _ in results]
+        return SnapshotPictures(nothing, _NOT_INSTALLED.format(error=error))
+    max_bytes = min(MAX_PICTURE_BYTES, max(MIN_PICTURE_BYTES, _MAX_BYTES // num_pictures))
     pictures = []
     for snapshots in found:
-        pictures.append(_draw(snapshots, max_bytes))
+        pictures.append(_draw(snapshots, partial(snapshot_picture, max_bytes=max_bytes)))
         on_picture(len(pictures), len(results))
-    return pictures
+    return SnapshotPictures(pictures)
 
 
 def _newest(result: RunResult) -> list[Path]:
@@ -57,15 +74,11 @@ def _newest(result: RunResult) -> list[Path]:
     return sorted(names, key=lambda path: int(path.name))[: -_MAX_TRIED - 1 : -1]
 
 
-def _draw(snapshots: Sequence[Path], max_bytes: int) -> SnapshotPicture:
+def _draw(snapshots: Sequence[Path], draw: Callable[[Path], bytes]) -> SnapshotPicture:
     problems: list[str] = []
     for snapshot in snapshots:
         try:
-            from trainers.snapshots.snapshot_picture import snapshot_picture
-        except ImportError as error:
-            return SnapshotPicture(problems=(_NOT_INSTALLED.format(error=error),))
-        try:
-            png = snapshot_picture(snapshot, max_bytes=max_bytes)
+            png = draw(snapshot)
         except (DataError, OSError) as error:
             problems.append(str(error))
             continue

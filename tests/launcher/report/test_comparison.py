@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import pytest
 
@@ -210,7 +211,7 @@ def test_curves_can_be_plotted(experiment, capsys, tmp_path, ending: str) -> Non
 
 def test_plots_need_matplotlib(experiment, capsys, monkeypatch) -> None:
     """Where it is not installed, it is said how to install it."""
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
     code, _, err = launch(capsys, "compare", "sweep", "--plot", "curves.png")
 

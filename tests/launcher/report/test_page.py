@@ -5,6 +5,8 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,14 +147,34 @@ def test_only_new_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert '<svg class="chart"' not in text
 
 
+@pytest.mark.slow
+def test_runs_that_are_training(workplace) -> None:
+    """Their rows so far are compared and reported, while more are being written."""
+    workplace.submit("num_iterations=1000000", "metrics.every_iterations=1")
+    workplace.wait_for_iteration(iteration=100)
+    while not workplace.run().metrics.stat().st_size:
+        time.sleep(0.05)
+
+    assert workplace.launch("compare", "dummies", "--json") == 0
+    (row,) = json.loads(workplace.out)
+    assert (row["state"], row["num_iterations"]) == ("running", 1000000)
+    assert row["iterations"] >= 100
+    assert row["best_loss"] > 0
+    assert workplace.launch("report", "dummies") == 0
+    text = Path("dummies.html").read_text()
+    assert ">running</span>" in text
+    assert '<svg class="chart"' in text
+
+
 def test_without_what_draws_snapshots(experiment: ExperimentFolder, monkeypatch) -> None:
     """A login node without tensorstore and Pillow writes the page, and it says what is missing."""
-    monkeypatch.setitem(__import__("sys").modules, "trainers.snapshots.snapshot_picture", None)
+    write_snapshot(experiment.run("rate-0.01"), 100)
+    monkeypatch.setitem(sys.modules, "trainers.snapshots.snapshot_picture", None)
 
     text = report()
 
     assert "data:image/png" not in text
-    assert "no pictures: this Python cannot draw snapshots" in text
+    assert text.count("no pictures: this Python cannot draw snapshots") == 1
     assert "launch-trainers[train]" in text
 
 

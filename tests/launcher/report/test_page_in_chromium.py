@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,15 @@ for (const label of %s) {
 return orders;
 """
 PICTURES = """
-const pictures = [...document.images];
-await Promise.all(pictures.map((picture) => picture.decode()));
-return pictures.map((picture) => [picture.alt, picture.naturalWidth > 300]);
+const lastPixel = (picture) => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  return [...context.getImageData(canvas.width - 1, canvas.height - 1, 1, 1).data];
+};
+return [...document.images].map((picture) =>
+  [picture.alt, picture.naturalWidth > 300, lastPixel(picture)]);
 """
 OVERFLOW = """
 const right = document.documentElement.clientWidth;
@@ -109,8 +116,19 @@ def test_every_picture_can_be_decoded(page: Path, chromium: Chromium) -> None:
     """One for each run that has snapshots, with a text that says what it shows."""
     pictures = chromium.visit(page, PICTURES).result
 
-    assert [is_large for _, is_large in pictures] == [True, True]
+    white = [255, 255, 255, 255]  # the paper; what is missing of a picture would be transparent
+    assert [found for _, *found in pictures] == [[True, white], [True, white]]
     assert pictures[0][0].endswith("prediction of rate-0.002 in iteration 100")
+
+
+def test_a_torn_picture_would_be_seen(page: Path, chromium: Chromium) -> None:
+    """The check above finds the end of a picture missing."""
+    text = page.read_text()
+    page.write_text(re.sub(r"(base64,[^\"]{9000})[^\"]*", r"\1", text, count=1))
+
+    torn, whole = chromium.visit(page, PICTURES).result
+
+    assert torn[2] != whole[2] == [255, 255, 255, 255]
 
 
 @pytest.mark.parametrize("width", [500, 1280, 2400])
