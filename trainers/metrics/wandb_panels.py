@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from wandb_workspaces.reports.v2 import BarPlot, LinePlot, MediaBrowser
+from wandb_workspaces.reports.v2.interface import PanelTypes
 
 from trainers.run.run_state import Cause
-
-Panel = LinePlot | BarPlot | MediaBrowser
 
 MAX_RUNS = 50
 """Runs in a panel; W&B's own default is 10, fewer than most sweeps have."""
@@ -19,7 +19,7 @@ SNAPSHOT = "snapshot"
 _CAUSES = tuple(cause for cause in Cause if cause is not Cause.FINISHED)
 
 
-def loss_panels() -> list[Panel]:
+def loss_panels() -> list[PanelTypes]:
     """Return curves of what is learned; W&B's step is the iteration."""
     return [
         _curve("Loss", "loss", log_y=True),
@@ -35,7 +35,7 @@ def loss_panels() -> list[Panel]:
     ]
 
 
-def speed_panels() -> list[Panel]:
+def speed_panels() -> list[PanelTypes]:
     """Return curves of what an iteration takes, and of what it waits for."""
     return [
         _curve("Samples per second", "samples_per_second"),
@@ -46,7 +46,7 @@ def speed_panels() -> list[Panel]:
     ]
 
 
-def system_panels() -> list[Panel]:
+def system_panels() -> list[PanelTypes]:
     """Return curves of what runs use of their nodes; of up to 8 GPUs each."""
     return [
         _usage("GPU use (%)", lambda gpu: f"gpu.{gpu}.gpu"),
@@ -58,7 +58,7 @@ def system_panels() -> list[Panel]:
     ]
 
 
-def stop_panels() -> list[Panel]:
+def stop_panels() -> list[PanelTypes]:
     """Return how often attempts ended early, by cause, and when new ones began."""
     return [
         BarPlot(
@@ -73,12 +73,12 @@ def stop_panels() -> list[Panel]:
     ]
 
 
-def picture_panels() -> list[Panel]:
+def picture_panels() -> list[PanelTypes]:
     """Return the pictures of snapshots; W&B shows the newest of each run first."""
     return [MediaBrowser(title="Newest snapshots", media_keys=[SNAPSHOT], num_columns=2)]
 
 
-def _curve(title: str, *keys: str, **options: object) -> LinePlot:
+def _curve(title: str, *keys: str, **options: Any) -> LinePlot:
     return LinePlot(
         title=title,
         x="Step",

@@ -6,9 +6,9 @@ from typing import Any
 
 from wandb_workspaces import expr
 from wandb_workspaces.reports import v2
+from wandb_workspaces.reports.v2.interface import PanelTypes
 
 from trainers.metrics.wandb_panels import (
-    Panel,
     loss_panels,
     picture_panels,
     speed_panels,
@@ -39,10 +39,11 @@ def make_report(entity: str, request: dict[str, Any]) -> dict[str, Any]:
 def experiment_report(entity: str, request: dict[str, Any]) -> v2.Report:
     """Return the report of the runs of experiments."""
 
-    def grid(panels: list[Panel], *, columns: list[str] | None = None) -> v2.PanelGrid:
+    def grid(panels: list[PanelTypes], *, columns: list[str] | None = None) -> v2.PanelGrid:
         for number, panel in enumerate(panels):
             width = _WIDTH if len(panels) == 1 else _WIDTH // 2
-            panel.layout = v2.Layout(x=number % 2 * width, y=number // 2 * 8, w=width, h=8)
+            place = v2.Layout(x=number % 2 * width, y=number // 2 * 8, w=width, h=8)
+            panel.layout = place  # type: ignore[union-attr]  # all but an UnknownPanel have one
         runs = v2.Runset(
             entity=entity,
             project=request["project"],

@@ -21,7 +21,7 @@ from trainers.run.run_state import Cause
 from trainers.training.train_loop import _scalars
 from trainers.training_iteration_stats import TrainingIterationStats
 
-NOW = _Counters.now(process_usage([os.getpid()]))
+NOW = _Counters.now(process_usage(frozenset({os.getpid()})))
 STATS = TrainingIterationStats(
     iteration=0, loss=1.0, learning_rate=0.1, time=1.0, data_wait=0.0, data_hit_rate=1.0
 )
