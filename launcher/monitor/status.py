@@ -20,6 +20,7 @@ from launcher.monitor.job_status import (
     PackStatus,
     pack_statuses,
 )
+from launcher.monitor.wandb_lag import WandbLag, wandb_lag
 from launcher.os_errors import PatientReader, may_pass, problem_of
 from trainers.errors import ConfigError, UnavailableError
 from trainers.run.lease import is_live
@@ -62,6 +63,8 @@ class RunStatus:
     in the queue, or may be."""
     concern: str = ""
     """What is amiss while it trains: it is slow, with the part that grew, or W&B is silent."""
+    wandb_lag: WandbLag | None = None
+    """The rows that W&B does not have yet, while nobody reports the run there: `launch sync`."""
     pack: str | None = None
     """The pack that the run is assigned to, or was last."""
     job_id: str | None = None
@@ -184,6 +187,7 @@ def _observe(
         reason=effective.reason,
         concern=state.concern if effective.state == Status.RUNNING else "",
         wandb_id=state.wandb_id,
+        wandb_lag=wandb_lag(run, reader, now=now) if state.wandb_id else None,
         is_expected=is_expected,
         pack=state.pack or None,
         job_id=pack.job.job_id or None,

@@ -250,4 +250,6 @@ def summary(statuses: Sequence[RunStatus]) -> str:
     goal = sum(status.num_iterations for status in statuses)
     noun = "run" if len(statuses) == 1 else "runs"
     in_order = {state: states[state] for state in Status if state in states}
-    return f"{len(statuses)} {noun}: {counted(in_order)}; iteration {done} of {goal}"
+    lacking = sum(status.wandb_lag is not None for status in statuses)
+    wandb = f"; W&B lacks rows of {lacking}: launch sync" if lacking else ""
+    return f"{len(statuses)} {noun}: {counted(in_order)}; iteration {done} of {goal}{wandb}"
