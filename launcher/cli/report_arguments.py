@@ -47,6 +47,11 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="page to write [EXPERIMENT.html, in this folder]",
     )
+    report.add_argument(
+        "--wandb",
+        action="store_true",
+        help="make a report in the W&B project of the runs instead of a page",
+    )
 
 
 def _add_metric(command: argparse.ArgumentParser) -> None:

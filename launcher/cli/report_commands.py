@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from launcher import exit_codes
 from launcher.cli.printing import print_json, print_progress, print_result, print_text
+from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ROOT
 
 if TYPE_CHECKING:
-    from launcher.report.results import RunResult
+    from launcher.report.results import JudgedMetric, RunResult
 
 _PROGRESS_EVERY_S = 2.0
 
@@ -63,6 +64,8 @@ def report(arguments: Namespace) -> int:
 
     results = _read(arguments.targets)
     judged = judged_metric(results, arguments.metric, arguments.best)
+    if arguments.wandb:
+        return _report_to_wandb(arguments, results, judged)
     names = list(dict.fromkeys(result.status.experiment for result in results))
     path = arguments.output or Path(f"{'+'.join(names)[:100]}.html")
     written = write_page(results, judged, path, on_picture=_Progress("drawn", "pictures"))
@@ -71,6 +74,19 @@ def report(arguments: Namespace) -> int:
     best = f", the best of them {written.best}" if written.best else ""
     size = f"{written.num_bytes / 1e6:.1f} MB"
     return print_result(arguments, data, f"{short(path)}: {len(results)} runs{best}; {size}")
+
+
+def _report_to_wandb(
+    arguments: Namespace, results: Sequence[RunResult], judged: JudgedMetric
+) -> int:
+    from launcher.report.wandb_report import make_wandb_report
+
+    if arguments.output:
+        raise LauncherError(f"found --wandb with --output {arguments.output}; choose one of them")
+    print_progress("making a report at W&B")
+    url = make_wandb_report(results, judged)
+    _print_problems(results)
+    return print_result(arguments, {"url": url, "runs": len(results)}, url)
 
 
 def _read(targets: Sequence[str]) -> list[RunResult]:

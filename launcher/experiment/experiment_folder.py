@@ -102,6 +102,11 @@ class ExperimentFolder:
         return self.path / "experiment.yaml"
 
     @property
+    def dashboards(self) -> Path:
+        """The URLs of the W&B dashboards that submissions have made or found, by project: JSON."""
+        return self.path / "dashboards.json"
+
+    @property
     def lock(self) -> Path:
         """Locked by a submission, from its plan to its last `sbatch`: no other one starts a run.
 

@@ -11,7 +11,14 @@ from launcher.report.svg_chart import Mark, Series, chart, line_style
 from trainers.run.attempt_history import Attempt
 from trainers.run.run_state import Cause
 
-_SPEED = ("learning_rate", "samples_per_second", "data_wait_s", "step_time_s", "data_hit_rate")
+_SPEED = (
+    "learning_rate",
+    "samples_per_second",
+    "data_wait_s",
+    "step_time_s",
+    "data_hit_rate",
+    "save_stall_s",
+)
 """What a run was set to, and what it cost: drawn below what it came to."""
 _NOT_DRAWN = ("data_queue_depth", "skipped_steps")
 _NUM_POINTS = 300

@@ -22,6 +22,7 @@ from launcher.job.machine import Machine
 from launcher.notify.notices import note_submitted
 from launcher.os_errors import doing, problem_of
 from launcher.packing.packing import Packing
+from launcher.submission.dashboards import Dashboard
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.write_runs import write_submitted
@@ -66,6 +67,8 @@ class Submission:
     """The submitted jobs; none if no run was due, or with `--dry-run`."""
     refusal: str = ""
     """Why some of the packs were not submitted."""
+    dashboards: tuple[Dashboard, ...] = ()
+    """In the W&B projects of the runs."""
     num_calls: int = field(default=0)
     """How often `sbatch` was called."""
 

@@ -15,14 +15,15 @@ from trainers.run.run_state import Status
 
 def report_text(submission: Submission) -> str:
     """Return the placement of every run, and the commands to watch and cancel it."""
-    if submission.machine:
-        return "\n".join([*_local_lines(submission), *_advice(submission)])
-    return "\n".join([*_slurm_lines(submission), *_advice(submission)])
+    lines = _local_lines(submission) if submission.machine else _slurm_lines(submission)
+    lines += [dashboard.text for dashboard in submission.dashboards]
+    return "\n".join([*lines, *_advice(submission)])
 
 
 def report_json(submission: Submission) -> dict[str, Any]:
     """Return the same as plain data."""
     report: dict[str, Any] = {
+        "dashboards": list(map(attrs.asdict, submission.dashboards)),
         "experiment": submission.folder.name,
         "folder": str(submission.folder.path),
         "notices": notices(submission),

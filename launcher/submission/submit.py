@@ -13,6 +13,7 @@ from launcher.clusters.cluster_search import Cluster, open_cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import Experiment, read_experiment
+from launcher.submission.dashboards import make_dashboards
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import refuse_invalid
 from launcher.submission.submission import Submission
@@ -66,7 +67,7 @@ def submit_experiment(
     options: SubmitOptions,
     report: Callable[[str], None],
 ) -> Submission:
-    """Submit the due runs.
+    """Submit the due runs, and make the dashboards at W&B that they have not yet.
 
     Args:
         report: Called with a line of progress now and then.
@@ -79,6 +80,19 @@ def submit_experiment(
 
         for problem in problems_of(experiment.notify):
             report(f"nobody will be told by the webhook: {problem}")
+    submission = _submit_jobs(experiment, cluster, options, report)
+    if options.dry_run:
+        return submission
+    dashboards = make_dashboards(submission.folder, experiment, report)
+    return attrs.evolve(submission, dashboards=dashboards)
+
+
+def _submit_jobs(
+    experiment: Experiment,
+    cluster: Cluster,
+    options: SubmitOptions,
+    report: Callable[[str], None],
+) -> Submission:
     match cluster.config:
         case LocalClusterConfig() as config:
             from launcher.submission.local_submission import submit_locally

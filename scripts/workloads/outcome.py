@@ -13,6 +13,7 @@ from trainers.run.run_folder import RunFolder
 
 TIMES = (
     "step_time_s",
+    "save_stall_s",
     "data_wait_s",
     "samples_per_second",
     "data_queue_depth",

@@ -85,8 +85,13 @@ class WandbServer:
     def __init__(self, *, can_rewind: bool = True, port: int = 0) -> None:
         self.runs: dict[str, ServedRun] = {}
         self.can_rewind = can_rewind
-        self.asked: list[str] = []
+        self.projects: set[str] = set()
+        """Those that were made without a run, as `entity/project`."""
+        self.views: dict[str, dict[str, Any]] = {}
+        """What was saved last of each workspace and report, by name."""
+        self.num_saved_views = 0
         self.alerts: list[dict[str, Any]] = []
+        self.asked: list[str] = []
         """The operations of GraphQL, and `file_stream`, in order."""
         self.fault: Callable[[str], Fault] = lambda operation: None
         """What becomes of a request for an operation, `file_stream` or `file`."""
@@ -192,7 +197,15 @@ class WandbServer:
             "RunStoppedStatus": lambda _: {"project": {"run": {"stopped": False}}},
             "CreateRunFiles": self._create_files,
             "NotifyScriptableRunAlert": self._alert,
-            "GetDefaultEntity": lambda _: {"viewer": {"id": "1", "entity": ENTITY}},
+            "GetDefaultEntity": lambda _: {"viewer": {"id": "u", "entity": ENTITY}},
+            "GetProjects": self._get_projects,
+            "CreateProject": self._create_project,
+            "ProjectInternalId": lambda _: {
+                "project": {"id": "p", "internalId": "aW50ZXJuYWw6MQ=="}
+            },
+            "View": self._find_view,
+            "UpsertView2": self._save_view,
+            "upsertView": self._save_view,
             "Viewer": lambda _: {"viewer": _VIEWER},
             "ArtifactType": lambda _: {"project": {"artifact": None}},
         }
@@ -241,6 +254,45 @@ class WandbServer:
         files = [{"name": name, "uploadUrl": f"{url}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": "id", "uploadHeaders": [], "files": files}}
 
+    def _get_projects(self, variables: dict[str, Any]) -> Reply:
+        names = [
+            name
+            for entity, name in (each.split("/") for each in sorted(self.projects))
+            if entity == variables["entity"]
+        ]
+        page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+        return {"models": {"pageInfo": page, "edges": [{"node": _project(name)} for name in names]}}
+
+    def _create_project(self, variables: dict[str, Any]) -> Reply:
+        name = variables["input"]["name"]
+        self.projects.add(f"{variables['input']['entityName']}/{name}")
+        return {"result": {"project": _project(name), "model": _project(name), "inserted": True}}
+
+    def _find_view(self, variables: dict[str, Any]) -> Reply:
+        name = f"{variables['entityName']}/{variables['name']}"
+        if name not in self.projects and not any(
+            run.project == variables["name"] for run in self.runs.values()
+        ):
+            return {"project": None}
+        view = self.views.get(variables["viewName"])
+        edges = [{"node": {"id": view["id"]}}] if view else []
+        return {"project": {"id": "p", "allViews": {"edges": edges}}}
+
+    def _save_view(self, variables: dict[str, Any]) -> Reply:
+        name = variables["name"]
+        self.num_saved_views += 1
+        is_new = name not in self.views
+        self.views[name] = {**variables, "id": f"view-{name}"}
+        project = {"id": "p", "name": variables["projectName"]}
+        view = {
+            **{key: variables.get(key) for key in ("name", "displayName", "description", "type")},
+            "id": f"view-{name}",
+            "spec": variables["spec"],
+            "project": {**project, "entityName": variables["entityName"]},
+            "updatedAt": "2026-01-01T00:00:00",
+        }
+        return {"upsertView": {"view": view, "inserted": is_new}}
+
     def _receive(self, run: ServedRun, body: dict[str, Any]) -> Reply:
         if history := (body.get("files") or {}).get("wandb-history.jsonl"):
             rows = [json.loads(line) for line in history["content"]]
@@ -258,6 +310,18 @@ class WandbServer:
             else:
                 run.state = "preempted" if run.state == "preempting" else "failed"
         return {"exitcode": None, "limits": {}}
+
+
+def _project(name: str) -> Reply:
+    return {
+        "__typename": "Project",
+        "id": f"project-{name}",
+        "name": name,
+        "entityName": ENTITY,
+        "createdAt": "2026-01-01T00:00:00",
+        "isBenchmark": False,
+        "user": None,
+    }
 
 
 def _operation(query: str) -> str:

@@ -101,6 +101,10 @@ class WandbConfig:
     notes: str | None = field(default=None, validator=optional(min_len(1)))
     """Shown with the run, unless it has notes from the browser."""
 
+    dashboard: bool = True
+    """Whether the first submission makes a dashboard in the project; only if the mode is `online`.
+    """
+
     def __attrs_post_init__(self) -> None:
         if self.mode != "disabled" and self.project is None:
             raise ValueError(f"mode {self.mode!r} needs a project; add one, or set mode: disabled")

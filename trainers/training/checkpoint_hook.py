@@ -47,13 +47,16 @@ class CheckpointHook(ABC):
     @abstractmethod
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
-    ) -> None:
+    ) -> float | None:
         """Save if it is time to, in the background; a failure costs this checkpoint only.
 
         Args:
             iteration: Completed iterations.
             row: Scalars of the last one.
             random_state: The state that the next iteration starts from.
+
+        Returns:
+            The seconds for which training waits for the copy of its state; None if no save begins.
         """
 
     @abstractmethod
@@ -79,7 +82,7 @@ class NullCheckpointHook(CheckpointHook):
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
     ) -> None:
-        pass
+        return None
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         pass
@@ -123,17 +126,21 @@ class RunCheckpointHook(CheckpointHook):
 
     def after_iteration(
         self, iteration: int, row: Mapping[str, float], random_state: RandomState
-    ) -> None:
+    ) -> float | None:
         self._add(row)
         if not self._is_prepared:  # an optimizer creates its state in its first step
             self._checkpointer.prepare(self._state_of(random_state))
             self._is_prepared = True
-        if self._schedule.is_due(iteration, now_s=self._clock()):
-            is_started = self._checkpointer.start(
-                iteration, self._state_of(random_state), self._take_means(), self._verified()
-            )
-            if not is_started:
-                self._progress.skipped(iteration)
+        if not self._schedule.is_due(iteration, now_s=self._clock()):
+            return None
+        began = time.perf_counter()
+        is_started = self._checkpointer.start(
+            iteration, self._state_of(random_state), self._take_means(), self._verified()
+        )
+        if not is_started:
+            self._progress.skipped(iteration)
+            return None
+        return time.perf_counter() - began
 
     def at_end(self, iteration: int, row: Mapping[str, float], random_state: RandomState) -> None:
         self._add(row)

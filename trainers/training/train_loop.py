@@ -54,6 +54,7 @@ def train(
             hook.at_interruption(trainer.iteration, random_state)
         context.ranks.barrier()  # an exit code 75 of the others promises a committed checkpoint
 
+    stall_s: float | None = None  # of the save after the iteration before
     enter(Section.STEP)
     iterations = trainer.iterate(remaining, parts.model, parts.optimizer, parts.device)
     for stats in _until_interrupted(iterations, save):
@@ -65,13 +66,13 @@ def train(
         done, stop = trainer.iteration == num_iterations, should_stop()
         # Computed, not captured: what the next iteration draws must not depend on draws so far.
         random_state = RandomState.of_iteration(context.seed, trainer.iteration, context.ranks.rank)
-        row = _scalars(stats, trainer.batch_size)
+        row = _scalars(stats, trainer.batch_size, stall_s)
         # First of all: a checkpoint must not know of a row that is lost.
         writer.write(stats.iteration, row)
         if done or stop:
             hook.at_end(trainer.iteration, row, random_state)
         else:
-            hook.after_iteration(trainer.iteration, row, random_state)
+            stall_s = hook.after_iteration(trainer.iteration, row, random_state)
         # Last of all, since writers and hooks are free to draw.
         random_state.apply()
         report(stats)
@@ -105,7 +106,9 @@ def _until_interrupted(
         raise
 
 
-def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]:
+def _scalars(
+    stats: TrainingIterationStats, batch_size: int, stall_s: float | None
+) -> dict[str, float]:
     queue = {
         "data_queue_depth": stats.data_queue_depth,
         "data_hit_rate": stats.data_hit_rate,
@@ -117,5 +120,6 @@ def _scalars(stats: TrainingIterationStats, batch_size: int) -> dict[str, float]
         "data_wait_s": stats.data_wait,
         "samples_per_second": batch_size / (stats.time + stats.data_wait),
         **{name: value for name, value in queue.items() if value is not None},
+        **({} if stall_s is None else {"save_stall_s": stall_s}),
         **({"skipped_steps": stats.skipped_steps} if stats.skipped_steps else {}),
     }

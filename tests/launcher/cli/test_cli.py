@@ -41,6 +41,7 @@ def test_a_dry_run_as_json(workplace, tmp_path):
 
     folder = tmp_path / "experiments" / "dummies"
     assert json.loads(workplace.out) == {
+        "dashboards": [],
         "experiment": "dummies",
         "folder": str(folder),
         "notices": ["this machine has no GPU to give: the runs use the CPU"],

@@ -84,6 +84,7 @@ class LoggingHook(CheckpointHook):
 
     def after_iteration(self, iteration, row, random_state):
         self._log.append(("save if due", iteration, dict(row), random_state))
+        return 0.25 if iteration == 2 else None
 
     def at_end(self, iteration, row, random_state):
         self._log.append(("end", iteration, dict(row), random_state))
@@ -213,6 +214,16 @@ def test_scalars_are_per_second_and_in_seconds():
             "samples_per_second": 2.0,
         },
     )
+
+
+def test_the_stall_of_a_save_is_in_the_row_of_the_next_iteration():
+    """Rows are written before their checkpoint; those without a save before them have none."""
+    log: list = []
+
+    run(log, num_iterations=4)
+
+    rows = [entry[2] for entry in log if entry[0] == "write"]
+    assert [row.get("save_stall_s") for row in rows] == [None, None, 0.25, None]
 
 
 def test_a_resumed_run_draws_the_same_numbers():
