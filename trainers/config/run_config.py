@@ -20,6 +20,7 @@ from trainers.tasks.task_configs import TaskConfig
 from trainers.trainer_config import TrainerConfig
 
 WandbMode = Literal["online", "offline", "disabled"]
+WandbUpload = Literal["best", "last", "all"]
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
@@ -99,6 +100,9 @@ class WandbConfig:
     """Added to those that the run has in the browser."""
     notes: str | None = field(default=None, validator=optional(min_len(1)))
     """Shown with the run, unless it has notes from the browser."""
+    upload: WandbUpload | None = field(default=None, validator=optional(in_(get_args(WandbUpload))))
+    """Which checkpoints W&B gets the files of, `all` for best and last; None: only where they lie.
+    """
 
     def __attrs_post_init__(self) -> None:
         if self.mode != "disabled" and self.project is None:
