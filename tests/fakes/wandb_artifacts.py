@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import xxhash
 from attrs import define, field
 
 Reply = dict[str, Any]
@@ -60,6 +62,7 @@ class Artifacts:
             "CommitArtifact": self._commit,
             "ArtifactByID": lambda asked: {"artifact": self._shown(int(asked["id"]))},
             "ArtifactMembershipByName": self._membership,
+            "CheckpointArtifact": self._membership,
             "GetArtifactMembershipFileUrls": self._file_urls,
             "FetchArtifactManifest": lambda asked: {"artifact": self._shown(int(asked["id"]))},
             "UseArtifact": lambda _: {"useArtifact": {"artifact": {"id": "0"}}},
@@ -71,6 +74,32 @@ class Artifacts:
         found = [each for each in self.versions if alias in each.aliases and each.is_committed]
         assert len(found) <= 1, f"{alias} belongs to {found}"
         return found[0] if found else None
+
+    def add(self, path: Path, *, alias: str, is_uploaded: bool = False) -> Version:
+        """Log a checkpoint as a run does, to the artifact `checkpoints` of the project `tests`."""
+        manifest = (path / "manifest.json").read_bytes()
+        checksum = xxhash.xxh3_128_hexdigest(manifest)
+        for each in self.versions:
+            each.aliases = [other for other in each.aliases if other != alias]
+        version = Version(
+            project="tests",
+            collection="checkpoints",
+            type="checkpoint",
+            digest=checksum,
+            number=len(self.versions),
+            metadata={
+                "iteration": json.loads(manifest)["iteration"],
+                "path": str(path),
+                "manifest_xxh3_128": checksum,
+            },
+            run="r",
+            aliases=[alias],
+            is_committed=True,
+        )
+        if is_uploaded:
+            version.files = {each.name: each.read_bytes() for each in path.iterdir()}
+        self.versions.append(version)
+        return version
 
     def put(self, path: str, content: bytes) -> None:
         """Take an uploaded file; `path` begins with the id of its version."""
@@ -176,6 +205,7 @@ class Artifacts:
                     "aliases": _aliases(version),
                     "artifactCollection": self._collection(version, "ArtifactSequence"),
                     "artifact": self._shown(index),
+                    "files": self._shown(index)["files"],
                 }
             }
         }

@@ -13,6 +13,7 @@ from attrs import Attribute, Factory, field, frozen
 from attrs.validators import ge, gt, in_, le, min_len, optional
 
 from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.config.artifact_address import WeightsPath
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.converter import to_plain
 from trainers.datasets.dataset_config import DatasetConfig
@@ -199,8 +200,9 @@ class RunConfig:
     """The network."""
     trainer: TrainerConfig
     """How the network is trained."""
-    init_from: Path | None = None
-    """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with."""
+    init_from: WeightsPath | None = None
+    """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with; or a
+    checkpoint at W&B, as wandb://ENTITY/PROJECT/ARTIFACT:ALIAS."""
     deterministic: bool = True
     """Whether torch uses deterministic implementations, wherever it has them: reproducible runs."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)

@@ -19,6 +19,7 @@ import wandb
 import xxhash
 from attrs import frozen
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
+from wandb.sdk.lib.paths import LogicalPath
 
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
@@ -43,8 +44,8 @@ SEND_INTERVAL_S = 300.0
 requests, and W&B keeps all of them."""
 LAST_S = 8.0
 """What an attempt that ends waits for its last version; within the 15 s that it waits for W&B."""
-_ANSWER_S = 120.0
-_UPLOAD_S = 3600.0
+_ANSWER_S = 120
+_UPLOAD_S = 3600
 _MAX_NAME = 100
 _BEST, _LATEST = "best", "latest"
 
@@ -210,7 +211,7 @@ class WandbCheckpoints:
             # Not `add_reference`, which would read the whole checkpoint for checksums of its own.
             artifact.manifest.add_entry(
                 ArtifactManifestEntry(
-                    path=saved.path.name,
+                    path=LogicalPath(saved.path.name),
                     ref=saved.path.as_uri(),
                     digest=saved.checksum,
                     size=sum(each.num_bytes for each in saved.manifest.files),

@@ -20,15 +20,17 @@ from tests.fakes.wandb_server import WandbServer
 from tests.trainers.metrics.runs import RUN_ID, record_of, run_config
 from trainers.checkpoints import CheckpointStore
 from trainers.checkpoints.layout import folder_name
-from trainers.checkpoints.manifest import FINITE_KEY
 from trainers.checkpoints.retention import KeepBest, Retention
 from trainers.checkpoints.staging import Staging
+from trainers.checkpoints.verification import verify
+from trainers.config.artifact_address import ArtifactAddress
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.run_config import RunConfig, WandbConfig, WandbUpload
 from trainers.metrics import wandb_checkpoints
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
+from trainers.weights.wandb_artifact import fetch, find_artifact
 
 KEEP_BEST = KeepBest(metric="loss")
 
@@ -168,8 +170,8 @@ def test_a_checkpoint_that_is_not_finite_is_not_shown(
 ) -> None:
     save(folder, 10)
     store = CheckpointStore(folder.checkpoints, fingerprint="f", retention=Retention(keep_last=9))
-    staged = Staging().stage({"model": {"weights": torch.tensor([float("nan")])}})
-    store.commit(20, staged, environment={FINITE_KEY: "false"})
+    staged = Staging().stage({"model": {"weights": torch.zeros(1)}})
+    store.commit(20, attrs.evolve(staged, is_finite=lambda: False))
     finish(folder)
     assert latest(server) == 10
 
@@ -202,6 +204,22 @@ def test_wandb_reads_back_what_was_sent(
     assert {each.name: each.read_bytes() for each in there.iterdir()} == {
         each.name: each.read_bytes() for each in path.iterdir()
     }
+
+
+def test_a_run_can_begin_with_what_was_sent(
+    server: WandbServer, folder: RunFolder, tmp_path: Path
+) -> None:
+    """The reference leads to the checkpoint, the files to a copy."""
+    path = save(folder, 10)
+    finish(folder)
+    address = ArtifactAddress("somebody", "tests", f"first-{RUN_ID}", "latest")
+    assert fetch(find_artifact(address), tmp_path / "cache") == path
+    save(folder, 20)
+    finish(folder, "last")
+    found = find_artifact(address)
+    assert (found.iteration, found.address.alias) == (20, "v1")
+    shutil.rmtree(folder.checkpoints)
+    assert verify(fetch(found, tmp_path / "cache")).iteration == 20
 
 
 def test_a_server_without_artifacts_costs_a_sentence(
