@@ -63,7 +63,7 @@ def save(tmp_path: Path, iteration: int) -> Path:
 def first_weight(folder: RunFolder, address: WeightsPath = ADDRESS) -> float:
     module = network()
     load_initial_weights(module, address, ALONE, folder)
-    return float(next(module.parameters()).flatten()[0])
+    return next(module.parameters()).detach().flatten()[0].item()
 
 
 def taken(folder: RunFolder) -> dict[str, object]:
@@ -147,7 +147,7 @@ def test_a_reference_to_what_has_changed_since(
     path = save(tmp_path, 10)
     version = server.artifacts.add(path, alias="latest")
     version.metadata["manifest_xxh3_128"] = "0" * 32
-    with pytest.raises(CheckpointError, match="is not the checkpoint that .* stands for"):
+    with pytest.raises(CheckpointError, match=r"is not the checkpoint that .* stands for"):
         first_weight(folder)
 
 
