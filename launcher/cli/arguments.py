@@ -41,6 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_logs(commands)
     _add_explain(commands)
     _add_checkpoints(commands)
+    _add_sync(commands)
     _add_profile(commands)
     _add_cancel(commands)
     _add_clusters(commands)
@@ -48,6 +49,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON")
     arguments, rest = parser.parse_known_args(argv)
+    if arguments.command == "sync" and arguments.follow and arguments.json:
+        parser.error("--json prints what became of the runs once; leave out --json or --follow")
     if arguments.command == "logs" and arguments.follow and (arguments.json or arguments.job):
         option = "--json" if arguments.json else "--job"
         parser.error(f"{option} prints a log as it is now; leave out {option} or --follow")
@@ -263,6 +266,21 @@ def _add_checkpoints(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "--verify",
         action="store_true",
         help="check the checksum of every file; otherwise only the manifest and the file sizes",
+    )
+
+
+def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sync = commands.add_parser(
+        "sync",
+        help="bring the runs that W&B lacks rows of there",
+        description="Bring runs to W&B, from a machine that reaches it: those with `wandb.mode: "
+        "offline`, and those whose node did not reach it. Configs, rows and ends come from the "
+        "run folders, from the first row on that W&B lacks; runs may train meanwhile. The command "
+        "may be interrupted, and given again.",
+    )
+    _add_folder(sync, "of an experiment, of one run, or of experiments")
+    sync.add_argument(
+        "-f", "--follow", action="store_true", help="keep on, and bring what runs add"
     )
 
 

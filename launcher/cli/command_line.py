@@ -35,6 +35,7 @@ _MODULES = {
     "checkpoints": _MONITORING,
     "profile": _MONITORING,
     "clusters": _MONITORING,
+    "sync": "launcher.cli.sync_command",
 }
 """Each has a function named after the command. Only the module of the given command is imported,
 and the function imports the rest: no command waits for the imports of another one."""

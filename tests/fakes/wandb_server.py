@@ -1,4 +1,8 @@
-"""A W&B server on this machine, for the real client: runs, history, resume and rewind."""
+"""A W&B server on this machine, for the real client: runs, history, resume and rewind.
+
+`python -m tests.fakes.wandb_server` serves until stdin ends, and prints its address first;
+`GET /runs` then has the iterations of each run, and the most connections so far.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import base64
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -161,6 +166,9 @@ class WandbServer:
             if path == "/graphql":
                 question = json.loads(body)
                 return self._graphql(question["query"], question.get("variables") or {})
+            if path == "/runs":
+                iterations = {name: run.iterations for name, run in self.runs.items()}
+                return {"iterations": iterations, "max_connections": self.max_connections}
             if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
                 self.asked.append("file_stream")
                 if stream[1] not in self.runs:
@@ -329,3 +337,16 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
 def _error(message: str) -> Reply:
     return {"data": None, "errors": [{"message": message}]}
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    server = WandbServer()
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -84,7 +84,8 @@ class MetricsConfig:
     """Which iterations are written to metrics.jsonl and W&B."""
 
     every_iterations: int = field(default=1, validator=ge(1))
-    """A row of metrics for each multiple of it."""
+    """A row of metrics for each multiple of it, with the means over the iterations since the row
+    before."""
 
 
 @frozen(kw_only=True)
@@ -220,6 +221,11 @@ class RunConfig:
 
     def verify(self) -> tuple[bool, str]:
         """Return whether the run can be trained as configured, and the reason."""
+        if self.wandb.upload == "best" and self.checkpoint.keep_best is None:
+            return False, (
+                "wandb.upload: found best, and no checkpoint.keep_best, which says by what metric; "
+                "set it, such as {metric: loss}, or let wandb.upload be last"
+            )
         can_share, reason = self.trainer.verify_ranks(self.resources.num_ranks)
         return self.trainer.verify() if can_share else (False, reason)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class MetricWriter(ABC):
@@ -27,6 +29,10 @@ class MetricWriter(ABC):
     def close(self, *, finished: bool, preempted: bool) -> None:
         """End the attempt: the run is finished, or was preempted, or has failed if neither."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to carry of rows that are not written yet; plain data."""
+        return {}
+
 
 class NullWriter(MetricWriter):
     """Discards everything."""
@@ -41,22 +47,55 @@ class NullWriter(MetricWriter):
         pass
 
 
-class ThinningWriter(MetricWriter):
-    """Passes on the rows of iterations 0, `every`, 2 · `every`, …"""
+class IntervalWriter(MetricWriter):
+    """Passes on the means over the iterations since the row before, at 0, `every`, 2 · `every`, …
 
-    def __init__(self, writer: MetricWriter, *, every: int) -> None:
+    A checkpoint in the middle of an interval carries `state_dict`, so that a resumed run has the
+    very rows of one that was never stopped. Only finite values count; of whole numbers, which are
+    counts so far, the last one.
+
+    Args:
+        state: Of the checkpoint that the attempt resumes from.
+    """
+
+    def __init__(
+        self, writer: MetricWriter, *, every: int, state: Mapping[str, Any] | None = None
+    ) -> None:
         self._writer = writer
         self._every = every
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, int] = {}
+        if state:
+            self._sums = {name: (float(total), n) for name, (total, n) in state["sums"].items()}
+            self._last = dict(state["last"])
 
     def write(self, iteration: int, scalars: Mapping[str, float]) -> None:
+        for name, value in scalars.items():
+            if isinstance(value, int):
+                self._last[name] = value
+                continue
+            total, number = self._sums.get(name, (0.0, 0))
+            is_finite = math.isfinite(value)
+            self._sums[name] = (total + value if is_finite else total, number + is_finite)
         if iteration % self._every == 0:
-            self._writer.write(iteration, scalars)
+            means = {name: total / n if n else math.nan for name, (total, n) in self._sums.items()}
+            self._writer.write(iteration, {**means, **self._last})
+            self._sums, self._last = {}, {}
 
     def sync(self) -> None:
         self._writer.sync()
 
     def close(self, *, finished: bool, preempted: bool) -> None:
         self._writer.close(finished=finished, preempted=preempted)
+
+    def state_dict(self) -> dict[str, Any]:
+        if not (self._sums or self._last):
+            return {}
+        return {
+            # Text: it reads back with the same bits, from whatever format.
+            "sums": {name: [repr(total), n] for name, (total, n) in self._sums.items()},
+            "last": self._last,
+        }
 
 
 class MultiWriter(MetricWriter):

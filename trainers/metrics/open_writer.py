@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from trainers.config.converter import to_plain
 from trainers.metrics.json_lines_writer import JsonLinesWriter
-from trainers.metrics.metric_writer import MetricWriter, MultiWriter, ThinningWriter
+from trainers.metrics.metric_writer import IntervalWriter, MetricWriter, MultiWriter
 from trainers.metrics.row_feed import UPLOAD_PATIENCE_S, RowFeed
 from trainers.metrics.row_transfer import OpenService
 from trainers.metrics.system_metrics import SystemMetrics
@@ -27,11 +28,18 @@ _RECORD_TIMEOUT_S = 60.0
 
 
 def open_metric_writer(
-    config: RunConfig, record: RunRecord, *, start_iteration: int
+    config: RunConfig,
+    record: RunRecord,
+    *,
+    start_iteration: int,
+    state: Mapping[str, Any] | None = None,
 ) -> MetricWriter:
     """Open the writer of an attempt that starts at `start_iteration`: metrics.jsonl, and W&B if on.
 
     The caller waits for neither of them; failures are logged and not raised.
+
+    Args:
+        state: `MetricWriter.state_dict` of the checkpoint that the attempt resumes from.
     """
     # A thread of its own: a checkpoint waits for its rows, and must not wait for state and events.
     records = RecordWriter(name="metrics")
@@ -40,7 +48,8 @@ def open_metric_writer(
     writers: list[MetricWriter] = [system, lines]
     if config.wandb.mode != "disabled":
         writers.append(_open_wandb(config, record, lines, records, start_iteration))
-    return ThinningWriter(MultiWriter(writers), every=config.metrics.every_iterations)
+    writer, every = MultiWriter(writers), config.metrics.every_iterations
+    return writer if every == 1 else IntervalWriter(writer, every=every, state=state)
 
 
 def _open_wandb(

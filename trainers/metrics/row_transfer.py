@@ -162,8 +162,8 @@ class Transfer:
         self._unconfirmed.arrived(iteration, now)
         if self._unconfirmed.are_lost(now):
             raise LostRowsError(
-                f"rows up to iteration {self._unconfirmed.last} were sent, of which those after "
-                f"{iteration} have not arrived"
+                f"rows up to iteration {self._unconfirmed.last} were sent to W&B, of which those "
+                f"after {iteration} have not arrived; they are sent again"
             )
         self._arrived(iteration)
 
@@ -175,7 +175,10 @@ class Transfer:
                 arrived = self._service.confirmed(timeout_s=_LAST_TIMEOUT_S)
             if arrived >= last:
                 return arrived
-        raise LostRowsError(f"rows up to iteration {last} were sent, {arrived} arrived")
+        raise LostRowsError(
+            f"rows up to iteration {last} were sent to W&B, of which those after {arrived} did "
+            "not arrive"
+        )
 
     def _arrived(self, iteration: int) -> None:
         self._has_problem = False

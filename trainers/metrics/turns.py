@@ -19,8 +19,8 @@ from uuid import uuid4
 
 from trainers.run.lease_file import file_system_time
 
-MAX_OPEN = 100
-"""Runs of an experiment; each has two or three connections, of the 300 that W&B allows."""
+MAX_OPEN = 75
+"""Runs of an experiment; each has up to four connections, of the 300 that W&B allows."""
 STARTS_PER_S = 10.0
 TURN_S = 120.0
 _POLL_S = 10.0

@@ -40,11 +40,13 @@ class WandbDetails:
     ones are held. A picture that W&B lacks comes from disk with its row.
 
     Args:
-        start_iteration: The first iteration of the attempt.
+        attempt: The newest one.
+        start_iteration: The first iteration of the attempt, of the process that trains; None in
+            another one.
     """
 
     def __init__(
-        self, folder: RunFolder, config: RunConfig, *, attempt: int, start_iteration: int
+        self, folder: RunFolder, config: RunConfig, *, attempt: int, start_iteration: int | None
     ) -> None:
         self._folder = folder
         self._config = config
@@ -176,7 +178,8 @@ class WandbDetails:
         segment = segment_of(starts, iteration)
         marks: dict[str, Any] = {"segment": self._attempt if segment is None else segment}
         is_first = any(self._last_iteration < start <= iteration for start, _ in starts)
-        if iteration >= self._start_iteration and not self._has_begun:
+        start = self._start_iteration
+        if start is not None and iteration >= start and not self._has_begun:
             # W&B may have had the rows since: it does not rewind every run.
             self._has_begun = is_first = True
         if is_first:
@@ -197,7 +200,8 @@ class WandbDetails:
         if (self._folder.snapshots / str(snapshot)).exists():
             self._is_late = False
             return False
-        if snapshot < self._start_iteration or self._is_late:
+        is_earlier = self._start_iteration is not None and snapshot < self._start_iteration
+        if is_earlier or self._is_late:
             return False
         now = time.monotonic()
         self._held_since_s = self._held_since_s or now

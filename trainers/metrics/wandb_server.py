@@ -15,6 +15,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import LeaseHeldError
+from trainers.metrics.row_transfer import LostRowsError
 
 if TYPE_CHECKING:
     from wandb import Run, Settings
@@ -87,6 +88,8 @@ def sentence_of(error: BaseException) -> str:
     """Return what is wrong with W&B, in words, without any secret."""
     if isinstance(error, LeaseHeldError):
         return f"another process has the run open at W&B: {error}"
+    if isinstance(error, LostRowsError):
+        return str(error)
     text = _SECRET.sub("***", str(error))
     if key := os.environ.get("WANDB_API_KEY"):
         text = text.replace(key, "***")

@@ -26,6 +26,8 @@ INIT_TIMEOUT_S = 60.0
 """Nothing waits for it: a server whose first answer takes long is no reason to go without."""
 FINISH_TIMEOUT_S = 10.0
 ABANDON_S = 2.0
+TRANSMIT_S = 15.0
+"""W&B's service sends the rows of so many seconds together."""
 
 
 class WandbWriter:
@@ -42,6 +44,7 @@ class WandbWriter:
         details: Writes the rows, with what else W&B shows.
         attempt: Its number.
         owner: Of the lease on the W&B run, which one process at a time may have open online.
+        finish_timeout_s: How long `close` may take; None is FINISH_TIMEOUT_S.
 
     Raises:
         LeaseHeldError: Another process has it open.
@@ -64,10 +67,12 @@ class WandbWriter:
         details: WandbDetails,
         attempt: int,
         owner: str,
+        finish_timeout_s: float | None = None,
     ) -> None:
         _require_writable(folder.wandb)
         self._run_id = run_id
         self._details = details
+        self._finish_timeout_s = FINISH_TIMEOUT_S if finish_timeout_s is None else finish_timeout_s
         self.is_remote = mode == "online"
         self._arguments: dict[str, Any] = {
             "project": project,
@@ -79,6 +84,7 @@ class WandbWriter:
             "allow_val_change": True,  # such as a larger num_iterations at a resume
             "dir": str(folder.wandb.parent),
         }
+        self._is_open = False
         self._lease: Lease | None = None
         if self.is_remote:
             self._lease = Lease.take(
@@ -95,6 +101,7 @@ class WandbWriter:
                 mark_as_synced(folder.wandb)  # the caller writes their rows online
             else:
                 self._run = self._open_offline(folder, last_iteration)
+            self._is_open = True
             self._run.define_metric("*", step_metric="iteration")
             details.begin(self._run, last_step=self.last_step)
         except BaseException:
@@ -132,9 +139,14 @@ class WandbWriter:
         if preempted:
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if finished else 1)
+        self._is_open = False
 
     def abandon(self) -> None:
-        """End W&B's service, which forgets what it has not sent yet; takes ABANDON_S at most."""
+        """End W&B's service, which forgets what it has not sent yet."""
+        if self._is_open:
+            kill_service()
+            with suppress(Exception, SystemExit):
+                self._run.finish(exit_code=1)  # ends its threads, which would fail aloud
         end_service()
         if self._lease is not None:
             self._lease.release()
@@ -177,8 +189,9 @@ class WandbWriter:
             x_disable_machine_info=True,  # its monitor outlives a killed trainer by 5 s
             x_save_requirements=False,
             x_transaction_log_flush_interval=5.0,  # the default loses up to 15 s of rows to SIGKILL
+            x_file_stream_transmit_interval=TRANSMIT_S,
             init_timeout=INIT_TIMEOUT_S,
-            finish_timeout=FINISH_TIMEOUT_S,  # the default blocks forever on a dead server
+            finish_timeout=self._finish_timeout_s,  # the default blocks forever on a dead server
             finish_timeout_raises=True,
         )
         wandb.setup(settings)

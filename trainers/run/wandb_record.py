@@ -9,7 +9,9 @@ import attrs
 from attrs import field, frozen
 
 from trainers.run.atomic_write import atomic_write
+from trainers.run.metric_rows import last_iteration_of
 from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import Status, read_state
 
 
 @frozen(kw_only=True)
@@ -51,3 +53,22 @@ def write_wandb_record(folder: RunFolder, record: WandbRecord) -> None:
     """
     with atomic_write(folder.wandb_record, fence=folder.fence) as file:
         file.write(json.dumps(attrs.asdict(record)).encode())
+
+
+def told_of(status: Status) -> str:
+    """Return what W&B is told of a run in a status: one that is not over is to go on."""
+    if status == Status.FINISHED:
+        return "finished"
+    return "failed" if status.is_over else "preempted"
+
+
+def is_complete(folder: RunFolder, record: WandbRecord) -> bool:
+    """Return whether W&B has all rows and the end of a run.
+
+    Raises:
+        TrainerError, OSError: The run's files cannot be read.
+    """
+    return (
+        record.told == told_of(read_state(folder).status)
+        and last_iteration_of(folder.metrics) <= record.iteration
+    )

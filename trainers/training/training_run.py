@@ -46,6 +46,8 @@ from trainers.weights.init_from import load_initial_weights
 if TYPE_CHECKING:
     from trainers.config.run_config import RunConfig
 
+_METRICS_KEY = "metrics"
+"""In a checkpoint: the part of an interval of `metrics.every_iterations` that is done."""
 DISTRUST_TIMEOUT_S = 60.0
 """How long to try to set checkpoints aside: what stays in place would be resumed from."""
 
@@ -164,7 +166,12 @@ class _Attempt:
             now=current_environment(self.ranks.world_size, self.ranks.local_size),
         ):
             progress.not_reproducible(warning)
-        return open_metric_writer(self.config, self.startup.record, start_iteration=iteration)
+        return open_metric_writer(
+            self.config,
+            self.startup.record,
+            start_iteration=iteration,
+            state=checkpoint.state.get(_METRICS_KEY) if checkpoint else None,
+        )
 
     def _train(
         self,
@@ -256,7 +263,10 @@ class _Attempt:
             yield RunCheckpointHook(
                 checkpointer,
                 self.config.checkpoint,
-                state_of=parts.state_dict,
+                state_of=lambda random_state: {
+                    **parts.state_dict(random_state),
+                    **({_METRICS_KEY: rows} if (rows := writer.state_dict()) else {}),
+                },
                 progress=progress,
                 verified=lambda: parts.trainer.verified_iteration,
             )

@@ -296,7 +296,7 @@ def test_first_weights_that_wandb_does_not_have(workplace, wandb_server):
     assert workplace.submit(override) == 2
     assert "there is no project somebody/tests, or this account may not read it" in workplace.err
     wandb_server.fault = lambda operation: 503
-    assert workplace.submit(override) == exit_codes.FILES_FAILED
+    assert workplace.submit(override) == exit_codes.UNAVAILABLE
     assert "W&B answers 503" in workplace.err
     assert not workplace.experiment.runs.exists()
 

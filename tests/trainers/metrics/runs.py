@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,11 @@ def records_of(log: Path) -> Iterator[Any]:
 def steps_of(log: Path) -> list[int]:
     """The steps of the rows in a W&B log."""
     return [record.history.step.num for record in records_of(log) if record.HasField("history")]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what must come; give up only when something hangs."""
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)
