@@ -42,8 +42,9 @@ LOOK_INTERVAL_S = 15.0
 SEND_INTERVAL_S = 300.0
 """Between two versions, unless the one that W&B calls the latest is gone from disk. Each takes some
 requests, and W&B keeps all of them."""
-LAST_S = 8.0
-"""What an attempt that ends waits for its last version; within the 15 s that it waits for W&B."""
+LAST_S = 4.0
+"""What an attempt that ends waits for its last version; with W&B's `finish_timeout`, less than the
+15 s that it waits for W&B."""
 _ANSWER_S = 120
 _UPLOAD_S = 3600
 _MAX_NAME = 100

@@ -26,7 +26,7 @@ from trainers.checkpoints.verification import verify
 from trainers.config.artifact_address import ArtifactAddress
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.run_config import RunConfig, WandbConfig, WandbUpload
-from trainers.metrics import wandb_checkpoints
+from trainers.metrics import row_feed, wandb_checkpoints, wandb_writer
 from trainers.metrics.metric_writer import MetricWriter
 from trainers.metrics.open_writer import open_metric_writer
 from trainers.run.run_folder import RunFolder
@@ -37,8 +37,15 @@ KEEP_BEST = KeepBest(metric="loss")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and have time at the end."""
     monkeypatch.setattr(wandb_checkpoints, "LOOK_INTERVAL_S", 0.2)
     monkeypatch.setattr(wandb_checkpoints, "SEND_INTERVAL_S", 0.2)
+    for module, limit in (
+        (wandb_checkpoints, "LAST_S"),
+        (wandb_writer, "FINISH_TIMEOUT_S"),
+        (row_feed, "CLOSE_TIMEOUT_S"),
+    ):
+        monkeypatch.setattr(module, limit, 120.0)  # of a machine under any load
 
 
 def config(upload: WandbUpload | None = None) -> RunConfig:
