@@ -208,6 +208,7 @@ def test_wandb_reads_back_what_was_sent(
     finish(folder, "last")
     artifact = wandb.Api().artifact(f"somebody/tests/first-{RUN_ID}:latest")
     there = Path(artifact.download(root=str(tmp_path / "there")))
+    wandb_writer.end_service()  # of this server
     assert {each.name: each.read_bytes() for each in there.iterdir()} == {
         each.name: each.read_bytes() for each in path.iterdir()
     }
