@@ -66,12 +66,17 @@ class FilesError(LauncherError):
     """Files of a run cannot be read or written, at present or by this user."""
 
 
-def suggestions(word: str, known: Iterable[str]) -> str:
+def suggestions(word: str, known: Iterable[str], *, most: int | None = None) -> str:
     """Return the end of an error message: the nearest known name, if any is near, and all of them.
 
     Such as `did you mean 'gpu'? available: cpu, gpu`.
+
+    Args:
+        most: How many names to list; None for all.
     """
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}available: {', '.join(known) or 'none'}"
+    shown = known[:most]
+    more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
+    return f"{hint}available: {', '.join(shown) or 'none'}{more}"

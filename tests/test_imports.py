@@ -10,6 +10,8 @@ from scripts.workloads.checkout import ROOT
 
 BROUGHT_ALONG = {"cloudpickle", "setuptools", "typing_extensions"}
 """By submitit, cattrs, and a virtual environment's own start."""
+LOADED_WHEN_NEEDED = {"rich"}
+"""For a terminal: no other command waits for it."""
 HEAVY = {"gunpowder", "numba", "numpy", "scipy", "tensorstore", "torch", "wandb", "zarr"}
 LIGHT = (
     "launcher.cli",
@@ -57,6 +59,11 @@ def loaded_by(*modules: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_help_waits_for_no_table() -> None:
+    """What draws in a terminal is loaded by the commands that draw."""
+    assert "rich" not in loaded_by("launcher.cli", "launcher.monitor.status_table")
+
+
 def test_a_login_node_has_all_that_the_launcher_imports():
     """The base dependencies, and what these bring along, are enough for every command."""
     code = """
@@ -75,4 +82,4 @@ print(*{name.partition(".")[0] for name in sys.modules})
     base = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     named = {re.split("[<>=]", each)[0] for each in base}
     assert {each.lower() for each in found} - named <= BROUGHT_ALONG
-    assert named <= {each.lower() for each in found}
+    assert named - LOADED_WHEN_NEEDED <= {each.lower() for each in found}

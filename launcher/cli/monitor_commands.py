@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,19 +21,38 @@ if TYPE_CHECKING:
 def status(arguments: Namespace) -> int:
     if arguments.usage:
         return _usage(arguments)
-    from launcher.monitor.status import status as read_status
-    from launcher.monitor.status_table import status_table, summary
+    from launcher.cli.screen import print_lines, screen_width, wait_for_runs
+    from launcher.monitor.find_run import find_targets
+    from launcher.monitor.status import RunStatus, read_statuses
+    from launcher.monitor.status_table import select, status_lines, summary
+    from launcher.monitor.table_layout import Line
 
-    statuses = read_status(arguments.folder)
-    data = list(map(attrs.asdict, statuses))
-    return print_result(arguments, data, f"{status_table(statuses)}\n{summary(statuses)}")
+    def choose(statuses: Sequence[RunStatus]) -> list[RunStatus]:
+        chosen = select(statuses, states=arguments.state, sort=arguments.sort)
+        return chosen[: arguments.limit]
+
+    runs = find_targets(arguments.targets, ROOT)
+    if arguments.watch:
+        wait_for_runs(runs, choose=choose, is_sorted=arguments.sort is not None)
+        return exit_codes.OK
+    statuses = read_statuses(runs)
+    chosen = choose(statuses)
+    if arguments.json:
+        print_json(list(map(attrs.asdict, chosen)))
+        return exit_codes.OK
+    left = len(statuses) - len(chosen)
+    last = summary(statuses) + (f"; {left} not shown" if left else "")
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = status_lines(chosen, width=screen_width(), encoding=encoding) if chosen else []
+    print_lines([*lines, Line(text=last)])
+    return exit_codes.OK
 
 
 def _usage(arguments: Namespace) -> int:
-    from launcher.monitor.status import find_runs
+    from launcher.monitor.find_run import find_targets
     from launcher.monitor.usage import read_usage, usage_table
 
-    usages = read_usage(find_runs(arguments.folder.absolute()))
+    usages = read_usage(find_targets(arguments.targets, ROOT))
     return print_result(arguments, list(map(attrs.asdict, usages)), usage_table(usages))
 
 

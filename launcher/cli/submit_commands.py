@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,12 +11,12 @@ import attrs
 
 from launcher import exit_codes
 from launcher.cli.printing import print_json, print_progress, print_result, print_text
+from launcher.experiment.experiment_folder import ROOT
 from trainers.run.run_state import Status
 
 if TYPE_CHECKING:
     from launcher.clusters.cluster_search import Cluster
     from launcher.experiment.experiment import Experiment
-    from launcher.monitor.progress import Progress
     from launcher.monitor.status import RunStatus
     from launcher.submission.options import SubmitOptions
     from launcher.submission.submission import Submission
@@ -41,10 +39,11 @@ def submit(arguments: Namespace) -> int:
 
 def resubmit(arguments: Namespace) -> int:
     from launcher.clusters.cluster_search import open_cluster
+    from launcher.monitor.find_run import find_targets
     from launcher.submission.resubmission import choose_runs
 
-    folder, states = arguments.folder.absolute(), arguments.state
-    again = choose_runs(folder, states, cluster=arguments.cluster)
+    runs, states = find_targets(arguments.targets, ROOT), arguments.state
+    again = choose_runs(runs, states, cluster=arguments.cluster)
     if again is None:
         print_progress(f"nothing to do: no run is {' or '.join(states)}")
         if arguments.json:
@@ -57,10 +56,11 @@ def resubmit(arguments: Namespace) -> int:
 
 
 def cancel(arguments: Namespace) -> int:
-    from launcher.submission.cancel import cancel as cancel_runs
+    from launcher.monitor.find_run import find_targets
+    from launcher.submission.cancel import cancel_runs
     from launcher.tables import table
 
-    outcomes = cancel_runs(*arguments.folders)
+    outcomes = cancel_runs(find_targets(arguments.targets, ROOT))
     rows = [(each.name, each.outcome) for each in outcomes]
     data = list(map(attrs.asdict, outcomes))
     print_result(arguments, data, table(("RUN", "OUTCOME"), rows))
@@ -71,15 +71,15 @@ def nodes(arguments: Namespace) -> int:
     from launcher.experiment.experiment_folder import ExperimentFolder
     from launcher.explain.node_history import node_histories
     from launcher.job.bad_nodes import forget_node, read_node_failures
-    from launcher.monitor.status import find_runs
+    from launcher.monitor.find_run import find_targets
     from launcher.tables import table
 
-    runs = find_runs(arguments.folder.absolute())
+    runs = find_targets(arguments.targets, ROOT)
     experiments = list(dict.fromkeys(map(ExperimentFolder.of_run, runs)))
     if node := arguments.forget:
         forgotten = [each.name for each in experiments if forget_node(each, node)]
         if not forgotten:
-            print_progress(f"nothing to do: {node} has failed no run in {arguments.folder}")
+            print_progress(f"nothing to do: {node} has failed none of these runs")
             return exit_codes.NOTHING_TO_DO
         print_progress(f"{node} is forgotten in {', '.join(forgotten)}")
     found = [
@@ -176,20 +176,10 @@ def _submit_here(experiment: Experiment, options: SubmitOptions, arguments: Name
 
 
 def _wait(runs: Sequence[RunFolder], *, silent: bool) -> list[RunStatus]:
+    from launcher.cli.screen import wait_for_runs
     from launcher.monitor.watch import watch
 
-    progress = _progress()
-    statuses: list[RunStatus] = []
-    for statuses in watch(runs):
-        if not silent:
-            print_text(progress.text(statuses, time.monotonic()), end="")
+    if not silent:
+        return wait_for_runs(runs)
+    *_, statuses = watch(runs)
     return statuses
-
-
-def _progress() -> Progress:
-    from launcher.monitor.progress import LineProgress, ScreenProgress
-
-    if not sys.stdout.isatty():
-        return LineProgress()
-    columns, lines = shutil.get_terminal_size()
-    return ScreenProgress(columns=columns, lines=lines)

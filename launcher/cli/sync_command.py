@@ -10,18 +10,19 @@ import attrs
 
 from launcher import exit_codes
 from launcher.cli.printing import print_progress, print_result
+from launcher.experiment.experiment_folder import ROOT
 
 FOLLOW_S = 60.0
 """Between two looks at runs that go on."""
 
 
 def sync(arguments: Namespace) -> int:
-    from launcher.monitor.status import find_runs
+    from launcher.monitor.find_run import find_targets
     from launcher.monitor.wandb_sync import SyncResult, sync_runs
     from launcher.tables import counted
 
     while True:
-        runs = find_runs(arguments.folder.absolute())
+        runs = find_targets(arguments.targets, ROOT)
         results: list[SyncResult] = []
         began = time.monotonic()
         for result in sync_runs(runs):

@@ -15,6 +15,7 @@ from launcher.monitor.run_warnings import (
     RunWarnings,
     Unsaved,
 )
+from launcher.monitor.wandb_lag import WandbLag
 from launcher.tables import short, show_seconds, table
 from trainers.run.attempt_history import Attempt
 
@@ -52,6 +53,12 @@ def _with_json_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     return {_JSON_KEYS.get(name, name): value for name, value in data.items()}
 
 
+def _wandb_line(lag: WandbLag) -> str:
+    has = f"it has rows up to iteration {lag.after}" if lag.after >= 0 else "it has no rows yet"
+    why = f" ({lag.problem})" if lag.problem else ""
+    return f"{has} of {lag.last}{why}; `launch sync` sends the others"
+
+
 def _lines(found: Explanation, now: float) -> Iterator[str]:
     status = found.status
     done = f"iteration {status.iteration} of {status.num_iterations or '?'}"
@@ -59,6 +66,8 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     yield from _labelled("why", found.why)
     if status.concern:
         yield from _labelled("but", status.concern)
+    if status.wandb_lag:
+        yield from _labelled("W&B", _wandb_line(status.wandb_lag))
     for advice in found.advice or ("nothing",):
         yield from _labelled("to do", advice)
     yield from _queue_lines(found)

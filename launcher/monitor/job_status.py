@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum, auto
 from functools import partial
 
@@ -126,10 +127,7 @@ class JobPoller:
         Raises:
             OSError: The pack's files cannot be read.
         """
-        try:
-            return self.queue(pack.job.stat().st_uid)
-        except FileNotFoundError:
-            return self.queue()
+        return self.queue(_owner(pack))
 
     def final_states(self, job_ids: Iterable[str]) -> dict[str, str]:
         """Return how jobs that have left the queue ended, by id; "" without a record of it.
@@ -176,32 +174,57 @@ def pack_statuses(
         unfinished: The packs that have runs which are not over.
         is_locked: Whether the caller holds the experiment's lock, so that nobody else submits.
     """
-    unfinished = set(unfinished)
-    statuses: dict[PackFolder, PackStatus] = {}
-    found: dict[PackFolder, SubmittedJob] = {}
-    queues: dict[PackFolder, QueueSnapshot] = {}
-    for pack, now in packs.items():
+    # The queue first, then `job.json`: a job that is missing in the snapshot is then gone, or was
+    # replaced; the other way round, one submitted in between would seem gone.
+    queues = _queues(list(unfinished), jobs, reader)
+
+    def read(pack: PackFolder) -> tuple[PackStatus, SubmittedJob | None]:
         try:
-            # The queue first, then `job.json`: a job that is missing in the snapshot is then gone,
-            # or was replaced; the other way round, one submitted in between would seem gone.
-            if pack in unfinished and reader.read(pack.job.exists):
-                queues[pack] = reader.read(partial(jobs.queue_of, pack))
-            is_supervised = reader.read(partial(is_live, pack.lease, now=now))
+            is_supervised = reader.read(partial(is_live, pack.lease, now=packs[pack]))
             job = reader.read(partial(read_job, pack))
-            job_now = reader.read(partial(_job, pack, job, queues.get(pack), is_locked=is_locked))
+            queue = queues.get(pack)
+            if isinstance(queue, OSError):
+                raise queue
+            job_now = reader.read(partial(_job, pack, job, queue, is_locked=is_locked))
         except OSError as error:
             description = f"its job is not known: {sentence(error)}"
-            job_now = JobStatus(phase=JobPhase.UNKNOWN, description=description)
-            statuses[pack] = PackStatus(job=job_now)
-            continue
-        except (ValueError, TypeError) as error:
-            description = f"the records in {pack.path} are damaged ({error})"
-            statuses[pack] = PackStatus(job=JobStatus(phase=JobPhase.GONE, description=description))
-            continue
-        statuses[pack] = PackStatus(is_supervised=is_supervised, job=job_now)
-        if job:
-            found[pack] = job
-    return statuses | _with_final_states(statuses, found, queues, jobs)
+            return PackStatus(job=JobStatus(phase=JobPhase.UNKNOWN, description=description)), None
+        except (ValueError, TypeError, KeyError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else error
+            description = f"the records in {pack.path} are damaged ({what})"
+            return PackStatus(job=JobStatus(phase=JobPhase.GONE, description=description)), None
+        return PackStatus(is_supervised=is_supervised, job=job_now), job
+
+    found = dict(zip(packs, reader.read_each(read, list(packs)), strict=True))
+    statuses = {pack: status for pack, (status, _) in found.items()}
+    return statuses | _with_final_states(found, queues, jobs)
+
+
+def _queues(
+    packs: Sequence[PackFolder], jobs: JobPoller, reader: PatientReader
+) -> dict[PackFolder, QueueSnapshot | OSError]:
+    """Return a snapshot for each pack that has a job, one for all of an owner; or why not."""
+
+    def owner_or_error(pack: PackFolder) -> int | OSError | None:
+        try:
+            return reader.read(partial(_owner, pack))
+        except OSError as error:
+            return error
+
+    owners = dict(zip(packs, reader.read_each(owner_or_error, packs), strict=True))
+    snapshots = {owner: jobs.queue(owner) for owner in {*owners.values()} if type(owner) is int}
+    return {
+        pack: owner if isinstance(owner, OSError) else snapshots[owner]
+        for pack, owner in owners.items()
+        if owner is not None
+    }
+
+
+def _owner(pack: PackFolder) -> int | None:
+    """Return the user id of whoever submitted a pack; None if nobody has yet."""
+    with suppress(FileNotFoundError):
+        return pack.job.stat().st_uid
+    return None
 
 
 def _job(
@@ -219,31 +242,28 @@ def _job(
 
 
 def _with_final_states(
-    statuses: Mapping[PackFolder, PackStatus],
-    found: Mapping[PackFolder, SubmittedJob],
-    queues: Mapping[PackFolder, QueueSnapshot],
+    found: Mapping[PackFolder, tuple[PackStatus, SubmittedJob | None]],
+    queues: Mapping[PackFolder, QueueSnapshot | OSError],
     jobs: JobPoller,
 ) -> dict[PackFolder, PackStatus]:
     """Return the statuses of packs whose jobs are gone, with their final states."""
     gone = {
-        pack: job
-        for pack, job in found.items()
-        if job.job_id and pack in queues and statuses[pack].job.phase == JobPhase.GONE
+        pack: (status, job, queue)
+        for pack, (status, job) in found.items()
+        if job and job.job_id and status.job.phase == JobPhase.GONE
+        if isinstance(queue := queues.get(pack), QueueSnapshot)
     }
     if not gone:
         return {}
-    states = jobs.final_states(job.job_id for job in gone.values())
+    states = jobs.final_states(job.job_id for _, job, _ in gone.values())
     return {
         pack: PackStatus(
-            is_supervised=statuses[pack].is_supervised,
+            is_supervised=status.is_supervised,
             job=job_status(
-                job,
-                queues[pack],
-                final_state=states[job.job_id],
-                died_early=_died_early(pack, job),
+                job, queue, final_state=states[job.job_id], died_early=_died_early(pack, job)
             ),
         )
-        for pack, job in gone.items()
+        for pack, (status, job, queue) in gone.items()
     }
 
 

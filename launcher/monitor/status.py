@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from attrs import frozen
 
-from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.unfinished_members import UNFINISHED, awaits_retry_decision
 from launcher.monitor.effective_state import EffectiveState, effective_state
+from launcher.monitor.find_run import find_runs
 from launcher.monitor.job_status import (
     NEW_PACK,
     NO_PACK,
@@ -22,14 +20,14 @@ from launcher.monitor.job_status import (
     PackStatus,
     pack_statuses,
 )
-from launcher.os_errors import PatientReader, doing, may_pass, problem_of, sentence
+from launcher.monitor.wandb_lag import WandbLag, wandb_lag
+from launcher.os_errors import PatientReader, may_pass, problem_of
 from trainers.errors import ConfigError, UnavailableError
 from trainers.run.lease import is_live
 from trainers.run.lease_file import file_system_time
+from trainers.run.run_figures import BestMetric
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status, read_state
-
-_logger = logging.getLogger(__name__)
 
 _UNREADABLE = (ConfigError, UnavailableError, OSError)
 """What reading a run's files may raise."""
@@ -65,6 +63,8 @@ class RunStatus:
     in the queue, or may be."""
     concern: str = ""
     """What is amiss while it trains: it is slow, with the part that grew, or W&B is silent."""
+    wandb_lag: WandbLag | None = None
+    """The rows that W&B does not have yet, while nobody reports the run there: `launch sync`."""
     pack: str | None = None
     """The pack that the run is assigned to, or was last."""
     job_id: str | None = None
@@ -73,6 +73,16 @@ class RunStatus:
     """Slurm's state of the job if it is in the queue, such as PENDING."""
     doubt: str | None = None
     """Why it is not known whether the job may still continue the run, as when Slurm is silent."""
+    loss: float | None = None
+    """Smoothed; for this and the next four see `RunFigures`."""
+    iterations_per_s: float | None = None
+    best: BestMetric | None = None
+    node: str = ""
+    num_nodes: int = 1
+    silent_s: float | None = None
+    """Seconds since the trainer last recorded anything; None if it never did."""
+    eta_s: float | None = None
+    """Seconds until the run is done, at its recent rate; None unless it trains."""
 
 
 def status(folder: str | Path) -> list[RunStatus]:
@@ -89,61 +99,6 @@ def status(folder: str | Path) -> list[RunStatus]:
             or an experiment that a logged warning names.
     """
     return read_statuses(find_runs(Path(folder).absolute()))
-
-
-def find_runs(path: Path) -> list[RunFolder]:
-    """Return the runs below a root, experiment or run folder, sorted by name.
-
-    An experiment below a root that cannot be read is left out; a logged warning names it, which the
-    command prints to stderr.
-
-    Raises:
-        LauncherError: There are none.
-        OSError: The folder cannot be read, or none of the experiments in it.
-    """
-    reader = PatientReader()
-    experiments = [ExperimentFolder(path)]
-    runs: list[RunFolder] = []
-    unreadable: list[OSError] = []
-    with doing("looking for runs", path):
-        if reader.read(lambda: (path / "config.yaml").exists() or (path / "state.json").exists()):
-            return [RunFolder(path)]
-        if reader.read(lambda: path.is_dir() and not experiments[0].runs.is_dir()):
-            names = reader.read(lambda: _folders_in(path))
-            experiments = [ExperimentFolder(path / name) for name in names]
-    for experiment in experiments:
-        try:
-            with doing("looking for runs", experiment.path):
-                runs += reader.read(partial(_runs_of, experiment))
-        except OSError as error:
-            unreadable.append(error)
-    if unreadable and not runs:
-        raise unreadable[0]
-    for each in unreadable:
-        _logger.warning("left out: %s", sentence(each))
-    if not runs:
-        what = "holds no runs" if path.is_dir() else "is not a directory"
-        raise LauncherError(
-            f"{path} {what}; give the folder of a run, of an experiment, or the root folder of "
-            "`launch submit` (./experiments unless --root says otherwise)"
-        )
-    return runs
-
-
-def _runs_of(experiment: ExperimentFolder) -> list[RunFolder]:
-    """Return the runs of an experiment; none if the folder is not an experiment."""
-    return [experiment.run(name) for name in _folders_in(experiment.runs)]
-
-
-def _folders_in(path: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; hidden ones are unfinished."""
-    try:
-        with os.scandir(path) as entries:
-            return sorted(
-                entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-            )
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def read_statuses(
@@ -171,12 +126,8 @@ def observe(
     unfinished = set()
     over: dict[RunFolder, RunState] = {}
     reader = PatientReader()
-    for run, experiment in experiments.items():
-        try:
-            state = reader.read(partial(read_state, run, timeout_s=0))
-            is_over = state.status.is_over and not awaits_retry_decision(run, state)
-        except _UNREADABLE:  # as is told below
-            continue
+    states = reader.read_each(partial(_first_look, reader), list(experiments))
+    for (run, experiment), (state, is_over) in zip(experiments.items(), states, strict=True):
         if is_over:
             over[run] = state
         if state.pack:
@@ -187,10 +138,21 @@ def observe(
     # States of runs that are not over are read again after their packs: a supervisor that has
     # exited in between has written its last state, which the first read may have missed.
     statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), reader, is_locked=is_locked)
-    return [
-        _observe(run, over.get(run), experiments[run], statuses, times[experiments[run]], reader)
-        for run in runs
-    ]
+
+    def observe_one(run: RunFolder) -> ObservedRun:
+        experiment = experiments[run]
+        return _observe(run, over.get(run), experiment, statuses, times[experiment], reader)
+
+    return reader.read_each(observe_one, runs)
+
+
+def _first_look(reader: PatientReader, run: RunFolder) -> tuple[RunState, bool]:
+    """Return the state of a run, and whether it is over; that of a new run if it is unreadable."""
+    try:
+        state = reader.read(partial(read_state, run, timeout_s=0))
+        return state, state.status.is_over and not awaits_retry_decision(run, state)
+    except _UNREADABLE:  # as `_observe` tells
+        return RunState(), False
 
 
 def _observe(
@@ -213,6 +175,7 @@ def _observe(
         effective = _unreadable(error)
         is_expected = may_pass(error)  # it goes on, perhaps, and is seen as soon as it can be read
         doubt = effective.reason if is_expected else None
+    figures = state.figures
     status = RunStatus(
         name=run.name,
         experiment=experiment.name,
@@ -224,11 +187,19 @@ def _observe(
         reason=effective.reason,
         concern=state.concern if effective.state == Status.RUNNING else "",
         wandb_id=state.wandb_id,
+        wandb_lag=wandb_lag(run, reader, now=now) if state.wandb_id else None,
         is_expected=is_expected,
         pack=state.pack or None,
         job_id=pack.job.job_id or None,
         job_state=pack.job.job_state or None,
         doubt=doubt,
+        loss=figures.loss,
+        iterations_per_s=figures.iterations_per_s,
+        best=figures.best,
+        node=figures.node,
+        num_nodes=figures.num_nodes,
+        eta_s=_eta_s(state) if effective.state == Status.RUNNING else None,
+        silent_s=None if figures.alive_at is None else round(max(0.0, now - figures.alive_at), 1),
     )
     return ObservedRun(status=status, recorded=recorded)
 
@@ -263,6 +234,13 @@ def _read_state(
         before, state = state, reader.read(partial(read_state, run, timeout_s=0))
         if state == before:  # else the attempt was recorded after the first read
             return state, effective, pack
+
+
+def _eta_s(state: RunState) -> float | None:
+    rate = state.figures.iterations_per_s
+    if not rate or not state.num_iterations:
+        return None
+    return round(max(0, state.num_iterations - state.iteration) / rate, 1)
 
 
 def _unreadable(error: Exception) -> EffectiveState:

@@ -17,8 +17,9 @@ from launcher.errors import LockHeldError, SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
+from launcher.monitor.find_run import find_runs
 from launcher.monitor.job_status import JobPoller
-from launcher.monitor.status import RunStatus, find_runs, read_statuses
+from launcher.monitor.status import RunStatus, read_statuses
 from launcher.os_errors import doing, problem_of, sentence
 from launcher.slurm import client
 from trainers.errors import TrainerError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -11,7 +10,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_pack
-from launcher.monitor.status import find_runs, read_statuses
+from launcher.monitor.status import read_statuses
 from trainers.config.config_io import read_run_config
 from trainers.run.run_folder import RunFolder
 
@@ -26,8 +25,10 @@ class Resubmission:
     """As for `--cluster`."""
 
 
-def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> Resubmission | None:
-    """Choose the runs below a folder that are in one of the states; None if there are none.
+def choose_runs(
+    runs: Sequence[RunFolder], states: Collection[str], *, cluster: str | None
+) -> Resubmission | None:
+    """Choose the runs of an experiment that are in one of the states; None if there are none.
 
     Their configs are read from their folders: the experiment file may have changed since.
 
@@ -35,12 +36,10 @@ def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> 
         cluster: As for `--cluster`; None is the cluster that they were submitted to.
 
     Raises:
-        LauncherError: The folder has several experiments, or the runs were submitted to several
-            clusters.
+        LauncherError: The runs are of several experiments, or were submitted to several clusters.
         ConfigError: A run's config cannot be read.
     """
-    runs = find_runs(path)
-    folder = _one_experiment(path, runs)
+    folder = _one_experiment(runs)
     statuses = zip(runs, read_statuses(runs), strict=True)
     chosen = {run: status.pack or "" for run, status in statuses if status.state in states}
     if not chosen:
@@ -56,12 +55,12 @@ def choose_runs(path: Path, states: Collection[str], *, cluster: str | None) -> 
     )
 
 
-def _one_experiment(path: Path, runs: Iterable[RunFolder]) -> ExperimentFolder:
+def _one_experiment(runs: Iterable[RunFolder]) -> ExperimentFolder:
     folders = list(dict.fromkeys(map(ExperimentFolder.of_run, runs)))
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders)
         raise LauncherError(
-            f"{path} holds {len(folders)} experiments; give the folder of one of them: {names}"
+            f"these runs are of {len(folders)} experiments; give one of them: {names}"
         )
     return folders[0]
 

@@ -41,6 +41,7 @@ STATES = {
     "README.md": {"fib25-affinities": "finished"},
     "getting-started.md": {"fib25-affinities": "finished", "debugged": "finished"},
     "checkpoints.md": {"fib25-affinities": "finished", "tuned": "finished"},
+    "monitoring.md": {"learning_rate-0.001": "finished", "learning_rate-0.002": "finished"},
     "multi-gpu.md": {"ranks": "finished"},
     "own-parts.md": {"own": "finished", "tried": "finished"},
     "wandb.md": {"fib25-affinities": "finished"},

@@ -168,7 +168,12 @@ class WandbServer:
                 return self._graphql(question["query"], question.get("variables") or {})
             if path == "/runs":
                 iterations = {name: run.iterations for name, run in self.runs.items()}
-                return {"iterations": iterations, "max_connections": self.max_connections}
+                states = {name: run.state for name, run in self.runs.items()}
+                return {
+                    "iterations": iterations,
+                    "states": states,
+                    "max_connections": self.max_connections,
+                }
             if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
                 self.asked.append("file_stream")
                 if stream[1] not in self.runs:

@@ -7,7 +7,8 @@ import time
 
 from launcher import cli
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.monitor.status import find_runs, read_statuses
+from launcher.monitor.find_run import find_runs
+from launcher.monitor.status import read_statuses
 from launcher.monitor.watch import is_under_way, watch
 from scripts.workloads.empty_volume import DATASET_AND_TASK, NETWORK_AND_TRAINER
 from trainers.run.lease import is_live, read_lease

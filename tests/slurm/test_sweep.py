@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.monitor.status import find_runs
+from launcher.monitor.find_run import find_runs
 from scripts.slurm_sandbox.sandbox import Sandbox
 from tests.slurm.workplace import Workplace
 from trainers.run.run_state import read_state

@@ -14,9 +14,11 @@ from attrs import field, frozen
 
 from trainers.checkpoints.checkpoint_store import CheckpointStore, no_op
 from trainers.checkpoints.manifest import VERIFIED_KEY
+from trainers.checkpoints.retention import best_metric
 from trainers.checkpoints.staging import StagedState, Staging
 from trainers.errors import CheckpointError
 from trainers.run.backoff import retry
+from trainers.run.run_figures import BestMetric
 from trainers.run.sections import Section, section
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Commit:
     """From the request until the state was copied and could change again."""
     durable_s: float
     """From the request until the checkpoint would survive a power failure."""
+    best: BestMetric | None = None
+    """That of the run's best checkpoint so far, this one included; None without `keep_best`."""
 
 
 @frozen
@@ -227,6 +231,7 @@ class AsyncCheckpointer:
                 num_bytes=staged.num_bytes,
                 stall_s=stall_s,
                 durable_s=durable_s,
+                best=_best(self._store),
             )
         )
         self._store.delete_old()
@@ -241,6 +246,14 @@ class AsyncCheckpointer:
         if not save.is_last:
             _logger.error("training continues without this checkpoint: %s", error)
         self._on_failure(save.iteration, error)
+
+
+def _best(store: CheckpointStore) -> BestMetric | None:
+    if store.retention.keep_best is None:
+        return None
+    with suppress(CheckpointError, OSError):  # the file system is away; the next commit asks again
+        return best_metric(store.saved(), store.retention.keep_best)
+    return None
 
 
 def _await(future: Future[None]) -> None:

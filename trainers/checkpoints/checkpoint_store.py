@@ -77,7 +77,7 @@ class CheckpointStore(CheckpointReader):
     ) -> None:
         super().__init__(folder, fingerprint=fingerprint, fingerprint_fields=fingerprint_fields)
         self._own_fingerprint = fingerprint
-        self._retention = retention
+        self.retention = retention
         self._fence = fence
         self._on_damaged = on_damaged
         self._validated: set[int] = set()
@@ -97,7 +97,7 @@ class CheckpointStore(CheckpointReader):
 
     def newest_finite(self) -> int | None:
         """Return the iteration of the newest checkpoint whose weights are finite; reads no data."""
-        finite = [each.iteration for each in self._saved() if each.is_finite]
+        finite = [each.iteration for each in self.saved() if each.is_finite]
         return finite[-1] if finite else None
 
     def distrust(self, newer_than: int, reason: str) -> int:
@@ -227,7 +227,7 @@ class CheckpointStore(CheckpointReader):
         """Delete what retention does not keep; call it after each commit."""
         try:
             self._validate_best()
-            for iteration in iterations_to_delete(self._saved(), self._retention):
+            for iteration in iterations_to_delete(self.saved(), self.retention):
                 self._delete(self._path(iteration))
         except (CheckpointError, OSError) as error:
             _logger.warning("no old checkpoints are deleted: %s", error)
@@ -238,14 +238,15 @@ class CheckpointStore(CheckpointReader):
         Otherwise a damaged checkpoint with a good metric would cost the run its real best one.
         """
         while True:
-            saved = {each.iteration: each for each in self._saved()}
-            best = best_of(saved.values(), self._retention.keep_best)
+            saved = {each.iteration: each for each in self.saved()}
+            best = best_of(saved.values(), self.retention.keep_best)
             if best is None or saved[best].is_validated or self._is_whole(best):
                 return
             self._manifests[best] = None
 
-    def _saved(self) -> list[SavedCheckpoint]:
-        keep_best = self._retention.keep_best
+    def saved(self) -> list[SavedCheckpoint]:
+        """Return all checkpoints, oldest first. Raises StorageUnavailableError."""
+        keep_best = self.retention.keep_best
         return [
             SavedCheckpoint(
                 iteration=iteration,

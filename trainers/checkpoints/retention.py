@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from attrs import field, frozen
 from attrs.validators import ge, in_, min_len, optional
 
+from trainers.run.run_figures import BestMetric
+
 BestMode = Literal["min", "max"]
 
 
@@ -63,6 +65,17 @@ def best_of(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> int
         if each.metric is not None and each.is_finite
     ]
     return max(known)[1] if known else None
+
+
+def best_metric(saved: Iterable[SavedCheckpoint], keep_best: KeepBest | None) -> BestMetric | None:
+    """Return the metric of the best checkpoint; None if there is none, or no such rule."""
+    saved = list(saved)
+    best = best_of(saved, keep_best)
+    if keep_best is None or best is None:
+        return None
+    (value,) = (each.metric for each in saved if each.iteration == best)
+    assert value is not None
+    return BestMetric(metric=keep_best.metric, mode=keep_best.mode, value=value, iteration=best)
 
 
 def iterations_to_delete(saved: Iterable[SavedCheckpoint], retention: Retention) -> list[int]:

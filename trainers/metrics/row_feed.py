@@ -61,7 +61,7 @@ class RowFeed(MetricWriter):
         self._finish_patience_s = finish_patience_s
         self._end: dict[str, bool] | None = None
         self._closing = threading.Event()
-        self._was_open = False
+        self._was_open = self._has_opened = False
         self._is_killed = False
         self._is_given_up = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -93,6 +93,8 @@ class RowFeed(MetricWriter):
         waits = delays(FIRST_DELAY_S, LONGEST_DELAY_S)
         self._closing.wait(self._turns.first_delay_s())
         while True:
+            was_closing = self._closing.is_set()
+            self._has_opened = False
             try:
                 with self._turns.turn(self._closing) as may_feed:
                     if not may_feed or self._feed():
@@ -100,14 +102,16 @@ class RowFeed(MetricWriter):
                 waits = delays(FIRST_DELAY_S, LONGEST_DELAY_S)
             except Exception as error:  # no failure of the service may end the training
                 self._failed(error)
-                if self._closing.wait(next(waits)):
+                is_closing = self._closing.wait(0.0 if was_closing else next(waits))
+                # One that broke at the end gets another chance, one that is away does not.
+                if is_closing and (was_closing or not self._has_opened):
                     return
 
     def _feed(self) -> bool:
         """Pass rows on; return whether the report has ended, rather than this run's turn."""
         with section(Section.WANDB):
             service = self._open_service(self._was_open)
-        self._was_open = True
+        self._was_open = self._has_opened = True
         self._is_killed = False
         try:
             with RowReader(self._path, after=service.last_step) as rows:

@@ -89,25 +89,31 @@ class Turns:
         """Take a turn if there is room, or if the folder cannot be used."""
         try:
             self._folder.mkdir(exist_ok=True)
-            now = file_system_time(self._folder)
-            held = 0
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith("turn-"):
-                        if entry.stat().st_mtime > now - _TTL_S:
-                            held += 1
-                        else:
-                            Path(entry.path).unlink(missing_ok=True)
-            if held >= MAX_OPEN:
+            if self._num_held() >= MAX_OPEN:
                 (self._folder / _WAITING).touch()
                 return False
             self._mine = self._folder / f"turn-{uuid4().hex}"
             self._mine.touch()
+            if self._num_held() > MAX_OPEN:  # others took the last ones at the same time
+                self._release()
+                return False
         except OSError:
             self._mine = None
         self._ends_at = time.monotonic() + TURN_S
         self._renew_at = time.monotonic() + _RENEW_S
         return True
+
+    def _num_held(self) -> int:
+        """Return how many turns are held; remove those whose holders were killed."""
+        now = file_system_time(self._folder)
+        held = 0
+        for turn in self._folder.glob("turn-*"):
+            with suppress(FileNotFoundError):
+                if turn.stat().st_mtime > now - _TTL_S:
+                    held += 1
+                else:
+                    turn.unlink()
+        return held
 
     def _release(self) -> None:
         if self._mine is not None:

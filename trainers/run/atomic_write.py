@@ -6,6 +6,7 @@ step a fence is asked, so that a process that lost its lease adds nothing to a r
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -113,3 +114,26 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_line(path: Path, line: bytes, *, fence: Fence) -> None:
+    """Append a line to a file; after a part of one, it starts a new line.
+
+    Raises:
+        OSError: The file system refuses, or takes a part of the line only.
+    """
+    # Unbuffered and in append mode: one write call per line, so lines of two processes do not mix.
+    with path.open("a+b", buffering=0) as file:
+        if _is_within_line(file):
+            line = b"\n" + line
+        fence()
+        if file.write(line) < len(line):  # the disk is full, or the quota used up
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _is_within_line(file: BinaryIO) -> bool:
+    """Return whether a line before was cut short, by a full disk or a kill."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

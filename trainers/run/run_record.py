@@ -8,13 +8,13 @@ from typing import Any
 
 import attrs
 
+from trainers.run.atomic_write import append_line
 from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import (
     EventKind,
     RunState,
     Status,
-    append_line,
     event_line,
     parse_state,
     write_state,
@@ -55,9 +55,9 @@ class RunRecord:
 
     def event(self, kind: EventKind | Status, **details: Any) -> None:
         """Add a line to `events.jsonl`, with the present time."""
-        self.writer.put(
-            self.folder.events, partial(append_line, self.folder, event_line(kind, details))
-        )
+        line = event_line(kind, details)
+        append = partial(append_line, self.folder.events, line, fence=self.folder.fence)
+        self.writer.put(self.folder.events, append)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all is written; see `RecordWriter.flush`."""

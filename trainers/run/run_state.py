@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import time
 from collections.abc import Callable
 from enum import StrEnum, auto
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 
 from trainers.errors import ConfigError, StateUnavailableError
-from trainers.run.atomic_write import atomic_write
+from trainers.run.atomic_write import append_line, atomic_write
 from trainers.run.backoff import never, retry
 from trainers.run.failure_class import is_of_this_moment
+from trainers.run.run_figures import RunFigures, as_figures
 from trainers.run.run_folder import RunFolder
 
 READ_TIMEOUT_S = 2.0
@@ -132,6 +131,7 @@ class RunState:
     """Seconds of an iteration by section, at the best rate so far."""
     concern: str = ""
     """What is amiss with an attempt that goes on: it is slow, or W&B does not answer."""
+    figures: RunFigures = field(factory=RunFigures, converter=as_figures)
 
     def ended(self, *, cause: Cause, status: Status, reason: str = "") -> RunState:
         """Return the state after an attempt has ended."""
@@ -241,7 +241,7 @@ def append_event(folder: RunFolder, kind: EventKind | Status, **details: Any) ->
     Lines may be out of order: a process that is suspended between the fence and the write appends
     its line once it continues.
     """
-    append_line(folder, event_line(kind, details))
+    append_line(folder.events, event_line(kind, details), fence=folder.fence)
 
 
 def _read(folder: RunFolder) -> RunState:
@@ -280,22 +280,3 @@ def _may_pass(error: Exception) -> bool:
 def event_line(kind: EventKind | Status, details: dict[str, Any]) -> bytes:
     """Return the line of an event, with the present time."""
     return json.dumps({"time": round(time.time(), 3), "event": kind, **details}).encode() + b"\n"
-
-
-def append_line(folder: RunFolder, line: bytes) -> None:
-    """Append a line to `events.jsonl`; after a part of one, it starts a new line."""
-    # Unbuffered and in append mode: one write call per line, so lines of two processes do not mix.
-    with folder.events.open("a+b", buffering=0) as file:
-        if _is_within_line(file):
-            line = b"\n" + line
-        folder.fence()
-        if file.write(line) < len(line):  # the disk is full, or the quota used up
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.events))
-
-
-def _is_within_line(file: BinaryIO) -> bool:
-    """Return whether a line before was cut short, by a full disk or a kill."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return False
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) != b"\n"

@@ -13,11 +13,13 @@ import attrs
 
 from trainers.checkpoints.async_checkpointer import Commit
 from trainers.errors import CheckpointError
+from trainers.run.run_figures import BestMetric
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import EventKind
 from trainers.run.sections import SECTIONS, Section
 from trainers.training.determinism import NO_GPU, VOLUME_PREFIX
 from trainers.training.non_finite import NonFiniteStepError
+from trainers.training.recent_figures import RecentRate, SmoothedLoss
 from trainers.training.slow_rate import RateMonitor
 from trainers.training.startup import Startup
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -43,15 +45,25 @@ class RunProgress:
         self._iteration = 0
         self._unsaved = {"skipped": 0, "failed": 0}
         self._rate = RateMonitor()
+        self._figures = record.state.figures
+        self._loss = SmoothedLoss(self._figures.loss)
+        self._recent_rate = RecentRate()
         self._is_wandb_silent = False
         self._startup: Startup | None = startup
         """None once the first iteration is reported, and after a rewind."""
 
-    def begin(self, iteration: int, *, restored: bool) -> None:
+    def begin(self, iteration: int, *, restored: bool, num_nodes: int = 1) -> None:
         """Record that the attempt resumes from the checkpoint of an iteration, or starts at 0."""
         self.event(EventKind.RESTORED if restored else EventKind.STARTED, iteration=iteration)
         self._rate = RateMonitor(self._record.state.fastest_iteration_s)
-        self._update_state(iteration=iteration, saved_iteration=iteration, concern="")
+        figures: dict[str, Any] = {"node": socket.gethostname(), "num_nodes": num_nodes}
+        if not restored:
+            self._loss = SmoothedLoss()
+            figures["loss"] = None
+        figures["best"] = self._best_up_to(iteration)
+        self._update_state(
+            iteration=iteration, saved_iteration=iteration, concern="", figures=figures
+        )
 
     def saved(self, commit: Commit) -> None:
         """Record a committed checkpoint."""
@@ -61,12 +73,20 @@ class RunProgress:
             stall_s=round(commit.stall_s, 4),
             durable_s=round(commit.durable_s, 4),
         )
-        self._update_state(iteration=commit.iteration, saved_iteration=commit.iteration)
+        self._update_state(
+            iteration=commit.iteration,
+            saved_iteration=commit.iteration,
+            figures={"best": commit.best},
+        )
 
     def went_back(self, iteration: int) -> None:
         """Record that newer checkpoints than that of an iteration are no longer trusted."""
         self._iteration = iteration
-        self._update_state(iteration=iteration, saved_iteration=iteration)
+        self._update_state(
+            iteration=iteration,
+            saved_iteration=iteration,
+            figures={"best": self._best_up_to(iteration)},
+        )
 
     def skipped(self, iteration: int) -> None:
         """Record a checkpoint that was skipped: an earlier one is still being written."""
@@ -128,11 +148,19 @@ class RunProgress:
             )
         done = stats.iteration + 1
         now = time.monotonic()
+        self._loss.add(stats.loss)
+        if self._recent_rate.is_new:  # from here on: the first iteration compiles
+            self._recent_rate.report(done, now)
         if now < self._reported_at + STATE_INTERVAL_S and done != self._num_iterations:
             return
         self._reported_at = now
+        self._recent_rate.report(done, now)
+        figures: dict[str, Any] = {"loss": self._loss.value}
+        if (rate := self._recent_rate.value) is not None:
+            figures["iterations_per_s"] = rate
         self._update_state(
             iteration=done,
+            figures=figures,
             slowest_sections_s=SECTIONS.learned(),
             fastest_iteration_s=self._rate.fastest_iteration_s,
             concern=self._concern(done),
@@ -184,8 +212,16 @@ class RunProgress:
             reading if stats.iteration else "",
         )
 
-    def _update_state(self, *, iteration: int, **changes: Any) -> None:
+    def _best_up_to(self, iteration: int) -> BestMetric | None:
+        """Return the best metric; None if its checkpoint is gone: the next commit finds another."""
+        best = self._figures.best
+        return best if best and best.iteration <= iteration else None
+
+    def _update_state(
+        self, *, iteration: int, figures: Mapping[str, Any] = {}, **changes: Any
+    ) -> None:
         """Update state.json; a save that ends late does not set the iteration back."""
         with self._lock:
             self._iteration = max(self._iteration, iteration)
-            self._record.update(iteration=self._iteration, **changes)
+            self._figures = attrs.evolve(self._figures, alive_at=round(time.time(), 3), **figures)
+            self._record.update(iteration=self._iteration, figures=self._figures, **changes)

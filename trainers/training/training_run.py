@@ -158,7 +158,12 @@ class _Attempt:
         if not self.ranks.is_rank_zero:
             return NullWriter()
         iteration = checkpoint.iteration if checkpoint else 0
-        progress.begin(iteration, restored=checkpoint is not None)
+        ranks = self.ranks
+        progress.begin(
+            iteration,
+            restored=checkpoint is not None,
+            num_nodes=-(-ranks.world_size // ranks.local_size),
+        )
         for warning in nondeterminism_warnings(
             deterministic=self.config.deterministic,
             exact_across_ranks=self.config.trainer.exact_across_ranks,

@@ -8,9 +8,10 @@ import subprocess
 import pytest
 
 from launcher import exit_codes
-from launcher.cli import arguments
+from launcher.cli import argument_types, arguments
 from launcher.experiment import experiment_folder
 from launcher.job.bad_nodes import NodeFailure, note_node_failure
+from launcher.monitor.status_table import COLUMNS
 from launcher.submission.options import SubmitOptions
 from scripts.workloads.checkout import LAUNCH, ROOT
 from trainers.run.run_state import RunState, Status, write_state
@@ -80,8 +81,11 @@ def test_overrides_may_stand_anywhere(workplace):
         ([], "required: COMMAND"),
         (["submit", "dummies.yaml"], "required: --cluster"),
         (["submit", "dummies.yaml", "--cluster", "local", "--dryrun"], "arguments: --dryrun"),
-        (["status", "one", "two"], "unrecognized arguments: two"),
-        (["cancel"], "required: DIR"),
+        (["explain", "one", "two"], "unrecognized arguments: two"),
+        (["status", "--state=lost"], "found 'lost'; must be among planned, submitted, running"),
+        (["status", "--sort=name"], "invalid choice: 'name' (choose from 'run', 'state'"),
+        (["status", "--watch", "--json"], "leave out --json or --watch"),
+        (["cancel"], "required: TARGET"),
     ],
 )
 def test_wrong_usage(workplace, capsys, arguments, message):
@@ -192,9 +196,10 @@ def test_the_exit_codes_are_told_wherever_they_are_listed(capsys):
 
 
 def test_what_the_command_line_writes_out_is_as_elsewhere():
-    """The default folder of experiments, and the statuses of runs that can be resubmitted."""
-    assert arguments.ROOT == experiment_folder.ROOT == SubmitOptions().root
-    assert set(arguments.RESUBMITTABLE) <= set(Status)
+    """The default folder of experiments, the statuses of runs, and the columns of a table."""
+    assert argument_types.ROOT == experiment_folder.ROOT == SubmitOptions().root
+    assert set(argument_types.RESUBMITTABLE) <= set(argument_types.STATES) == set(Status)
+    assert argument_types.COLUMNS == COLUMNS
 
 
 def test_nodes_that_failed_are_listed_and_forgotten(workplace):

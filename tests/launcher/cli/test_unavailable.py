@@ -342,7 +342,7 @@ def test_programs_that_are_not_whole(workplace, tmp_path):
 
 def test_a_bug_is_not_a_failed_run(workplace, monkeypatch):
     """It has its traceback, and an exit code that means nothing else."""
-    monkeypatch.setattr("launcher.monitor.status.status", lambda folder: 1 / 0)
+    monkeypatch.setattr("launcher.monitor.find_run.find_targets", lambda *_: 1 / 0)
 
     assert workplace.launch("status") == exit_codes.BUG
 

@@ -65,7 +65,9 @@ def test_a_log_is_printed_as_it_is(run, launch, arguments, name, text):
     assert err == f"==> experiments/one/runs/a/logs/{name}.log <==\n"
 
 
-@pytest.mark.parametrize("name", ["a", "one/a", "experiments/one/runs/a", "experiments/one"])
+@pytest.mark.parametrize(
+    "name", ["a", "one/a", "one", "o*/a", "experiments/one/runs/a", "experiments/one"]
+)
 def test_a_run_is_found_by_name_or_folder(run, launch, name):
     """Below ./experiments, if the name says which; a folder of that name may hold anything else."""
     Path("a").mkdir()
@@ -79,7 +81,7 @@ def test_a_name_of_several_runs_is_refused(run, launch, tmp_path):
     assert launch("logs", "a") == (
         2,
         "",
-        "'a' is the name of 2 runs; give one of: one/a, two/a\n",
+        "'a' stands for 2 runs; give one of: one/a, two/a\n",
     )
     assert launch("logs", "two/a")[2].startswith("a has no logs, since no attempt has begun; see")
 
@@ -149,9 +151,9 @@ def test_an_outage_while_a_log_is_followed(run, monkeypatch):
         (["a", "--rank=2"], "attempt 1 of a has no rank 2; available: 0, 1\n"),
         (
             ["b"],
-            "no run 'b' in experiments; available: a. Or give the folder of a run.\n",
+            "no run or experiment 'b' in experiments; available: one, a. Or give a folder.\n",
         ),
-        (["experiments"], "experiments holds 2 runs; give the folder of one; available: a, c\n"),
+        (["experiments"], "'experiments' stands for 2 runs; give one of: one/a, two/c\n"),
     ],
 )
 def test_what_is_not_there(run, launch, tmp_path, arguments, message):

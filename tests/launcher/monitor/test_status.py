@@ -13,12 +13,15 @@ from launcher.job.attempt_end import AttemptEnd
 from launcher.job.pack import Member
 from launcher.job.record_end import record_end
 from launcher.job.unfinished_members import unfinished
-from launcher.monitor.status import RunStatus, find_runs, read_statuses
-from launcher.monitor.status_table import status_table, summary
+from launcher.monitor.find_run import find_runs
+from launcher.monitor.status import read_statuses
+from launcher.monitor.status_table import status_table
 from launcher.monitor.watch import is_under_way, watch
 from tests.fakes.fake_slurm import add_events, job_printed, submitted
 from trainers.config.run_config import RetriesConfig
 from trainers.run.lease import Lease
+from trainers.run.lease_file import file_system_time
+from trainers.run.run_figures import BestMetric, RunFigures
 from trainers.run.run_state import Cause, RunState, Status, read_state, write_state
 
 
@@ -153,6 +156,40 @@ def test_a_run_that_is_slow_says_so_while_it_runs(root):
 
     assert (running.concern, ended.concern) == (concern, "")
     assert concern in status_table([running])
+
+
+def test_figures_of_a_run_are_read_from_its_state(root):
+    """Its metrics are not opened; the ETA is what is left at its recent rate."""
+    run = ExperimentFolder(root / "one").run("a")
+    best = BestMetric(metric="loss", mode="min", value=0.25, iteration=3)
+    figures = RunFigures(
+        loss=0.5,
+        iterations_per_s=0.5,
+        best=best,
+        node="gpu01",
+        num_nodes=2,
+        alive_at=file_system_time(root) - 100,
+    )
+    state = RunState(status="running", iteration=4, num_iterations=10, figures=figures)
+    write_state(run, state)
+    run.metrics.mkdir()
+
+    with Lease.take(run.lease, owner="somebody", attempt=0):
+        running = status_of(run)
+    ended = status_of(run)
+
+    assert (running.loss, running.iterations_per_s, running.best) == (0.5, 0.5, best)
+    assert (running.node, running.num_nodes, running.eta_s) == ("gpu01", 2, 12.0)
+    assert 99 < running.silent_s < 200
+    assert (ended.state, ended.loss, ended.eta_s) == ("waiting", 0.5, None)
+
+
+def test_a_trainer_whose_clock_is_ahead_was_heard_of_now(root):
+    """Ages are by the clock of the file system, and never negative."""
+    run = ExperimentFolder(root / "one").run("a")
+    write_state(run, RunState(figures=RunFigures(alive_at=file_system_time(root) + 1000)))
+
+    assert status_of(run).silent_s == 0
 
 
 def test_runs_of_jobs_that_are_gone_wait_to_be_submitted(root, slurm):
@@ -357,6 +394,13 @@ def test_a_status_is_plain_data(root, slurm):
         "job_id": "12_3",
         "job_state": "RUNNING",
         "doubt": None,
+        "loss": None,
+        "iterations_per_s": None,
+        "best": None,
+        "node": "",
+        "num_nodes": 1,
+        "silent_s": None,
+        "eta_s": None,
     }
 
 
@@ -413,6 +457,19 @@ def test_the_files_of_a_job_that_cannot_be_read(root, slurm, monkeypatch):
     assert second.state == "planned"
 
 
+def test_a_damaged_manifest_of_a_pack(root):
+    """A file of a full disk may hold anything; the other runs are shown as ever."""
+    pack = ExperimentFolder(root / "one").pack("pack-0000")
+    pack.path.mkdir(parents=True)
+    pack.manifest.write_text("{}")
+    write_state(ExperimentFolder(root / "one").run("a"), RunState(status="running", pack=pack.name))
+
+    status = status_of(ExperimentFolder(root / "one").run("a"))
+
+    assert (status.state, status.is_expected) == ("waiting", False)
+    assert f"the records in {pack.path} are damaged ('machine' is missing)" in status.reason
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"job": 3}'])
 def test_a_damaged_record_of_a_job(root, slurm, content):
     """It is named, and the run can be submitted again."""
@@ -439,55 +496,3 @@ def failing_with(monkeypatch, path, number, *, forever=False):
         return open_file(file, *arguments, **options)
 
     monkeypatch.setattr(io, "open", open_or_fail)
-
-
-def make_status(**changes):
-    known = {
-        "name": "a",
-        "experiment": "one",
-        "folder": "/one/runs/a",
-        "state": "running",
-        "iteration": 5,
-        "num_iterations": 10,
-        "attempts": {},
-        "reason": "",
-        "wandb_id": "",
-        "is_expected": True,
-    }
-    return RunStatus(**{**known, **changes})
-
-
-def test_the_table_of_runs():
-    """Columns are as wide as they must be; a long reason is cut, and stays on its line."""
-    statuses = [
-        make_status(attempts={"preempted": 2, "crashed": 1}),
-        make_status(name="long-name", state="failed", num_iterations=0, reason="x\ny " + "z " * 99),
-    ]
-
-    header, first, second = status_table(statuses).splitlines()
-
-    assert header == "RUN        STATE    ITERATION  ATTEMPTS                REASON"
-    assert first == "a          running  5 of 10    2 preempted, 1 crashed"
-    assert second.startswith("long-name  failed   5 of ?                             x y z z z")
-    assert second.endswith("z [...]")
-    assert summary(statuses) == "2 runs: 1 running, 1 failed; iteration 10 of 10"
-
-
-def test_the_table_names_the_jobs_of_slurm():
-    """Where there are some; the state is Slurm's own."""
-    statuses = [make_status(job_id="12_3", job_state="PENDING"), make_status(name="b")]
-
-    header, first, second = status_table(statuses).splitlines()
-
-    assert header == "RUN  STATE    ITERATION  ATTEMPTS  JOB           REASON"
-    assert first == "a    running  5 of 10              12_3 PENDING"
-    assert second == "b    running  5 of 10"
-
-
-def test_runs_of_several_experiments_carry_their_names():
-    """Runs of different experiments may have the same name."""
-    statuses = [make_status(), make_status(experiment="two")]
-
-    lines = status_table(statuses).splitlines()
-
-    assert [line.split()[0] for line in lines] == ["RUN", "one/a", "two/a"]

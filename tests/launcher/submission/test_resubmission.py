@@ -11,6 +11,7 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment import read_experiment
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.requeue_policy import decide_retry
+from launcher.monitor.find_run import find_runs
 from launcher.submission.plan import plan_runs
 from launcher.submission.resubmission import choose_runs
 from launcher.submission.write_runs import write_source, write_submitted
@@ -37,7 +38,7 @@ def written(workplace):
 
 
 def again(workplace, *states, cluster=None):
-    return choose_runs(workplace.experiment.path, states, cluster=cluster)
+    return choose_runs(find_runs(workplace.experiment.path), states, cluster=cluster)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_several_experiments_are_refused(written, tmp_path):
     other.mkdir(parents=True)
     (other / "state.json").write_text("{}")
 
-    with pytest.raises(LauncherError, match="holds 2 experiments; give the folder of one of them"):
-        choose_runs(other.parents[2], ["failed"], cluster=None)
+    with pytest.raises(LauncherError, match="these runs are of 2 experiments; give one of them: d"):
+        choose_runs(find_runs(other.parents[2]), ["failed"], cluster=None)
 
 
 def test_nothing_to_start_again(written):
@@ -100,7 +101,7 @@ def test_nothing_to_start_again(written):
     [
         ([], "required: --state"),
         (["--state=finished"], "found 'finished'; must be among failed, waiting, cancelled"),
-        (["--state=failed", "seed=3"], "unrecognized arguments: seed=3"),
+        (["--state=failed", "--seed=3"], "unrecognized arguments: --seed=3"),
     ],
 )
 def test_wrong_usage(written, capsys, arguments, message):

@@ -312,3 +312,10 @@ def test_reason_names_the_augment():
         "augments.1 needs raw within 0..1, but the scale and shift before it turn that into -1..1; "
         "move it to the front",
     )
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 65])
+def test_tags_are_those_that_wandb_takes(tag: str) -> None:
+    """A tag that W&B would refuse is refused before a run begins."""
+    with pytest.raises(ValueError, match="must have 1 to 64 characters each"):
+        WandbConfig(tags=("em", tag))

@@ -8,6 +8,7 @@ from scripts.workloads.logs import json_lines
 from trainers import exit_codes
 from trainers.errors import ConfigError
 from trainers.run.failure_class import exit_code_of
+from trainers.run.run_figures import BestMetric, RunFigures
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import (
     READ_TIMEOUT_S,
@@ -150,3 +151,37 @@ def test_forgiven_attempts_count_against_no_budget():
     state = state.ended(cause=Cause.CRASHED, status=Status.WAITING)
 
     assert (state.num_counted("crashed"), state.num_attempts, state.stalled) == (1, 3, 1)
+
+
+def test_figures_survive_the_disk(tmp_path):
+    """With the best metric among them; a state without any has none."""
+    folder = RunFolder(tmp_path)
+    best = BestMetric(metric="loss", mode="min", value=0.5, iteration=4)
+    state = RunState(figures=RunFigures(loss=0.5, best=best, node="n1", alive_at=1.5))
+
+    write_state(folder, state)
+
+    assert read_state(folder) == state
+    folder.state.write_text('{"status": "waiting"}')
+    assert read_state(folder).figures == RunFigures()
+
+
+def test_a_later_version_may_have_written_the_figures(tmp_path):
+    """What is not known of them is passed over."""
+    folder = RunFolder(tmp_path)
+    best = {"metric": "loss", "mode": "max", "value": 1, "iteration": 2, "colour": "blue"}
+    folder.state.write_text(json.dumps({"figures": {"loss": 1, "smell": "rose", "best": best}}))
+
+    figures = read_state(folder).figures
+
+    assert figures.loss == 1
+    assert figures.best == BestMetric(metric="loss", mode="max", value=1, iteration=2)
+
+
+@pytest.mark.parametrize("figures", ["7", '{"loss": "low"}', '{"best": {"metric": "loss"}}', "[]"])
+def test_figures_that_are_none_stop_no_run(tmp_path, figures):
+    """They are for people only."""
+    folder = RunFolder(tmp_path)
+    folder.state.write_text(f'{{"iteration": 3, "figures": {figures}}}')
+
+    assert read_state(folder, timeout_s=0) == RunState(iteration=3)

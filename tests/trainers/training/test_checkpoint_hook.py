@@ -16,6 +16,7 @@ from trainers.config.converter import from_plain
 from trainers.config_faults import MalformedError
 from trainers.errors import CheckpointError, ConfigError
 from trainers.metrics.metric_writer import NullWriter
+from trainers.run.run_figures import BestMetric
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
 from trainers.run.run_state import RunState, read_state
@@ -191,6 +192,9 @@ def test_the_best_checkpoint_stays(make_run):
         run.go_on(iteration, loss=loss)
 
     assert run.store.iterations() == [2, 4]
+    assert run.record.state.figures.best == BestMetric(
+        metric="loss", mode="min", value=1.0, iteration=2
+    )
 
 
 def test_the_best_needs_a_scalar_that_there_is(make_run):
