@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
+import attrs
 from attrs import field, frozen
 
 from launcher.errors import FilesError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.monitor.status import RunStatus, observe
 from launcher.tables import first_names
+from trainers.config.artifact_address import ArtifactAddress, WeightsPath
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
 from trainers.config_diff import differences
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status
+from trainers.weights.wandb_artifact import CheckpointArtifact, find_artifact
 from trainers.weights.weights_source import find_weights
 
 _MAX_CONFLICTS = 5
@@ -38,6 +40,8 @@ class PlannedRun:
     """Why it is unknown whether an earlier job may still resume it; None if it is known."""
     held_job: str | None = None
     """The id of an earlier job that Slurm holds, and that has nothing left to do."""
+    weights: CheckpointArtifact | None = None
+    """What `init_from` stands for at W&B, if it was asked."""
 
     @property
     def is_due(self) -> bool:
@@ -60,13 +64,14 @@ def plan_runs(
     Raises:
         ConfigError: Runs of these names exist and train something else; says what differs. Or the
             weights that a run starts from cannot be used.
+        UnavailableError: W&B is away, and a run starts from weights there.
         FilesError: A run exists and cannot be read.
     """
     wanted = [(config, folder.run(config.name)) for config in configs]
     existing = [run for _, run in wanted if run.path.exists()]
     observed = {each.status.name: each for each in observe(existing, is_locked=is_locked)}
     conflicts: list[str] = []
-    sources: dict[Path, None] = {}
+    sources: dict[WeightsPath, CheckpointArtifact | None] = {}
     planned = []
     for config, run in wanted:
         seen = observed.get(config.name)
@@ -77,7 +82,7 @@ def plan_runs(
             raise (FilesError if is_unreadable else ConfigError)(status.reason)
         if status and state.identity != config.fingerprint:
             conflicts += _conflict(config, run)
-        if config.init_from and not state.saved_iteration:
+        if config.init_from and not state.saved_iteration and not _is_taken(config, run):
             sources[config.init_from] = None
         planned.append(
             PlannedRun(
@@ -94,7 +99,12 @@ def plan_runs(
         raise ConfigError(_refusal(folder, conflicts))
     if unusable := list(_unusable(sources)):
         raise ConfigError("\n".join(unusable))
-    return tuple(planned)
+    return tuple(
+        attrs.evolve(each, weights=sources.get(each.config.init_from))
+        if each.config.init_from
+        else each
+        for each in planned
+    )
 
 
 def refuse_invalid(configs: Iterable[RunConfig]) -> None:
@@ -129,10 +139,19 @@ def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
     return ["\n".join([f"{run.path} holds another run:", *lines])]
 
 
-def _unusable(sources: Iterable[Path]) -> Iterator[str]:
+def _is_taken(config: RunConfig, run: RunFolder) -> bool:
+    """Return whether W&B need not be asked again: what its alias stood for is recorded."""
+    return isinstance(config.init_from, ArtifactAddress) and run.initial_weights.exists()
+
+
+def _unusable(sources: dict[WeightsPath, CheckpointArtifact | None]) -> Iterator[str]:
+    """Find the weights, each once; yield what is wrong with those that cannot be used."""
     for path in sources:
         try:
-            find_weights(path)
+            if isinstance(path, ArtifactAddress):
+                sources[path] = find_artifact(path)
+            else:
+                find_weights(path)
         except ConfigError as error:
             yield str(error)
 

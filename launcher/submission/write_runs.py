@@ -25,6 +25,7 @@ from trainers.run.run_state import (
     write_state,
 )
 from trainers.run.submission_record import SubmissionRecord, write_submission
+from trainers.weights.taken_weights import take_artifact
 
 
 def write_source(folder: ExperimentFolder, experiment: Experiment) -> None:
@@ -59,6 +60,8 @@ def write_submitted(run: PlannedRun, *, pack: str, record: SubmissionRecord | No
     write_run_config(unfinished.config, run.config)
     if record:
         write_submission(unfinished, record)
+    if run.weights:
+        take_artifact(run.weights, unfinished)
     write_state(unfinished, _submitted(run.recorded, run.config, pack))
     unfinished.path.rename(folder.path)
     append_event(folder, EventKind.SUBMITTED, pack=pack)

@@ -21,6 +21,8 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.fakes.wandb_artifacts import Artifacts
+
 ENTITY = "somebody"
 
 Reply = dict[str, Any]
@@ -91,6 +93,7 @@ class WandbServer:
         """What was saved last of each workspace and report, by name."""
         self.num_saved_views = 0
         self.alerts: list[dict[str, Any]] = []
+        self.artifacts = Artifacts(lambda: self.url, ENTITY)
         self.asked: list[str] = []
         """The operations of GraphQL, and `file_stream`, in order."""
         self.fault: Callable[[str], Fault] = lambda operation: None
@@ -159,7 +162,7 @@ class WandbServer:
         with self._lock:
             return list(self._connections)
 
-    def answer(self, path: str, body: bytes) -> Reply:
+    def answer(self, path: str, body: bytes) -> Reply | bytes:
         """The reply to any request.
 
         Raises:
@@ -184,6 +187,10 @@ class WandbServer:
                 return self._receive(self.runs[stream[1]], json.loads(body))
             if upload := re.fullmatch(r"/put/([^/]+)/(.+)", path):
                 self.runs[upload[1]].files[upload[2]] = body
+            if artifact := re.fullmatch(r"/artifact/(.+)", path):
+                if not body:
+                    return self.artifacts.get(artifact[1])
+                self.artifacts.put(artifact[1], body)
             return {}
 
     def _graphql(self, query: str, variables: dict[str, Any]) -> Reply:
@@ -207,7 +214,7 @@ class WandbServer:
             "UpsertView2": self._save_view,
             "upsertView": self._save_view,
             "Viewer": lambda _: {"viewer": _VIEWER},
-            "ArtifactType": lambda _: {"project": {"artifact": None}},
+            **self.artifacts.answers,
         }
         if operation not in answers:
             raise Refusal(f"this server does not know the operation {operation!r}")
@@ -392,8 +399,8 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         do_PUT = do_GET = do_POST
 
-        def _answer(self, reply: Reply, status: int) -> None:
-            data = json.dumps(reply).encode()
+        def _answer(self, reply: Reply | bytes, status: int) -> None:
+            data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

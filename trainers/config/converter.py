@@ -18,6 +18,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_unstructure_fn
 
+from trainers.config.artifact_address import PREFIX, ArtifactAddress, WeightsPath
 from trainers.config.kinds import KIND_NAMES, KINDS
 from trainers.config_faults import (
     Fault,
@@ -89,6 +90,9 @@ def _converter(folder: Path) -> cattrs.Converter:
     converter.register_structure_hook_func(
         lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
     )
+    converter.register_structure_hook_func(
+        lambda cls: cls == WeightsPath | None, partial(_read_weights_path, folder)
+    )
     for applies, read_with in (
         (lambda cls: _origin(cls) is Literal, _read_choice),
         (lambda cls: _origin(cls) is tuple, _read_tuple),
@@ -99,6 +103,7 @@ def _converter(folder: Path) -> cattrs.Converter:
         converter.register_structure_hook_func(applies, partial(read_with, converter))
     converter.register_unstructure_hook(Path, str)
     converter.register_unstructure_hook(RemotePath, str)
+    converter.register_unstructure_hook(ArtifactAddress, str)
     converter.register_unstructure_hook_factory(
         KIND_NAMES.__contains__, partial(_plain_with_kind, converter)
     )
@@ -169,6 +174,17 @@ def _origin(cls: Any) -> Any:
 def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
     if isinstance(data, str) and is_url(data):
         return volume_path(data)
+    return _read_path(folder, data, cls)
+
+
+def _read_weights_path(folder: Path, data: Any, cls: Any) -> WeightsPath | None:
+    if data is None:
+        return None
+    if isinstance(data, str) and data.startswith(PREFIX):
+        try:
+            return ArtifactAddress.parse(data)
+        except ValueError as error:
+            raise MalformedError.at_top(f"found {show(data)}; {error}") from None
     return _read_path(folder, data, cls)
 
 

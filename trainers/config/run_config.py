@@ -13,6 +13,7 @@ from attrs import Attribute, Factory, field, frozen
 from attrs.validators import ge, gt, in_, le, min_len, optional
 
 from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.config.artifact_address import WeightsPath
 from trainers.config.checkpoint_config import CheckpointConfig
 from trainers.config.converter import to_plain
 from trainers.datasets.dataset_config import DatasetConfig
@@ -20,6 +21,7 @@ from trainers.tasks.task_configs import TaskConfig
 from trainers.trainer_config import TrainerConfig
 
 WandbMode = Literal["online", "offline", "disabled"]
+WandbUpload = Literal["best", "last", "all"]
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
@@ -100,6 +102,9 @@ class WandbConfig:
     """Added to those that the run has in the browser."""
     notes: str | None = field(default=None, validator=optional(min_len(1)))
     """Shown with the run, unless it has notes from the browser."""
+    upload: WandbUpload | None = field(default=None, validator=optional(in_(get_args(WandbUpload))))
+    """Which checkpoints W&B gets the files of, `all` for best and last; None: only where they lie.
+    """
 
     dashboard: bool = True
     """Whether the first submission makes a dashboard in the project; only if the mode is `online`.
@@ -200,8 +205,9 @@ class RunConfig:
     """The network."""
     trainer: TrainerConfig
     """How the network is trained."""
-    init_from: Path | None = None
-    """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with."""
+    init_from: WeightsPath | None = None
+    """Fine-tuning: the run, or one of its checkpoints, whose weights this run starts with; or a
+    checkpoint at W&B, as wandb://ENTITY/PROJECT/ARTIFACT:ALIAS."""
     deterministic: bool = True
     """Whether torch uses deterministic implementations, wherever it has them: reproducible runs."""
     checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
@@ -219,6 +225,11 @@ class RunConfig:
 
     def verify(self) -> tuple[bool, str]:
         """Return whether the run can be trained as configured, and the reason."""
+        if self.wandb.upload == "best" and self.checkpoint.keep_best is None:
+            return False, (
+                "wandb.upload: found best, and no checkpoint.keep_best, which says by what metric; "
+                "set it, such as {metric: loss}, or let wandb.upload be last"
+            )
         can_share, reason = self.trainer.verify_ranks(self.resources.num_ranks)
         return self.trainer.verify() if can_share else (False, reason)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from trainers.config.converter import to_plain
 from trainers.metrics.json_lines_writer import JsonLinesWriter
 from trainers.metrics.metric_writer import IntervalWriter, MetricWriter, MultiWriter
-from trainers.metrics.row_feed import RowFeed
+from trainers.metrics.row_feed import UPLOAD_PATIENCE_S, RowFeed
 from trainers.metrics.row_transfer import OpenService
 from trainers.metrics.system_metrics import SystemMetrics
 from trainers.metrics.turns import Turns
@@ -100,4 +100,5 @@ def _open_wandb(
         kill=kill_service,
         reporter=WandbReporter(record),
         turns=Turns(folder.wandb_turns if mode == "online" else None),
+        finish_patience_s=UPLOAD_PATIENCE_S if config.wandb.upload and mode == "online" else 0.0,
     )

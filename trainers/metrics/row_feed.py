@@ -15,6 +15,9 @@ from trainers.run.sections import SECTIONS, Section, section
 
 CLOSE_TIMEOUT_S = 15.0
 """More than W&B's own `finish_timeout`; within a preemption's grace, after the checkpoint."""
+UPLOAD_PATIENCE_S = 300.0
+"""What a finished run waits in addition for the files of its last checkpoint to arrive, if it sends
+them: no later attempt would."""
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
 """Between two tries to open a service that fails."""
@@ -35,6 +38,7 @@ class RowFeed(MetricWriter):
             before. May raise.
         kill: Called from any thread when the service hangs; must unblock it.
         turns: Bounds how many runs have the service open at once.
+        finish_patience_s: How much longer `close` may take if the run is finished.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class RowFeed(MetricWriter):
         kill: Callable[[], None],
         reporter: Reporter,
         turns: Turns,
+        finish_patience_s: float = 0.0,
     ) -> None:
         self._path = path
         self._open_service = open_service
@@ -53,6 +58,7 @@ class RowFeed(MetricWriter):
         self._kill = kill
         self._reporter = reporter
         self._turns = turns
+        self._finish_patience_s = finish_patience_s
         self._end: dict[str, bool] | None = None
         self._closing = threading.Event()
         self._was_open = self._has_opened = False
@@ -74,9 +80,10 @@ class RowFeed(MetricWriter):
         """End the report; the file must have all rows by now."""
         self._end = {"finished": finished, "preempted": preempted}
         self._closing.set()
-        self._thread.join(CLOSE_TIMEOUT_S)
+        timeout_s = CLOSE_TIMEOUT_S + (self._finish_patience_s if finished else 0.0)
+        self._thread.join(timeout_s)
         if self._thread.is_alive():
-            self._failed(TimeoutError(f"it did not close within {CLOSE_TIMEOUT_S:.0f} s"))
+            self._failed(TimeoutError(f"it did not close within {timeout_s:.0f} s"))
             self._is_given_up = True
             self._kill()
             self._thread.join(_KILLED_TIMEOUT_S)

@@ -157,6 +157,8 @@ def _lineage(folder: RunFolder) -> dict[str, Any]:
         "iteration": taken.get("iteration"),
         "fingerprint": taken.get("fingerprint"),
     }
+    if taken.get("artifact"):
+        lineage["artifact"] = taken["artifact"]
     source = RunFolder(checkpoints.parent)
     with suppress(OSError, TrainerError):
         if source.config.exists():

@@ -1,4 +1,4 @@
-"""What W&B shows of a run besides its scalars: details, marks, pictures, system metrics."""
+"""What W&B shows of a run besides its scalars: details, marks, pictures, system, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import wandb
 
 from trainers.errors import DataError
 from trainers.metrics.run_details import TABLE_COLUMNS, RunDetails, segment_of
+from trainers.metrics.wandb_checkpoints import WandbCheckpoints
 from trainers.run.run_folder import RunFolder
 from trainers.run.system_record import SampleReader
 from trainers.snapshots.snapshot_picture import MAX_BYTES, snapshot_picture
@@ -63,6 +64,7 @@ class WandbDetails:
         self._sent = folder.wandb / "system-metrics-sent"
         self._samples = SampleReader(folder, after=_time_in(self._sent))
         self._next_samples_s = 0.0
+        self._checkpoints = WandbCheckpoints(folder, config)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -84,11 +86,13 @@ class WandbDetails:
         if self._config.wandb.notes and not run.notes:
             run.notes = self._config.wandb.notes
         self._summarize_attempts(run)
+        self._checkpoints.begin(run)
 
-    def end(self, run: wandb.Run) -> None:
+    def end(self, run: wandb.Run, *, finished: bool, preempted: bool) -> None:
         """Log what was held back: an attempt that ends writes no further snapshot."""
         self.write_held(run, all_rows=True)
         self._publish_samples(run)
+        self._checkpoints.end(run, finished=finished, preempted=preempted)
 
     def write(self, run: wandb.Run, iteration: int, scalars: Mapping[str, float]) -> None:
         """Log the row of an iteration, or hold it back."""
@@ -122,6 +126,7 @@ class WandbDetails:
         if time.monotonic() >= self._next_samples_s:
             self._next_samples_s = time.monotonic() + SAMPLES_INTERVAL_S
             self._publish_samples(run)
+        self._checkpoints.poll(run)
 
     def _publish_samples(self, run: wandb.Run) -> None:
         """Show new lines of system.jsonl among W&B's system metrics, at their times."""

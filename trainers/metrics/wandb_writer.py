@@ -135,7 +135,7 @@ class WandbWriter:
             TimeoutError: W&B takes longer than FINISH_TIMEOUT_S.
             Exception: Anything else that W&B raises.
         """
-        self._details.end(self._run)
+        self._details.end(self._run, finished=finished, preempted=preempted)
         if preempted:
             self._run.mark_preempting()
         self._run.finish(exit_code=0 if finished else 1)

@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "initial_weights.json"
 
     @property
+    def weights_cache(self) -> Path:
+        """Of an experiment's runs: checkpoints that `init_from` has downloaded, by checksum."""
+        return self.path.parent / ".weights"
+
+    @property
     def cancel_request(self) -> Path:
         """Exists once the run was asked to end."""
         return self.path / "cancel"

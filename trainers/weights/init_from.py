@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
 import torch
-from attrs import frozen
 
 from trainers.checkpoints.checkpoint import Checkpoint
 from trainers.checkpoints.checkpoint_reader import CheckpointReader
 from trainers.checkpoints.layout import folder_name
+from trainers.config.artifact_address import WeightsPath
 from trainers.errors import CheckpointError, ConfigError, StorageUnavailableError
-from trainers.run.atomic_write import atomic_write, read_written
 from trainers.run.backoff import never, retry
 from trainers.run.run_folder import RunFolder
+from trainers.weights.taken_weights import (
+    TakenWeights,
+    read_taken,
+    record_taken,
+    take_artifact,
+)
+from trainers.weights.wandb_artifact import find_artifact
 from trainers.weights.weights_report import WeightsReport, listed
 from trainers.weights.weights_source import WeightsSource, find_weights
 
@@ -34,7 +38,7 @@ TIMEOUT_S = 60.0
 
 def load_initial_weights(
     model: torch.nn.Module,
-    path: Path,
+    path: WeightsPath,
     group: ProcessGroup,
     folder: RunFolder | None = None,
     *,
@@ -46,14 +50,15 @@ def load_initial_weights(
     checkpoint that rank 0 chooses.
 
     Args:
-        path: See `find_weights`.
+        path: See `find_weights`, or an address at W&B.
         folder: Of the run that starts. Its first attempt records there which checkpoint it took,
             and later ones take the same, although the other run may have saved newer ones since.
         should_stop: Polled while the file system is away.
 
     Raises:
-        ConfigError: It is neither a run nor a checkpoint, or nothing in it fits the network.
-        StorageUnavailableError, OSError: It cannot be read at present, and was waited for.
+        ConfigError: It is neither a run nor a checkpoint, nothing in it fits the network, or W&B
+            has no such artifact.
+        UnavailableError, OSError: It cannot be read at present, and was waited for.
         StopRequestedError: A stop was requested meanwhile, or another rank was interrupted.
         CheckpointError: There is no whole checkpoint, it has another schema version, or the one
             that was taken before is gone.
@@ -88,7 +93,10 @@ def load_initial_weights(
 
 
 def _read_checkpoint(
-    path: Path, group: ProcessGroup, folder: RunFolder | None, should_stop: Callable[[], bool]
+    path: WeightsPath,
+    group: ProcessGroup,
+    folder: RunFolder | None,
+    should_stop: Callable[[], bool],
 ) -> tuple[Path, Checkpoint]:
     """Return the checkpoint that rank 0 chooses, and its path."""
 
@@ -98,10 +106,20 @@ def _read_checkpoint(
     choose = partial(retried, partial(_chosen, path, folder))
     checkpoint = group.all_or_none(choose if group.is_rank_zero else lambda: None)
     iteration = group.broadcast_from_rank0(checkpoint.iteration if checkpoint else 0)
-    source = retried(partial(_find, path))
+    source = retried(partial(_source, path, folder))
     reader = CheckpointReader(source.checkpoints, fingerprint=None)
     origin = source.checkpoints / folder_name(iteration)
     return origin, checkpoint or retried(partial(reader.load, iteration))
+
+
+def _source(path: WeightsPath, folder: RunFolder | None) -> WeightsSource:
+    """Find the weights; those at W&B only once, by rank 0 before the others ask."""
+    if isinstance(path, Path):
+        return _find(path)
+    if folder is None:
+        raise ConfigError(f"init_from: {path} needs the folder of a run, to be recorded there")
+    taken = read_taken(folder) or take_artifact(find_artifact(path), folder)
+    return WeightsSource(Path(taken.checkpoints), taken.iteration)
 
 
 def _find(path: Path) -> WeightsSource:
@@ -118,10 +136,10 @@ def _find(path: Path) -> WeightsSource:
     return find_weights(path)
 
 
-def _chosen(path: Path, folder: RunFolder | None) -> Checkpoint:
-    source = _find(path)
+def _chosen(path: WeightsPath, folder: RunFolder | None) -> Checkpoint:
+    taken = read_taken(folder) if folder else None
+    source = _source(path, folder)
     reader = CheckpointReader(source.checkpoints, fingerprint=None)
-    taken = _taken_before(folder) if folder else None
     if taken is not None:
         return _load_again(reader, source, taken)
     newest = reader.newest() if source.iteration is None else reader.load(source.iteration)
@@ -130,43 +148,17 @@ def _chosen(path: Path, folder: RunFolder | None) -> Checkpoint:
             f"init_from: {source.checkpoints} has no whole checkpoint; train that run up to its "
             "first one, or take another"
         )
-    if folder:
-        _record(folder, source, newest)
+    if folder and isinstance(path, Path):
+        taken = TakenWeights(
+            checkpoints=str(source.checkpoints),
+            iteration=newest.iteration,
+            fingerprint=newest.manifest.identity,
+        )
+        record_taken(folder, taken)
     return newest
 
 
-@frozen(kw_only=True)
-class _Taken:
-    """The contents of a run's `initial_weights.json`."""
-
-    checkpoints: str
-    iteration: int
-    fingerprint: str
-    """Of the other run."""
-
-
-def _taken_before(folder: RunFolder) -> _Taken | None:
-    content = read_written(folder.initial_weights)
-    try:
-        return None if content is None else _Taken(**json.loads(content))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder.initial_weights} does not name a checkpoint: {error}. Remove it to start "
-            "with what init_from stands for now"
-        ) from error
-
-
-def _record(folder: RunFolder, source: WeightsSource, checkpoint: Checkpoint) -> None:
-    taken = _Taken(
-        checkpoints=str(source.checkpoints),
-        iteration=checkpoint.iteration,
-        fingerprint=checkpoint.manifest.identity,
-    )
-    with atomic_write(folder.initial_weights, fence=folder.fence) as file:
-        file.write(json.dumps(attrs.asdict(taken)).encode())
-
-
-def _load_again(reader: CheckpointReader, source: WeightsSource, taken: _Taken) -> Checkpoint:
+def _load_again(reader: CheckpointReader, source: WeightsSource, taken: TakenWeights) -> Checkpoint:
     name = source.checkpoints / folder_name(taken.iteration)
     remedy = "put it back, or start a new run under another name"
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import torch
 
 from launcher import exit_codes
 from launcher.experiment.experiment import read_experiment
@@ -13,6 +14,8 @@ from launcher.submission.plan import PlannedRun, plan_runs
 from launcher.submission.slurm_submission import cancel_held_jobs
 from launcher.submission.write_runs import write_source, write_submitted
 from tests.fakes.fake_slurm import submitted
+from tests.fakes.wandb_server import ENTITY, WandbServer
+from trainers.checkpoints import CheckpointStore
 from trainers.config.config_io import read_run_config
 from trainers.config_diff import Difference, differences
 from trainers.errors import ConfigError
@@ -251,6 +254,51 @@ def test_first_weights_may_go_once_the_run_has_its_own(workplace, tmp_path):
         plan(workplace, override)
     write_state(run, attrs.evolve(read_state(run), saved_iteration=1))
     assert plan(workplace, override)
+
+
+@pytest.fixture
+def wandb_server(monkeypatch):
+    server = WandbServer()
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    yield server
+    server.close()
+
+
+def save_elsewhere(tmp_path, iteration):
+    folder = tmp_path / "other" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    store = CheckpointStore(folder, fingerprint="another")
+    return store.save(iteration, {"model": {"weights": torch.zeros(1)}})
+
+
+def test_first_weights_from_wandb_are_recorded_at_the_submission(workplace, wandb_server, tmp_path):
+    """An alias that moves on afterwards changes nothing; W&B is asked once for all runs."""
+    override = f"init_from=wandb://{ENTITY}/tests/checkpoints:best"
+    first = save_elsewhere(tmp_path, 10)
+    wandb_server.artifacts.add(first, alias="best")
+    runs = plan(workplace, override, "sweep.seed=[1, 2]")
+    assert wandb_server.asked == ["CheckpointArtifact"]
+    for run in runs:
+        write_submitted(run, pack="pack-0000")
+        taken = json.loads(run.folder.initial_weights.read_text())
+        assert (taken["checkpoints"], taken["iteration"]) == (str(first.parent), 10)
+        assert taken["artifact"].endswith("checkpoints:v0")
+        assert read_run_config(run.folder.config).fingerprint == run.config.fingerprint
+    wandb_server.artifacts.add(save_elsewhere(tmp_path, 20), alias="best")
+    assert [each.weights for each in plan(workplace, override, "sweep.seed=[1, 2]")] == [None, None]
+    assert wandb_server.asked == ["CheckpointArtifact"]
+
+
+def test_first_weights_that_wandb_does_not_have(workplace, wandb_server):
+    """Refused before anything is written; a server that is away is another failure."""
+    override = f"init_from=wandb://{ENTITY}/tests/checkpoints:best"
+    assert workplace.submit(override) == 2
+    assert "there is no project somebody/tests, or this account may not read it" in workplace.err
+    wandb_server.fault = lambda operation: 503
+    assert workplace.submit(override) == exit_codes.UNAVAILABLE
+    assert "W&B answers 503" in workplace.err
+    assert not workplace.experiment.runs.exists()
 
 
 def test_a_folder_without_state_is_judged_by_its_config(workplace, written):
