@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable
 from functools import cache, partial
+from operator import eq
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
@@ -87,12 +88,9 @@ def _converter(folder: Path) -> cattrs.Converter:
     for cls, read in _SCALARS.items():
         converter.register_structure_hook(cls, read)
     converter.register_structure_hook(Path, partial(_read_path, folder))
-    converter.register_structure_hook_func(
-        lambda cls: cls == VolumePath, partial(_read_volume_path, folder)
-    )
-    converter.register_structure_hook_func(
-        lambda cls: cls == WeightsPath | None, partial(_read_weights_path, folder)
-    )
+    readers = {VolumePath: _read_volume_path, WeightsPath | None: _read_weights_path}
+    for kind, read_path in readers.items():
+        converter.register_structure_hook_func(partial(eq, kind), partial(read_path, folder))
     for applies, read_with in (
         (lambda cls: _origin(cls) is Literal, _read_choice),
         (lambda cls: _origin(cls) is tuple, _read_tuple),
@@ -101,9 +99,8 @@ def _converter(folder: Path) -> cattrs.Converter:
         (KINDS.__contains__, _read_kind),
     ):
         converter.register_structure_hook_func(applies, partial(read_with, converter))
-    converter.register_unstructure_hook(Path, str)
-    converter.register_unstructure_hook(RemotePath, str)
-    converter.register_unstructure_hook(ArtifactAddress, str)
+    for written_as_text in (Path, RemotePath, ArtifactAddress):
+        converter.register_unstructure_hook(written_as_text, str)
     converter.register_unstructure_hook_factory(
         KIND_NAMES.__contains__, partial(_plain_with_kind, converter)
     )
@@ -178,14 +175,12 @@ def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
 
 
 def _read_weights_path(folder: Path, data: Any, cls: Any) -> WeightsPath | None:
-    if data is None:
-        return None
     if isinstance(data, str) and data.startswith(PREFIX):
         try:
             return ArtifactAddress.parse(data)
         except ValueError as error:
             raise MalformedError.at_top(f"found {show(data)}; {error}") from None
-    return _read_path(folder, data, cls)
+    return None if data is None else _read_path(folder, data, cls)
 
 
 def _plain_with_kind(

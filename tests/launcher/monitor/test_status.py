@@ -387,6 +387,7 @@ def test_a_status_is_plain_data(root, slurm):
         "num_iterations": 10,
         "attempts": {},
         "reason": "its job 12_3 is running",
+        "wandb_lag": None,
         "wandb_id": "",
         "concern": "",
         "is_expected": True,
