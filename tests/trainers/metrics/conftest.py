@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.fakes.wandb_server import WandbServer
 from tests.trainers.metrics.runs import RUN_ID, record_of, run_config
 from trainers.config.run_config import WandbMode
 from trainers.metrics.open_writer import open_metric_writer
+from trainers.metrics.row_feed import RowFeed
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, write_state
 
@@ -36,6 +38,23 @@ def api_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     }.items():
         monkeypatch.setenv(name, value)
     return API_KEY
+
+
+@pytest.fixture(autouse=True)
+def feeds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End those that a failed test leaves: W&B's client has one service for a whole process."""
+    begun: list[RowFeed] = []
+    begin = RowFeed.__init__
+
+    def remembered(self: RowFeed, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
+        begun.append(self)
+
+    monkeypatch.setattr(RowFeed, "__init__", remembered)
+    yield
+    for each in begun:
+        if each._thread.is_alive():
+            each.close(finished=False, preempted=False)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def steps_of(log: Path) -> list[int]:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for what must come; give up only when something hangs."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.05)
