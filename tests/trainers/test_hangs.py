@@ -139,6 +139,10 @@ def test_a_worker_process_that_is_stopped_is_noticed_and_ended(make_run):
 
     assert "hang: no progress in section data" in last_line(run)
     assert "worker_main.py" in run.log(0).read_text()
+    for _ in range(1200):  # it was killed, and takes a moment to end
+        if not is_running(worker):
+            break
+        time.sleep(0.05)
     assert not is_running(worker)
 
 

@@ -64,6 +64,8 @@ _OF_THE_PROGRAM = re.compile(
     re.IGNORECASE,
 )
 """CUDA errors that a faulty kernel or a wrong build causes; another GPU would do the same."""
+_OF_A_PEER = re.compile(r"gloo/transport/")
+"""Inside of DDP, another rank that has ended shows as a bare error of gloo's sockets."""
 _OF_THE_GPU = re.compile(r"CUDA error|CUDA driver|CUBLAS_STATUS|CUDNN_STATUS|NCCL|Xid|\bECC\b")
 
 
@@ -129,6 +131,8 @@ def _of_runtime_error(message: str) -> int:
     """Return the exit code of an error of torch, which has no types for most of its causes."""
     if _OUT_OF_MEMORY.search(message):
         return exit_codes.OUT_OF_MEMORY
+    if _OF_A_PEER.search(message):
+        return exit_codes.RANK_LOST
     if _OF_THE_GPU.search(message) and not _OF_THE_PROGRAM.search(message):
         return exit_codes.NODE_FAULT
     return exit_codes.FAILED

@@ -159,7 +159,7 @@ def test_runs_that_are_training(workplace) -> None:
     (row,) = json.loads(workplace.out)
     assert (row["state"], row["num_iterations"]) == ("running", 1000000)
     assert row["iterations"] >= 100
-    assert row["best_loss"] > 0
+    assert row["best_loss"] >= 0
     assert workplace.launch("report", "dummies") == 0
     text = Path("dummies.html").read_text()
     assert ">running</span>" in text

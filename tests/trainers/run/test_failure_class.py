@@ -56,6 +56,10 @@ def os_error(number):
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED"), exit_codes.NODE_FAULT),
         (
+            RuntimeError("[/gloo/gloo/transport/tcp/pair.cc:537] Connection reset by peer"),
+            exit_codes.RANK_LOST,
+        ),
+        (
             torch.AcceleratorError("CUDA error: device-side assert triggered"),
             exit_codes.FAILED,
         ),
