@@ -32,6 +32,7 @@ NOT_TRIED_HERE = {
     "pip install": "needs a network",
     "git clone": "needs a network",
     "wandb sync": "needs a server",
+    "launch sync": "needs a server",
     "launch report fib25-affinities --wandb": "needs a server",
     "sudo": "is for root",
     "scripts/slurm-sandbox": "is for root; the tests in tests/slurm start one",
