@@ -64,6 +64,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.command == "logs" and arguments.follow and (arguments.json or arguments.job):
         option = "--json" if arguments.json else "--job"
         parser.error(f"{option} prints a log as it is now; leave out {option} or --follow")
+    if arguments.command == "status" and arguments.usage:
+        others = {"--watch": arguments.watch, "--state": arguments.state, "--sort": arguments.sort}
+        if given := [
+            name for name, value in {**others, "--limit": arguments.limit}.items() if value
+        ]:
+            parser.error(f"--usage shows what all of the runs have used; leave out {given[0]}")
     if arguments.command == "status" and arguments.watch and arguments.json:
         parser.error("--json prints the runs as they are now; leave out --json or --watch")
     if rest:

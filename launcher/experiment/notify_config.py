@@ -150,10 +150,15 @@ class NotifyConfig:
 
 
 def write_notify(folder: ExperimentFolder, config: NotifyConfig | None) -> None:
-    """Write who is told into the experiment's folder, where its jobs look; nothing if unchanged."""
+    """Write who is told into the experiment's folder, where its jobs look; nothing if unchanged.
+
+    A file that is not one, half edited say, is left alone if nobody is to be told.
+    """
+    if read_notify(folder) == config:
+        return
     if config is None:
         folder.notify.unlink(missing_ok=True)
-    elif read_notify(folder) != config:
+    else:
         with atomic_write(folder.notify) as file:
             file.write(json.dumps(attrs.asdict(config), indent=1).encode())
 

@@ -5,6 +5,7 @@ The file holds what happened, never what follows from it: `bad_nodes` decides th
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,10 +20,11 @@ from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.node import ThisNode
-from launcher.job.pack import SlurmTerms, append_line
+from launcher.job.pack import SlurmTerms
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
 from trainers import exit_codes
+from trainers.run.atomic_write import append_line
 from trainers.run.attempt_history import read_events
 
 logger = logging.getLogger(__name__)
@@ -238,7 +240,7 @@ def note_node_failure(folder: ExperimentFolder, failure: NodeFailure) -> None:
     """Append a failure; a disk that refuses it costs no more than a warning."""
     logger.warning("%s: %s (%s) %s", failure.node, failure.kind, failure.run, failure.reason)
     try:
-        append_line(folder.nodes, {"event": "failure", **attrs.asdict(failure)})
+        _append(folder, {"event": "failure", **attrs.asdict(failure)})
     except OSError as error:
         logger.warning("cannot write to %s: %s", folder.nodes, error)
 
@@ -261,7 +263,7 @@ def forget_node(folder: ExperimentFolder, node: str) -> bool:
     """
     if not any(failure.node == node for failure in read_node_failures(folder)):
         return False
-    append_line(folder.nodes, {"event": _FORGOTTEN, "time": round(time.time(), 3), "node": node})
+    _append(folder, {"event": _FORGOTTEN, "time": round(time.time(), 3), "node": node})
     return True
 
 
@@ -279,3 +281,7 @@ def read_node_failures(folder: ExperimentFolder) -> list[NodeFailure]:
     except OSError as error:
         logger.warning("cannot read %s: %s", folder.nodes, error)
     return failures
+
+
+def _append(folder: ExperimentFolder, event: Mapping[str, Any]) -> None:
+    append_line(folder.nodes, json.dumps(event).encode() + b"\n")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -17,7 +15,7 @@ from attrs import field, frozen
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
 from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
-from trainers.run.atomic_write import atomic_write
+from trainers.run.atomic_write import append_line, atomic_write
 from trainers.run.attempt_history import read_events
 from trainers.run.backoff import retry
 
@@ -188,17 +186,8 @@ class PackEventKind(StrEnum):
 
 def append_pack_event(folder: PackFolder, kind: PackEventKind, **details: Any) -> None:
     """Append a line to the pack's `events.jsonl`, with the Unix time in seconds."""
-    append_line(folder.events, {"time": round(time.time(), 3), "event": kind, **details})
-
-
-def append_line(path: Path, event: Mapping[str, Any]) -> None:
-    """Append an event to a file of JSON lines; in one write: lines of two processes do not mix."""
-    line = json.dumps(event).encode() + b"\n"
-    with path.open("a+b", buffering=0) as file:
-        if file.seek(0, os.SEEK_END) and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
-            line = b"\n" + line  # the line before was cut short, by a full disk or a kill
-        if file.write(line) < len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    event = {"time": round(time.time(), 3), "event": kind, **details}
+    append_line(folder.events, json.dumps(event).encode() + b"\n")
 
 
 def read_pack_events(folder: PackFolder) -> Iterator[dict[str, Any]]:

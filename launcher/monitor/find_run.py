@@ -89,17 +89,18 @@ class _Target:
     def _named(self, *, is_run_first: bool) -> list[RunFolder]:
         runs = _runs_in(self._root)
         experiments = [run for run in runs if self._matches(_experiment_of(run))]
-        named = [
-            run
-            for run in runs
-            if self._matches(run.name) or self._matches(f"{_experiment_of(run)}/{run.name}")
-        ]
+        named = [run for run in runs if self._matches(run.name) or self._matches_both(run)]
         return (named or experiments) if is_run_first else (experiments or named)
 
     def _matches(self, name: str) -> bool:
-        if glob.has_magic(self._text):
-            return name == self._text or fnmatchcase(name, self._text)
-        return name == self._text
+        return _matches(name, self._text)
+
+    def _matches_both(self, run: RunFolder) -> bool:
+        """Return whether EXPERIMENT/RUN matches; a pattern does not cross the slash."""
+        experiment, slash, name = self._text.partition("/")
+        return (
+            bool(slash) and _matches(_experiment_of(run), experiment) and _matches(run.name, name)
+        )
 
     def _refusal(self) -> LauncherError:
         runs = _runs_in(self._root)
@@ -113,6 +114,10 @@ class _Target:
         return LauncherError(
             f"no run or experiment {self._text!r} in {self._root}; {what}. Or give a folder."
         )
+
+
+def _matches(name: str, text: str) -> bool:
+    return name == text or (glob.has_magic(text) and fnmatchcase(name, text))
 
 
 def config_or_none(run: RunFolder) -> RunConfig | None:

@@ -30,16 +30,17 @@ class LineProgress:
         Args:
             now_s: A monotonic clock, in seconds.
         """
-        lines = []
         seen = {each.folder: (each.state, sum(each.attempts.values())) for each in statuses}
-        if self._seen is not None:
-            before = self._seen
-            several = _are_of_several(statuses)
-            lines = [
-                run_line(each, with_experiment=several)
-                for each in statuses
-                if before.get(each.folder) != seen[each.folder]
-            ]
+        several = _are_of_several(statuses)
+        lines = [
+            run_line(each, with_experiment=several)
+            for each in statuses
+            if (
+                each.state == Status.FAILED
+                if self._seen is None
+                else self._seen.get(each.folder) != seen[each.folder]
+            )
+        ]
         is_first, self._seen = self._seen is None, seen
         line = summary(statuses) if len(statuses) != 1 else run_line(statuses[0])
         if is_first or (line != self._summary and now_s >= self._due_s):

@@ -87,19 +87,19 @@ def enough(asked: ResourcesConfig, totals: SystemTotals) -> dict[str, float] | N
     if totals.seconds < MIN_OBSERVED_S:
         return None
     return {
-        "gpus": _enough_gpus(asked.gpus, totals),
+        "gpus": _enough_gpus(asked, totals),
         "cpus": max(asked.ranks_per_node, math.ceil(totals.peak_cores - 0.1)),
         "memory_gb": max(1, math.ceil(_SPARE_MEMORY * totals.peak_memory_gb)),
     }
 
 
-def _enough_gpus(asked: float, totals: SystemTotals) -> float:
-    if asked != 1 or not totals.gpu_s or not totals.gpu_memory_gb:
-        return asked
+def _enough_gpus(asked: ResourcesConfig, totals: SystemTotals) -> float:
+    if asked.gpus != 1 or asked.nodes > 1 or not totals.gpu_s or not totals.gpu_memory_gb:
+        return asked.gpus
     busy = totals.gpu_busy_s / totals.gpu_s
     memory = totals.peak_gpu_memory_gb / totals.gpu_memory_gb
     fitting = [share for share in _SHARES if max(busy, memory) <= _MAX_SHARE * share]
-    return fitting[0] if fitting else asked
+    return fitting[0] if fitting else asked.gpus
 
 
 def _usage(run: RunFolder, reader: PatientReader) -> RunUsage:

@@ -172,7 +172,7 @@ def _alert(folder: ExperimentFolder, message: Message) -> None:
         _run(
             [sys.executable, "-m", "trainers.metrics.wandb_alert"],
             {**fields, **run},
-            env={"WANDB_DIR": empty, "WANDB_SILENT": "true", "PYTHONSAFEPATH": "1"},
+            env={"PYTHONSAFEPATH": "1"},
             cwd=Path(empty),
         )
 

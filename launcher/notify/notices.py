@@ -7,7 +7,6 @@ experiment goes on where another one has stopped. Read, decide and append under 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from attrs import Factory, define, field, frozen
 
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.experiment.notify_config import tells_somebody
+from trainers.run.atomic_write import append_line
 from trainers.run.run_state import Status
 
 GROUP_S = 60.0
@@ -157,6 +157,7 @@ class Notices:
 
     def _forget(self, runs: set[str]) -> None:
         self.known = {key for key in self.known if key[0] not in runs}
+        self.waiting = {key: each for key, each in self.waiting.items() if key[0] not in runs}
         self.ended = {run: notice for run, notice in self.ended.items() if run not in runs}
         self.is_done_told = False
         self.last_told.clear()
@@ -182,15 +183,13 @@ def read_notices(folder: ExperimentFolder) -> Notices:
 
 
 def append_notices(folder: ExperimentFolder, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Append lines, in one write; after half a line they start a new one."""
-    content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    if not content:
-        return
-    with folder.notices.open("a+b", buffering=0) as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            content = content if file.read(1) == b"\n" else b"\n" + content
-        file.write(content)
+    """Append lines, all in one write.
+
+    Raises:
+        OSError: Not all of them are written.
+    """
+    if content := b"".join(json.dumps(line).encode() + b"\n" for line in lines):
+        append_line(folder.notices, content)
 
 
 def note_submitted(folder: ExperimentFolder, runs: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ class Notifier:
         self._again_at_s: float | None = None
         self._not_before_s = 0.0
         self._is_closing = False
+        self._has_given_up = False
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
         self._said = ""
@@ -45,8 +46,7 @@ class Notifier:
         with self._changed:
             self._runs.update(dict.fromkeys(runs))
             if self._runs and self._thread is None and not self._is_closing:
-                self._thread = threading.Thread(target=self._work, name="notices", daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify_all()
 
     def close(self, *runs: str) -> None:
@@ -64,12 +64,22 @@ class Notifier:
             return
         thread.join(TIMEOUT_S)
         if thread.is_alive():
+            self._has_given_up = True
             logger.warning("not everything could be told within %g s", TIMEOUT_S)
             if process := self._process:
                 process.terminate()
 
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="notices", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of processes; the next call tries again
+            self._say(f"what became of its runs is told later: {error}")
+        else:
+            self._thread = thread
+
     def _work(self) -> None:
-        while True:
+        while not self._has_given_up:
             runs, is_closing = self._next()
             try:
                 is_done = not tells_somebody(self._folder) or self._deliver(runs, is_closing)
@@ -83,7 +93,7 @@ class Notifier:
                 return
             if not is_done:
                 self._put_back(runs)
-            if is_closing:  # until `close` no longer waits
+            if is_closing:
                 time.sleep(_MIN_INTERVAL_S)
 
     def _next(self) -> tuple[list[str], bool]:

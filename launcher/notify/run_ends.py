@@ -46,13 +46,14 @@ def notice_of(run: RunFolder, events: Collection[str]) -> Notice:
 def notices_of(
     folder: ExperimentFolder, runs: Iterable[str], events: Collection[str]
 ) -> list[Notice]:
-    """Return what has become of runs; one whose state is damaged is left out.
+    """Return what has become of runs; one that was removed, or is damaged, is left out.
 
     Raises:
         OSError, UnavailableError: One of them cannot be read at present.
     """
     found = []
-    for name in runs:
+    present = {each.name for each in folder.runs.iterdir()}
+    for name in [each for each in runs if each in present]:
         try:
             found.append(notice_of(folder.run(name), events))
         except UnavailableError:

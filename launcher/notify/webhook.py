@@ -66,14 +66,16 @@ def _open(request: Request) -> None:
             return
     except HTTPError as error:
         error.close()
-        passes = error.code == 429 or error.code >= 500
+        passes = error.code in (429, 503)  # others may have been taken all the same
         phrase = responses.get(error.code, "")  # the server's own words may quote the URL
         problem = NotToldError(f"{host} answered {error.code} {phrase}".rstrip())
         raise problem from (error if passes else None)
     except (URLError, HTTPException, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         text = reason.strerror if isinstance(reason, OSError) else None
-        raise NotToldError(f"{host} cannot be reached: {text or type(reason).__name__}") from error
+        problem = NotToldError(f"{host} cannot be reached: {text or type(reason).__name__}")
+        # Bare errors come after the message was sent; it may have been taken.
+        raise problem from (error if isinstance(error, URLError) else None)
 
 
 class _NoRedirect(HTTPRedirectHandler):

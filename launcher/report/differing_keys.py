@@ -22,6 +22,13 @@ def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]
         configs: Plain data, as in `config.yaml`.
     """
     found: dict[str, list[Any]] = {}
+    readable = [config for config in configs if config]
+    if len(readable) < len(configs):
+        kept = {key: iter(values) for key, values in differing_keys(readable).items()}
+        return {
+            key: [next(values) if config else ABSENT for config in configs]
+            for key, values in kept.items()
+        }
     trimmed = [
         {key: value for key, value in config.items() if key not in _OF_THE_RUN}
         for config in configs

@@ -78,6 +78,9 @@ def make_dashboards(
             except OSError as error:
                 found.append(Dashboard(project=project, problem=problem_of(error)))
                 continue
+            except KeyboardInterrupt:  # the jobs are submitted, which is still to be said
+                found.append(Dashboard(project=project, problem="interrupted"))
+                break
         found.append(Dashboard(project=project, url=known[project]))
     return tuple(found)
 

@@ -26,7 +26,9 @@ def submission_record(
     Args:
         code: The name of the code snapshot.
     """
-    words = [str(experiment.source), *experiment.overrides, "--cluster", cluster]
+    # W&B shows the command: who is told, and how, is nobody else's business.
+    overrides = [each for each in experiment.overrides if not each.startswith("notify.")]
+    words = [str(experiment.source), *overrides, "--cluster", cluster]
     python_path = dict.fromkeys(path for run in experiment.runs for path in run.python_path)
     return SubmissionRecord(
         command=shlex.join(["launch", "submit", *words]),

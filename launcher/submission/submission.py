@@ -29,6 +29,7 @@ from launcher.submission.write_runs import write_submitted
 from trainers.errors import ConfigError
 from trainers.run.run_state import read_state, write_state
 from trainers.run.submission_record import SubmissionRecord
+from trainers.weights.wandb_artifact import fetch
 
 _SUBMISSION_TIMEOUT_S = 60.0
 """How long to wait for another submission of the experiment to end."""
@@ -118,8 +119,15 @@ def write_all_submitted(
 ) -> None:
     """Write the configs of runs, and that their packs have them, into the run folders.
 
-    From then on it is told again what becomes of them.
+    From then on it is told again what becomes of them. Checkpoints at W&B that they begin with are
+    fetched before any of them is written.
+
+    Raises:
+        TrainerError, OSError: Something cannot be fetched or written.
     """
+    for run in {run.weights: run for run, _ in runs if run.weights}.values():
+        assert run.weights is not None
+        fetch(run.weights, run.folder.weights_cache)
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
         for done in [
             writers.submit(partial(write_submitted, run, pack=pack.name, record=record))

@@ -76,7 +76,7 @@ class IntervalWriter(MetricWriter):
                 continue
             total, number = self._sums.get(name, (0.0, 0))
             is_finite = math.isfinite(value)
-            self._sums[name] = (total + value if is_finite else total, number + is_finite)
+            self._sums[name] = (total + float(value) if is_finite else total, number + is_finite)
         if iteration % self._every == 0:
             means = {name: total / n if n else math.nan for name, (total, n) in self._sums.items()}
             self._writer.write(iteration, {**means, **self._last})

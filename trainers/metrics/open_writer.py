@@ -65,7 +65,6 @@ def _open_wandb(
         record.update(wandb_id=secrets.token_hex(4))
     state = record.state
     mode = config.wandb.mode
-    holder = read_lease(folder.lease)
 
     def open_service(was_open: bool) -> OpenService:
         # On the feed's thread: the import takes 0.5 to 0.9 s.
@@ -75,6 +74,7 @@ def _open_wandb(
         # Before a W&B run has rows: the next attempt must know both its id and which rows it lacks.
         record.flush(_RECORD_TIMEOUT_S)
         records.flush(_RECORD_TIMEOUT_S)
+        holder = read_lease(folder.lease)
         return WandbWriter(
             folder,
             mode=mode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from trainers.metrics.row_transfer import OpenService, Reporter, Transfer
 from trainers.metrics.turns import Turns
 from trainers.run.backoff import delays
 from trainers.run.metric_rows import RowReader
-from trainers.run.sections import SECTIONS, Section, section
+from trainers.run.sections import SECTIONS, Section, beat, section
 
 CLOSE_TIMEOUT_S = 15.0
 """More than W&B's own `finish_timeout`; within a preemption's grace, after the checkpoint."""
@@ -21,6 +22,7 @@ them: no later attempt would."""
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
 """Between two tries to open a service that fails."""
+_BEAT_S = 1.0
 _KILLED_TIMEOUT_S = 5.0
 """A thread that hangs all the same, on a disk say, ends with the process."""
 
@@ -81,18 +83,23 @@ class RowFeed(MetricWriter):
         self._end = {"finished": finished, "preempted": preempted}
         self._closing.set()
         timeout_s = CLOSE_TIMEOUT_S + (self._finish_patience_s if finished else 0.0)
-        self._thread.join(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while self._thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+            beat()  # this has a bound of its own
+            self._thread.join(min(left, _BEAT_S))
         if self._thread.is_alive():
             self._failed(TimeoutError(f"it did not close within {timeout_s:.0f} s"))
             self._is_given_up = True
             self._kill()
             self._thread.join(_KILLED_TIMEOUT_S)
+            if self._thread.is_alive():  # it may have opened another one meanwhile
+                self._kill()
         self._reporter.ended()
 
     def _work(self) -> None:
         waits = delays(FIRST_DELAY_S, LONGEST_DELAY_S)
         self._closing.wait(self._turns.first_delay_s())
-        while True:
+        while not self._is_given_up:  # or nobody would end the service that is opened next
             was_closing = self._closing.is_set()
             self._has_opened = False
             try:

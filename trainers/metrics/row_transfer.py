@@ -110,6 +110,7 @@ class Transfer:
         """
         while True:
             is_closing = self._closing.is_set()  # asked first: the file has all rows by then
+            is_turn_over = self._is_turn_over()  # also renews it
             room = _BATCH_ROWS
             if self._service.is_remote:
                 room = min(room, MAX_UNCONFIRMED_ROWS - self._unconfirmed.count)
@@ -123,8 +124,8 @@ class Transfer:
                 self._confirm_if_due(is_full=room <= len(batch) and room < _BATCH_ROWS)
             if batch:
                 continue
-            if room > 0 and (is_closing or self._is_turn_over()):
-                return is_closing
+            if is_turn_over or (is_closing and room > 0):
+                return is_closing and room > 0
             time.sleep(POLL_S) if is_closing else self._closing.wait(POLL_S)
 
     def finish(self, *, finished: bool, preempted: bool) -> None:
@@ -152,6 +153,8 @@ class Transfer:
             with section(Section.WANDB):
                 iteration = self._service.confirmed()
         except Exception as error:
+            if is_full and self._closing.is_set():
+                raise  # nobody waits for an answer any more
             self._confirm_at = time.monotonic() + min(CONFIRM_S, RETRY_S)
             self._unconfirmed.wait_on(time.monotonic())
             self._has_problem = True

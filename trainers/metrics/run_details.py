@@ -75,7 +75,7 @@ class RunDetails:
     @property
     def knows_environment(self) -> bool:
         """Whether the newest attempt has said where it runs, and what it reads."""
-        return bool(self.attempts and self.attempts[-1].node and self.volumes)
+        return bool(self.attempts and self.attempts[-1].gpu_model is not None)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class RunDetails:
                 each.cause or ("running" if each is newest else "unknown"),
                 each.reason[:_MAX_REASON],
                 each.node or "",
-                each.gpu_model,
+                each.gpu_model or "",
                 each.job or "",
                 _utc(each.began),
                 _hours(each, now if each is newest else None),

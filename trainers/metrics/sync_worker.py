@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from trainers.config.config_io import read_run_config
 from trainers.config.converter import to_plain
-from trainers.errors import LeaseHeldError
+from trainers.errors import LeaseHeldError, TrainerError
 from trainers.metrics.row_transfer import Reporter, Transfer
 from trainers.metrics.wandb_process import clean_environment
 from trainers.metrics.wandb_server import sentence_of
@@ -49,6 +49,8 @@ class Outcome(StrEnum):
     """Its trainer reports it at the moment, or another `launch sync`."""
     DISABLED = "disabled"
     FAILED = "failed"
+    UNREADABLE = "unreadable"
+    """Its own files cannot be read or written."""
 
 
 def sync_run(folder: RunFolder) -> dict[str, Any]:
@@ -122,6 +124,8 @@ def main() -> None:
             answer = sync_run(folder)
         except LeaseHeldError as error:
             answer = {"outcome": Outcome.OPEN, "reason": str(error)}
+        except TrainerError as error:
+            answer = {"outcome": Outcome.UNREADABLE, "reason": str(error)}
         except Exception as error:
             answer = {"outcome": Outcome.FAILED, "reason": sentence_of(error)}
         sys.stdout.write(json.dumps({"folder": str(folder.path), **answer}) + "\n")

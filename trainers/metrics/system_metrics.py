@@ -27,7 +27,7 @@ from trainers.metrics.process_usage import (
     run_processes,
     visible_devices,
 )
-from trainers.run.atomic_write import atomic_write
+from trainers.run.atomic_write import append_line, atomic_write
 from trainers.run.record_writer import RecordWriter
 from trainers.run.run_folder import RunFolder
 from trainers.run.system_record import GB, SystemSample, SystemTotals, last_sample
@@ -206,12 +206,9 @@ def _gpu_metrics(gpus: Sequence[GpuUsage]) -> dict[str, float]:
 
 
 def _append(folder: RunFolder, line: bytes) -> None:
-    folder.fence()
-    with folder.system.open("ab", buffering=0) as file:
-        size = file.tell()
-        file.write(line)
-    if size > MAX_BYTES:
-        _thin(folder)
+    if folder.system.exists() and folder.system.stat().st_size > MAX_BYTES:
+        _thin(folder)  # first: it is tried again with the line if it fails
+    append_line(folder.system, line, fence=folder.fence)
 
 
 def _thin(folder: RunFolder) -> None:

@@ -11,7 +11,8 @@ import os
 import sys
 from typing import Any
 
-import wandb
+from trainers.metrics.wandb_process import clean_environment, kill_service
+from trainers.metrics.wandb_server import sentence_of
 
 _LEVELS = {"info": "INFO", "success": "INFO", "warning": "WARN", "failure": "ERROR"}
 _MAX_TITLE = 63
@@ -31,6 +32,10 @@ mutation NotifyScriptableRunAlert($entityName: String!, $projectName: String!, $
 
 def send_alert(alert: dict[str, Any]) -> None:
     """Send an alert; an exception of W&B says why it could not."""
+    clean_environment()
+    os.environ["WANDB_SILENT"] = "true"
+    import wandb
+
     api = wandb.Api(timeout=_TIMEOUT_S)
     title = str(alert["title"])
     variables = {
@@ -49,8 +54,7 @@ def main() -> int:
     try:
         send_alert(json.load(sys.stdin))
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        sys.stderr.write(f"{type(error).__name__}: {reason}\n")
+        sys.stderr.write(f"{sentence_of(error)}\n")
         return 1
     return 0
 
@@ -58,4 +62,5 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
+    kill_service()
     os._exit(code)  # without W&B's exit handlers, which wait for its service

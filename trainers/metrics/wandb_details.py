@@ -61,8 +61,6 @@ class WandbDetails:
         self._has_begun = False
         self._next_look_s = 0.0
         self._is_complete = False
-        self._sent = folder.wandb / "system-metrics-sent"
-        self._samples = SampleReader(folder, after=_time_in(self._sent))
         self._next_samples_s = 0.0
         self._checkpoints = WandbCheckpoints(folder, config)
 
@@ -74,8 +72,11 @@ class WandbDetails:
     def begin(self, run: wandb.Run, *, last_step: int) -> None:
         """Describe a W&B run that has just been opened, and has the rows up to `last_step`.
 
-        Tags and notes from the browser stay.
+        Tags and notes from the browser stay. What a local log has got of system metrics has not
+        arrived: `launch sync`, or a later attempt, sends it.
         """
+        self._sent = self._folder.wandb / f"system-metrics-{'local' if run.offline else 'sent'}"
+        self._samples = SampleReader(self._folder, after=_time_in(self._sent))
         self._last_iteration = last_step
         self._held.clear()
         self._held_since_s = None

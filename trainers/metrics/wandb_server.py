@@ -90,7 +90,10 @@ def sentence_of(error: BaseException) -> str:
         return f"another process has the run open at W&B: {error}"
     if isinstance(error, LostRowsError):
         return str(error)
-    text = _SECRET.sub("***", str(error))
+    # An exception of W&B's API has the status beside its text, which is the server's.
+    refused = getattr(getattr(error, "response", None), "http_status", 0)
+    has_words = refused in _SENTENCES or refused >= 500
+    text = f"error {refused}" if has_words else _SECRET.sub("***", str(error))
     if key := os.environ.get("WANDB_API_KEY"):
         text = text.replace(key, "***")
     if found := _STATUS.search(text):

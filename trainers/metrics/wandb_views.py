@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from trainers.metrics.wandb_process import clean_environment, kill_service
-from trainers.metrics.wandb_server import ServerError, sentence_of
+from trainers.metrics.wandb_server import sentence_of
 
 HTTP_TIMEOUT_S = 8
 
@@ -41,9 +41,7 @@ def make_view(kind: str, request: dict[str, Any]) -> dict[str, Any]:
 
         return make_report(entity, request)
     except Exception as error:
-        # W&B's exception has the status beside its text, which is the server's.
-        status = getattr(getattr(error, "response", None), "http_status", 0)
-        return {"problem": sentence_of(ServerError(f"error {status}") if status else error)}
+        return {"problem": sentence_of(error)}
 
 
 if __name__ == "__main__":

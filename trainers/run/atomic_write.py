@@ -116,8 +116,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def append_line(path: Path, line: bytes, *, fence: Fence) -> None:
-    """Append a line to a file; after a part of one, it starts a new line.
+def append_line(path: Path, line: bytes, *, fence: Fence = unfenced) -> None:
+    """Append one line or several, in one write; after a part of a line they start a new one.
 
     Raises:
         OSError: The file system refuses, or takes a part of the line only.

@@ -36,8 +36,8 @@ class Attempt:
     node: str | None = None
     gpus: tuple[tuple[str, ...], ...] = ()
     """The GPUs of each rank on the first node."""
-    gpu_model: str = ""
-    """Of the GPU of rank 0; empty if it used none, or before it was known."""
+    gpu_model: str | None = None
+    """Of the GPU of rank 0; empty if it used none, None before it has said so."""
     logs: tuple[str, ...] = ()
 
     @property
@@ -99,8 +99,8 @@ def _started(event: Mapping[str, Any], count: int) -> Attempt:
         began=event.get("time"),
         job=event.get("job"),
         node=event.get("node"),
-        gpus=tuple(map(tuple, event.get("gpus", ()))),
-        logs=tuple(map(str, event.get("logs", ()))),
+        gpus=tuple(map(tuple, event.get("gpus") or ())),
+        logs=tuple(map(str, event.get("logs") or ())),
     )
 
 

@@ -16,8 +16,8 @@ _number = optional(instance_of((int, float)))
 class BestMetric:
     """The metric of the run's best checkpoint, by `checkpoint.keep_best`."""
 
-    metric: str
-    mode: str
+    metric: str = field(validator=instance_of(str))
+    mode: str = field(validator=instance_of(str))
     """`min` or `max`: which values are better."""
     value: float = field(validator=instance_of((int, float)))
     """The mean over the iterations since the checkpoint before."""
@@ -42,9 +42,9 @@ class RunFigures:
     """Over the last minute of training, pauses for saves among it."""
     best: BestMetric | None = field(default=None, converter=as_best)
     """None without `keep_best`, or before the first checkpoint."""
-    node: str = ""
+    node: str = field(default="", validator=instance_of(str))
     """The host of rank 0."""
-    num_nodes: int = 1
+    num_nodes: int = field(default=1, validator=instance_of(int))
     alive_at: float | None = field(default=None, validator=_number)
     """When the trainer last recorded anything: Unix time in seconds, by the clock of its node."""
 

@@ -116,6 +116,8 @@ def test_a_watch_ends_with_its_runs(runs):
 def test_a_watch_in_a_pipe_has_lines(runs):
     """A log is no place for a table that is redrawn."""
     assert in_pipe("status", "--watch") == (
+        "größe: failed, iteration 0 of 10, loss 0.5000: RankError: a rank was lost, as its node "
+        "does not answer any more; see the log of rank 3\n"
         "2 runs: 1 finished, 1 failed; iteration 10 of 20\n"
         "2 runs: 1 finished, 1 failed; iteration 10 of 20\n"
     )

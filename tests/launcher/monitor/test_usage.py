@@ -90,6 +90,19 @@ def test_several_gpus_stay_several() -> None:
     assert (found["gpus"], found["cpus"]) == (4, 4)
 
 
+def test_whole_gpus_on_several_nodes_stay_whole() -> None:
+    """A config with a share on several nodes would be refused."""
+    totals = SystemTotals(
+        seconds=3600, gpu_s=3600, gpu_busy_s=360, gpu_memory_gb=80, peak_gpu_memory_gb=8
+    )
+
+    alone = enough(ResourcesConfig(gpus=1), totals)
+    together = enough(ResourcesConfig(gpus=1, nodes=2), totals)
+
+    assert alone and alone["gpus"] < 1
+    assert together and together["gpus"] == 1
+
+
 def test_a_young_run_is_not_judged() -> None:
     """Two minutes show the start-up, no training."""
     assert enough(ResourcesConfig(), attrs.evolve(HALF_IDLE, seconds=100.0)) is None

@@ -1,6 +1,7 @@
 """What is told of runs, how often, and when."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -237,6 +238,29 @@ def test_a_damaged_run_is_over_and_keeps_no_other_from_being_told(make):
     deliver(experiment.folder, ["a", "b"], is_last=True)
 
     assert experiment.titles[-1] == "all 2 runs are over: 1 finished, 1 unreadable"
+
+
+def test_a_run_whose_folder_was_removed_keeps_no_other_from_being_told(make):
+    """A user has cleaned up while the job goes on."""
+    experiment = make("a", "b")
+    shutil.rmtree(experiment.run("b").path)
+    experiment.end("a", "crashed", "no", ONCE)
+
+    deliver(experiment.folder, ["a", "b"], is_last=True)
+
+    assert experiment.titles[0] == "run a failed (crashed)"
+
+
+def test_what_waited_when_it_was_submitted_again_is_not_told(make, clock):
+    """Those runs are queued again."""
+    experiment = make("a", "b")
+    experiment.end("a", "crashed", "no", ONCE)
+    deliver(experiment.folder, ["a"], is_last=False)  # it waits for company
+
+    experiment.submit("a")
+    deliver(experiment.folder, ["a", "b"], is_last=True)
+
+    assert experiment.titles == []
 
 
 def test_a_run_that_could_not_be_requeued_is_told(make):

@@ -3,6 +3,7 @@
 import logging
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -60,13 +61,15 @@ def test_an_experiment_that_tells_nobody_starts_nothing(make, monkeypatch):
     experiment.folder.notify.unlink()
     experiment.end("a", "finished")
     before = sorted(experiment.folder.path.rglob("*"))
-    monkeypatch.setattr("launcher.notify.notifier.subprocess.Popen", None)
+    popen = Mock()
+    monkeypatch.setattr("launcher.notify.notifier.subprocess.Popen", popen)
     notifier = Notifier(experiment.folder)
 
     notifier.look_at("a")
     notifier.close("a")
 
     wait_until(lambda: not is_working())
+    popen.assert_not_called()
     assert sorted(experiment.folder.path.rglob("*")) == before
 
 

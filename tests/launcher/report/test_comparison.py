@@ -36,6 +36,13 @@ def test_only_keys_that_differ_are_shown() -> None:
     assert differing_keys(configs[:1]) == differing_keys([]) == {}
 
 
+def test_a_config_that_cannot_be_read_differs_in_nothing() -> None:
+    """It would otherwise lack each key of the others."""
+    configs = [{"seed": 1, "name": "a", "time": 3}, {}, {"seed": 2, "name": "b", "time": 3}]
+
+    assert differing_keys(configs) == {"seed": [1, ABSENT, 2]}
+
+
 def test_lists_of_tables_are_compared_by_position() -> None:
     """As long as they have as many: otherwise they differ as a whole."""
     one, other = [{"kind": "simple"}, {"sigma": 1}], [{"kind": "simple"}, {"sigma": 2}]

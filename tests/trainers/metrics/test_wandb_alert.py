@@ -74,5 +74,5 @@ def test_no_key(server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
     done = send()
 
     assert done.returncode == 1
-    assert "Error: " in done.stderr
+    assert "there is no API key of W&B" in done.stderr
     assert len(done.stderr.splitlines()) == 1
