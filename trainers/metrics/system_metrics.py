@@ -35,6 +35,8 @@ from trainers.run.system_record import GB, SystemSample, SystemTotals, last_samp
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 15.0
+MIN_PEAK_S = 5.0
+"""The last sample of an attempt may span a moment, in which a tick of the CPU's clock is much."""
 MAX_BYTES = 4 * 2**20
 """Of system.jsonl: a day or two. Then every second line of it is dropped, so that a run of months
 has few lines of its beginning and all of its end."""
@@ -157,13 +159,14 @@ def _added(
     told = [gpu for gpu in gpus if gpu.busy_percent is not None]
     busy_s = sum(seconds * (gpu.busy_percent or 0.0) / 100 for gpu in told)
     memory = max((gpu.own_memory_bytes or gpu.memory_bytes or 0 for gpu in gpus), default=0)
+    cores = cpu_s / seconds if seconds >= MIN_PEAK_S else 0.0
     capacity = max((gpu.total_memory_bytes or 0 for gpu in gpus), default=0)
     return SystemTotals(
         seconds=round(totals.seconds + seconds, 3),
         cpu_s=round(totals.cpu_s + cpu_s, 3),
         gpu_s=round(totals.gpu_s + seconds * len(told), 3),
         gpu_busy_s=round(totals.gpu_busy_s + busy_s, 3),
-        peak_cores=round(max(totals.peak_cores, cpu_s / seconds), 3),
+        peak_cores=round(max(totals.peak_cores, cores), 3),
         peak_memory_gb=round(max(totals.peak_memory_gb, usage.memory_bytes / GB), 3),
         peak_gpu_memory_gb=round(max(totals.peak_gpu_memory_gb, memory / GB), 3),
         gpu_memory_gb=round(max(totals.gpu_memory_gb, capacity / GB), 3),
