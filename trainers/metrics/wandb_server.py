@@ -6,16 +6,16 @@ service drops all later ones without a word, and `finish` succeeds.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
-import urllib.error
-import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 from trainers.errors import LeaseHeldError
 from trainers.metrics.row_transfer import LostRowsError
+from trainers.run.wandb_graphql import ask, basic
 
 if TYPE_CHECKING:
     from wandb import Run, Settings
@@ -111,18 +111,13 @@ def sentence_of(error: BaseException) -> str:
 def _ask(
     settings: Settings, query: str, variables: dict[str, Any], timeout_s: float
 ) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{settings.base_url.rstrip('/')}/graphql",
-        data=json.dumps({"query": query, "variables": variables}).encode(),
-        headers={"Content-Type": "application/json", "Authorization": _authorization(settings)},
-    )
+    authorization = _authorization(settings)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
-            answer = json.loads(response.read())
-            data = answer["data"]
-    except urllib.error.HTTPError as error:
+        answer = ask(settings.base_url, authorization, query, variables, timeout_s=timeout_s)
+        data = answer["data"]
+    except HTTPError as error:
         raise ServerError(f"error {error.code}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise ServerError(str(error)) from None
     if not isinstance(data, dict):
         raise ServerError(f"the server refuses: {answer.get('errors')}")
@@ -131,7 +126,7 @@ def _ask(
 
 def _authorization(settings: Settings) -> str:
     if settings.api_key:
-        return f"Basic {base64.b64encode(f'api:{settings.api_key}'.encode()).decode()}"
+        return basic(settings.api_key)
     from wandb.apis.public.service_api import ServiceApi  # the one that exchanges identity tokens
 
     return f"Bearer {ServiceApi(settings).access_token(TIMEOUT_S)}"

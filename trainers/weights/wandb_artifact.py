@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import logging
@@ -32,6 +31,7 @@ from trainers.errors import (
     UnavailableError,
 )
 from trainers.run.sections import beat
+from trainers.run.wandb_graphql import ask, basic
 
 logger = logging.getLogger(__name__)
 
@@ -179,14 +179,9 @@ def _require_checksum(artifact: CheckpointArtifact, folder: Path) -> None:
 
 def _ask(address: ArtifactAddress, variables: dict[str, Any]) -> dict[str, Any]:
     server = os.environ.get("WANDB_BASE_URL") or _DEFAULT_SERVER
-    request = urllib.request.Request(
-        f"{server.rstrip('/')}/graphql",
-        data=json.dumps({"query": _QUERY, "variables": variables}).encode(),
-        headers={"Content-Type": "application/json", "Authorization": _authorization(server)},
-    )
+    authorization = _authorization(server)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            answer = json.loads(response.read())
+        answer = ask(server, authorization, _QUERY, variables, timeout_s=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         raise _refused(address, error.code) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -244,4 +239,4 @@ def _authorization(server: str) -> str:
         raise ConfigError(
             "init_from: there is no API key of W&B; log in with `wandb login`, or set WANDB_API_KEY"
         )
-    return f"Basic {base64.b64encode(f'api:{key}'.encode()).decode()}"
+    return basic(key)
