@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from trainers.metrics.wandb_process import clean_environment, kill_service
+from trainers.metrics.wandb_process import clean_environment, end_process
 from trainers.metrics.wandb_server import sentence_of
 
 _LEVELS = {"info": "INFO", "success": "INFO", "warning": "WARN", "failure": "ERROR"}
@@ -60,7 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    kill_service()
-    os._exit(code)  # without W&B's exit handlers, which wait for its service
+    end_process(main())

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from trainers.metrics.wandb_process import clean_environment, kill_service
+from trainers.metrics.wandb_process import clean_environment, end_process
 from trainers.metrics.wandb_server import sentence_of
 
 HTTP_TIMEOUT_S = 8
@@ -47,6 +47,4 @@ def make_view(kind: str, request: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     answer = make_view(sys.argv[1], json.load(sys.stdin))
     sys.stdout.write(f"{json.dumps(answer)}\n")
-    sys.stdout.flush()
-    kill_service()
-    os._exit(0)  # without W&B's exit handlers, which wait for its service
+    end_process(0)

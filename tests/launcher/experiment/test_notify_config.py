@@ -142,7 +142,7 @@ def test_urls_are_cut_down_to_their_host():
 
 
 def test_what_is_written_is_read(tmp_path):
-    """Keys of a later version are left out, and a damaged file tells nobody."""
+    """Keys of a later version are left out; a damaged file tells nobody, and stays to be mended."""
     folder = ExperimentFolder(tmp_path)
     assert read_notify(folder) is None
     config = NotifyConfig(url_from="env:A", form="slack", mail_user="a@b.org,c")
@@ -157,5 +157,9 @@ def test_what_is_written_is_read(tmp_path):
     assert read_notify(folder) == config
     folder.notify.write_text("{")
     assert read_notify(folder) is None
+    write_notify(folder, None)
+    assert folder.notify.read_text() == "{"
+    write_notify(folder, config)
+    assert read_notify(folder) == config
     write_notify(folder, None)
     assert not folder.notify.exists()
