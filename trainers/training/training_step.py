@@ -120,11 +120,13 @@ class TrainingStep:
         self._averaged = AveragedWeights(model, config.ema_decay)
         self._buffers: BufferChanges
         self._model: Model
+        self._parameters: list[torch.nn.Parameter]
         self._accumulation: GradientAccumulation
 
     def begin(self, model: Model, device: torch.device) -> None:
         """Prepare for steps of the network on its device; all ranks call this."""
         self._model = model
+        self._parameters = list(model.parameters())
         self._buffers = BufferChanges(model)
         self._device = device
         self._transfer = DeviceTransfer(device)
@@ -162,7 +164,8 @@ class TrainingStep:
             with_first_sample: Keep logits and gradient of the first sample.
             num_left_out: Earlier iterations in which no step was taken.
         """
-        optimizer.zero_grad()
+        for parameter in self._parameters:  # `optimizer.zero_grad` takes ten times as long
+            parameter.grad = None
         micro_batches = self._split(raw, target, weight)
         kept_logits: list[torch.Tensor] = []
         losses: list[torch.Tensor] = []
