@@ -15,6 +15,7 @@ import wandb
 from trainers.errors import DataError
 from trainers.metrics.run_details import TABLE_COLUMNS, RunDetails, segment_of
 from trainers.metrics.wandb_checkpoints import WandbCheckpoints
+from trainers.metrics.wandb_server import sentence_of
 from trainers.run.run_folder import RunFolder
 from trainers.run.system_record import SampleReader
 from trainers.snapshots.snapshot_picture import MAX_BYTES, snapshot_picture
@@ -157,7 +158,7 @@ class WandbDetails:
         try:
             run.summary["attempts"] = wandb.Table(columns=list(TABLE_COLUMNS), data=rows)
         except Exception as error:  # of W&B's public API, which checks the table's artifact
-            logger.info("W&B takes no table of attempts: %r", error)
+            logger.info("W&B takes no table of attempts: %s", sentence_of(error))
 
     def _look_again(self, run: wandb.Run) -> None:
         """Add to the config what the attempt has recorded since, such as its GPU."""
