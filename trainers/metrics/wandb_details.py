@@ -29,6 +29,8 @@ PICTURE_TIMEOUT_S = 30.0
 """How long rows are held back for the picture of a snapshot that is being written."""
 MAX_HELD_ROWS = 1000
 SAMPLES_INTERVAL_S = 15.0
+RECENT_S = 60.0
+"""Pictures that were made so shortly before the last one may not have arrived with their rows."""
 DETAILS_INTERVAL_S = 5.0
 """Seconds between two looks at the folder of a run that has not said yet where it runs."""
 
@@ -88,6 +90,8 @@ class WandbDetails:
         if self._config.wandb.notes and not run.notes:
             run.notes = self._config.wandb.notes
         self._summarize_attempts(run)
+        if not run.offline:
+            _send_again(run, self._folder.wandb)
         self._checkpoints.begin(run)
 
     def end(self, run: wandb.Run, *, finished: bool, preempted: bool) -> None:
@@ -226,6 +230,29 @@ class WandbDetails:
         picture = self._folder.wandb / "snapshot.png"
         picture.write_bytes(png)
         return wandb.Image(str(picture), caption=f"iteration {snapshot}")
+
+
+def _send_again(run: wandb.Run, folder: Path) -> None:
+    """Send the last pictures of earlier attempts again: their rows arrive before they do.
+
+    A service that is killed in between has W&B show a row without its picture. One that W&B has
+    stays as it is, as its name has its step and a hash of its content.
+    """
+    here = Path(run.dir)
+    try:
+        made = [
+            (path.stat().st_mtime, path, files)
+            for files in folder.glob("run-*/files")
+            if not files.samefile(here)
+            for path in files.glob("media/images/*")
+            if not path.is_symlink()
+        ]
+        newest = max((made_at for made_at, _, _ in made), default=0.0)
+        for made_at, path, files in made:
+            if made_at > newest - RECENT_S:
+                run.save(str(path), base_path=str(files), policy="now")
+    except OSError as error:
+        logger.info("pictures that W&B may lack are not sent again: %s", error)
 
 
 def _time_in(path: Path) -> float:
