@@ -248,9 +248,7 @@ class SlurmClusterConfig:
         asked = [given[name] for name in MEMORY_OPTIONS if name in given]
         if asked and self.memory not in (None, "none"):
             faults.append(
-                Fault(
-                    ("sbatch", asked[0]), f"memory: {self.memory} asks for memory, too; remove one"
-                )
+                Fault(("sbatch", asked[0]), f"memory: {self.memory} asks for it, too; remove one")
             )
         if len(asked) > 1:
             faults.append(Fault(("sbatch", asked[1]), f"excludes {asked[0]}; remove one of them"))

@@ -10,7 +10,7 @@ from attrs import frozen
 from launcher.clusters.slurm_choices import Choices
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig, check_gpu_type
 from launcher.clusters.slurm_nodes import groups_for, rank_of
-from launcher.errors import LauncherError, suggestions
+from launcher.errors import DoesNotFitError, LauncherError, suggestions
 from launcher.packing.demand import Demand
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 from launcher.tables import first_names
@@ -40,8 +40,21 @@ class ChosenGpus:
     """The partition with those of its nodes that have these GPUs, or none."""
 
 
-def choose_gpu_request(choose: Choices, config: SlurmClusterConfig, site: SlurmSite) -> str:
-    """Choose the option that asks for GPUs; `none` where Slurm has none to ask for."""
+def choose_gpu_request(
+    choose: Choices, config: SlurmClusterConfig, site: SlurmSite, demands: Sequence[Demand]
+) -> str:
+    """Choose the option that asks for GPUs; `none` where Slurm has none to ask for.
+
+    Raises:
+        DoesNotFitError: Neither Slurm nor the config knows of any, and the runs need some.
+    """
+    largest = max(demands, key=lambda demand: demand.gpus, default=None)
+    if largest and largest.gpus and not site.knows_gpus and not config.gpus_per_node:
+        raise DoesNotFitError(
+            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and Slurm "
+            "knows of no GPUs on this cluster; resources.gpus=0 would fit, or set gpus_per_node in "
+            "the cluster config if its nodes have some all the same"
+        )
     otherwise, source = "gpus-per-node", "default"
     if config.gpus_per_node and not site.knows_gpus:
         otherwise, source = "none", "Slurm: no node has GPUs to ask for"
@@ -131,8 +144,9 @@ def choose_gpus(
         is_asked_for = gpu_type is not None
         return ChosenGpus(gpu_type=gpu_type, is_asked_for=is_asked_for, partition=partition)
     if gpu_type is None:
-        typed = [name for name in by_type if name is not None] or [None]
-        gpu_type = max(typed, key=lambda name: rank_of(by_type[name], demands))
+        # Without a type, Slurm may give GPUs of any: only where none has a type is that one kind.
+        typed = {name: alike for name, alike in by_type.items() if name is not None} or by_type
+        gpu_type = max(typed, key=lambda name: rank_of(typed[name], demands))
     groups = [
         group for group in partition.groups if not group.shape.gpus or group.gpu_type == gpu_type
     ]

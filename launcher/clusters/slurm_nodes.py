@@ -55,12 +55,9 @@ def best_partition(
     kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
         largest = max(demands, key=lambda demand: demand.gpus)
-        advice = ""
-        if not site.knows_gpus:
-            advice = ", or set gpus_per_node in the cluster config if its nodes have some"
         raise DoesNotFitError(
             f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
-            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit{advice}"
+            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
         )
     best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
     why = f"the default, {default.name}, has none" if default else "there is no default"

@@ -165,7 +165,7 @@ def resolve_target(
         LauncherError: A name is unknown, or a value is above a limit; names what is available.
     """
     choose = Choices(config, config_source)
-    gpu_request = choose_gpu_request(choose, config, site)
+    gpu_request = choose_gpu_request(choose, config, site, demands)
     if gpu_request == "none" and config.gpus_per_node is not None:
         site = with_stated_gpus(site, config.gpus_per_node)
     wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.job.gpu_driver import GPU_VARIABLES
+from launcher.job.gpu_driver import CUDA, GPU_VARIABLES, ROCM
 from launcher.job.slots import Slot
 
 
@@ -44,9 +44,10 @@ class MemberProcess:
         self._was_killed = False
         self._asked_to_stop_s: float | None = None
         others = {name: value for name, value in os.environ.items() if name not in GPU_VARIABLES}
+        hiding = (slot.machine.gpu_variable,) if gpus else (CUDA, ROCM)
         variables = {
             **others,
-            slot.machine.gpu_variable: ",".join(gpus),
+            **dict.fromkeys(hiding, ",".join(gpus)),
             "LAUNCH_SUPERVISOR_PID": str(os.getpid()),
             "OMP_NUM_THREADS": str(cpus),
             "PYTHONSAFEPATH": "1",  # a `trainers/` in the working directory would shadow ours

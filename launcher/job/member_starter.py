@@ -24,9 +24,9 @@ from trainers.run.run_state import Cause, EventKind
 logger = logging.getLogger(__name__)
 
 _NOT_SHARED = (
-    "the GPUs here take one process each (compute mode EXCLUSIVE_PROCESS, without MPS), so runs with "
-    "a share of one have it to themselves, one after the other; use resources.gpus: 1, or ask an "
-    "administrator for the compute mode DEFAULT"
+    "the GPUs here take one process each (compute mode EXCLUSIVE_PROCESS, without MPS), so runs "
+    "with a share of one have it to themselves, one after the other; use resources.gpus: 1, or ask "
+    "an administrator for the compute mode DEFAULT"
 )
 
 Command = Callable[[RunFolder, int, str], Sequence[str]]

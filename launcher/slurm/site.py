@@ -112,8 +112,12 @@ class SlurmSite:
 
     @property
     def knows_gpus(self) -> bool:
-        """Whether Slurm gives out GPUs at all; whole-node sites may have some all the same."""
-        return any(partition.gpu_types for partition in self.partitions)
+        """Whether Slurm can be asked for GPUs: it lists some, or no nodes at all.
+
+        Otherwise nodes may have GPUs all the same, as at sites that give whole nodes.
+        """
+        lists_nodes = any(partition.groups for partition in self.partitions)
+        return not lists_nodes or any(partition.gpu_types for partition in self.partitions)
 
     def partition(self, name: str) -> SlurmPartition | None:
         return next((each for each in self.partitions if each.name == name), None)

@@ -125,13 +125,13 @@ def test_a_type_that_is_not_there():
     site = attrs.evolve(MIXED, partitions=(*MIXED.partitions, partition("x", typed("h100", 8, 2))))
 
     assert refusal(site=site, partition="gpu", gpu_type="h100") == (
-        "c.yaml: gpu_type: found 'h100'; partition gpu: did you mean 'v100'? available: v100, a100, "
-        "a100_1g.5gb; partitions with it: x"
+        "c.yaml: gpu_type: found 'h100'; partition gpu: did you mean 'v100'? available: v100, "
+        "a100, a100_1g.5gb; partitions with it: x"
     )
     assert resolve(site, gpu_type="h100").partition == "x"
     assert refusal(site=PLAIN, given={"gpu_type": "a100"}) == (
-        "--gpu-type: found 'a100'; partition gpu: Slurm lists its GPUs without types; leave it out, "
-        "or choose nodes by constraint"
+        "--gpu-type: found 'a100'; partition gpu: Slurm lists its GPUs without types; leave it "
+        "out, or choose nodes by constraint"
     )
     assert refusal(site=MIXED, given={"gpu_type": "a100:2"}).startswith(
         "--gpu-type: found 'a100:2'; must be one type of GPUs without their number, such as a100"
@@ -142,9 +142,10 @@ def test_nodes_that_slurm_does_not_list_may_have_any_type():
     """As cloud nodes that are started on demand: the config is believed."""
     size = {"gpus_per_node": 4, "cpus_per_node": 32, "memory_gb_per_node": 200.0}
 
-    target = resolve(site_of(), gpu_type="a100", **size)
+    target = resolve(site_of(), partition="gpu", gpu_type="a100", **size)
 
     assert (target.gpu_type, target.names_gpu_type) == ("a100", True)
+    assert target.gpu_request == "gpus-per-node"
 
 
 def test_gpus_that_slurm_does_not_know_of():
@@ -157,7 +158,7 @@ def test_gpus_that_slurm_does_not_know_of():
     assert target.sources["gpu_request"] == "Slurm: no node has GPUs to ask for"
     assert refusal(DoesNotFitError, site=WHOLE_NODES).endswith(
         "resources.gpus=0 would fit, or set gpus_per_node in the cluster config if its nodes have "
-        "some"
+        "some all the same"
     )
 
 

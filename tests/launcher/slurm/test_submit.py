@@ -128,7 +128,7 @@ def test_no_wckey_is_sent_that_nobody_has_asked_for(
 
     submit.submit_array(experiment, [experiment.pack("pack-0001")], parameters, print)
 
-    assert [line for line in script.read_text().splitlines() if "wckey" in line] == lines
+    assert [line for line in script.read_text().splitlines() if "--wckey" in line] == lines
 
 
 def test_a_step_that_ended_in_good_order_is_left_alone(experiment, tmp_path, monkeypatch):
