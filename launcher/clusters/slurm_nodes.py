@@ -11,6 +11,7 @@ from attrs import frozen
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import DoesNotFitError, LauncherError, suggestions
 from launcher.packing.demand import Demand, NodeShape
+from launcher.slurm.gres import is_slice
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 
 _SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
@@ -29,8 +30,13 @@ class ChosenNodes:
     """Where each value of the shape comes from, by its name in the config."""
 
 
-def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPartition, str]:
+def best_partition(
+    site: SlurmSite, demands: Sequence[Demand], gpu_type: str | None = None
+) -> tuple[SlurmPartition, str]:
     """Choose a partition if none is given, and say why: the default one, unless it lacks GPUs.
+
+    Args:
+        gpu_type: The only type that will do.
 
     Raises:
         DoesNotFitError: No partition has GPUs, and the runs need some.
@@ -38,23 +44,24 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
     """
     default = next((each for each in site.partitions if each.is_default), None)
     needs_gpus = any(demand.gpus for demand in demands)
-    if default and (not needs_gpus or _has_gpus(default)):
+    if default and (not needs_gpus or _has_gpus(default, gpu_type)):
         return default, f"Slurm: default partition {default.name}"
     if not needs_gpus:
         names = [each.name for each in site.partitions]
         raise LauncherError(
             f"Slurm has no default partition; add --partition; {suggestions('', names)}"
         )
-    with_gpus = [each for each in site.open_partitions if _has_gpus(each)]
+    with_gpus = [each for each in site.open_partitions if _has_gpus(each, gpu_type)]
+    kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
         largest = max(demands, key=lambda demand: demand.gpus)
         raise DoesNotFitError(
             f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
-            "partition of this cluster has nodes with GPUs; resources.gpus=0 would fit"
+            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
         )
-    best = max(with_gpus, key=lambda each: _partition_rank(each, demands))
+    best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
     why = f"the default, {default.name}, has none" if default else "there is no default"
-    return best, f"Slurm: partition {best.name} has GPUs; {why}"
+    return best, f"Slurm: partition {best.name} has {kind}; {why}"
 
 
 def choose_nodes(
@@ -79,9 +86,7 @@ def choose_nodes(
     candidates = [
         _limited(config, shape, number, partition.name, config_source)
         for shape, number in numbers.items()
-        if shape.gpus >= (config.gpus_per_node or 0)
-        and shape.cpus >= (config.cpus_per_node or 0)
-        and shape.memory_gb >= (config.memory_gb_per_node or 0)
+        if _has_sizes(shape, config)
     ]
     if not candidates:
         _check_sizes(config, numbers, partition.name, config_source)
@@ -91,13 +96,43 @@ def choose_nodes(
     return attrs.evolve(best, num_nodes=enough)
 
 
-def _partition_rank(partition: SlurmPartition, demands: Sequence[Demand]) -> tuple[int, int, int]:
-    numbers = _numbers_by_shape(None, partition.groups)
-    return max(_rank(shape, number, demands) for shape, number in numbers.items())
+def rank_of(groups: Iterable[NodeGroup], demands: Sequence[Demand]) -> tuple[int, ...]:
+    """Return the sort key of a choice of nodes, that of the best of them; the best highest.
+
+    By fitting runs, then whole GPUs before slices of GPUs, then as nodes of one type are chosen.
+    """
+    by_type: dict[str | None, list[NodeGroup]] = {}
+    for group in groups:
+        by_type.setdefault(group.gpu_type, []).append(group)
+    ranks = []
+    for gpu_type, alike in by_type.items():
+        for shape, number in _numbers_by_shape(None, alike).items():
+            fitting, *others = _rank(shape, number, demands)
+            ranks.append((fitting, not is_slice(gpu_type), *others))
+    return max(ranks)
 
 
-def _has_gpus(partition: SlurmPartition) -> bool:
-    return any(group.shape.gpus for group in partition.groups)
+def groups_for(config: SlurmClusterConfig, partition: SlurmPartition) -> list[NodeGroup]:
+    """Return the nodes of a partition that jobs may get: with the features and sizes of the config.
+
+    All that have the features, if none is so large: `choose_nodes` tells what is too much.
+    """
+    groups = [each for each in partition.groups if _has_features(each.features, config.constraint)]
+    return [each for each in groups if _has_sizes(each.shape, config)] or groups
+
+
+def _has_gpus(partition: SlurmPartition, gpu_type: str | None) -> bool:
+    if gpu_type is None:
+        return bool(partition.gpu_types)
+    return gpu_type.lower() in (name.lower() for name in partition.gpu_types if name)
+
+
+def _has_sizes(shape: NodeShape, config: SlurmClusterConfig) -> bool:
+    return (
+        shape.gpus >= (config.gpus_per_node or 0)
+        and shape.cpus >= (config.cpus_per_node or 0)
+        and shape.memory_gb >= (config.memory_gb_per_node or 0)
+    )
 
 
 def _numbers_by_shape(constraint: str | None, groups: Iterable[NodeGroup]) -> dict[NodeShape, int]:
@@ -130,9 +165,12 @@ def _check_sizes(
         asked = getattr(config, name)
         most = max(getattr(shape, name.removesuffix("_per_node")) for shape in shapes)
         if asked is not None and asked > most:
+            advice = ""
+            if name == "gpus_per_node" and not most:
+                advice = "; where Slurm does not know of its GPUs, set gpu_request: none"
             raise LauncherError(
                 f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, as nodes of "
-                f"partition {partition} have"
+                f"partition {partition} have{advice}"
             )
     raise LauncherError(
         f"{config_source}: no node of partition {partition} has all of {', '.join(_SIZES)} at "

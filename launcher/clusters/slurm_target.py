@@ -14,12 +14,20 @@ from launcher.clusters.slurm_choices import (
     Limits,
     choose_account,
     choose_grace,
+    choose_memory,
+    choose_nodelist,
     choose_nodes_per_job,
     choose_partition,
     choose_qos,
     choose_time_limit,
 )
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.clusters.slurm_gpus import (
+    choose_gpu_request,
+    choose_gpu_type,
+    choose_gpus,
+    with_stated_gpus,
+)
 from launcher.clusters.slurm_nodes import choose_nodes
 from launcher.packing.demand import Demand, NodeShape, PackLimits
 from launcher.slurm.site import SlurmSite
@@ -39,12 +47,25 @@ class SlurmTarget:
     qos: str | None
     """None: the account's default QOS."""
     constraint: str | None
+    reservation: str | None
+    exclude: str | None
+    nodelist: str | None
+    wckey: str | None
+    comment: str | None
     nodes: int
     """Nodes per job, if there are enough runs."""
     max_nodes: int | None
     """The most nodes of a job, for a run that needs more than `nodes`."""
     shape: NodeShape
     """What a job may use of one node."""
+    gpu_type: str | None
+    """The type of its GPUs; None: without a type, or not known."""
+    names_gpu_type: bool
+    """Whether jobs ask for that type."""
+    gpu_request: str
+    """The option of sbatch that asks for GPUs; `none`: jobs get whole nodes."""
+    memory: str
+    """How memory is asked for: `per-node`, `per-cpu`, `per-gpu` or `none`."""
     time_limit_s: int | None
     """The longest job; None: as long as its runs need."""
     grace_s: float
@@ -122,17 +143,21 @@ def resolve_target(
     *,
     config_source: str,
     demands: Sequence[Demand] = (),
+    kept_gpu_types: Mapping[str, str] | None = None,
     partition: str | None = None,
     account: str | None = None,
     qos: str | None = None,
     time: str | None = None,
     nodes: int | None = None,
+    gpu_type: str | None = None,
+    exclude: str | None = None,
 ) -> SlurmTarget:
     """Resolve all values: the command line beats the config, which beats what Slurm says.
 
     Args:
         config_source: How messages call the config.
         demands: Of the runs; the partition and the nodes are chosen so that most of them fit.
+        kept_gpu_types: The types of GPUs that runs began on, by the names of the runs.
         partition: From the command line, like all that follow; None: not given.
 
     Raises:
@@ -140,24 +165,40 @@ def resolve_target(
         LauncherError: A name is unknown, or a value is above a limit; names what is available.
     """
     choose = Choices(config, config_source)
-    queue = choose_partition(choose, partition, site, demands)
+    gpu_request = choose_gpu_request(choose, config, site, demands)
+    if gpu_request == "none" and config.gpus_per_node is not None:
+        site = with_stated_gpus(site, config.gpus_per_node)
+    wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)
+    among = wanted.gpu_type if wanted.is_known else None
+    queue = choose_partition(choose, partition, site, demands, among)
     account = choose_account(choose, account, site)
     association = site.association(account=account, partition=queue.name)
     qos = choose_qos(choose, qos, site, association)
     job_qos = site.qos(qos or (association.default_qos if association else None))
     limits = Limits(queue, site.qos(queue.qos), job_qos, association)
-    chosen = choose_nodes(config, queue, demands, config_source=config_source)
+    gpus = choose_gpus(choose, config, site, queue, demands, wanted)
+    chosen = choose_nodes(config, gpus.partition, demands, config_source=config_source)
     choose.sources |= chosen.sources
     max_nodes = min(filter(None, (queue.max_nodes, chosen.num_nodes)), default=None)
     max_submit_jobs, who = limits.submit_jobs()
+    nodes = choose_nodes_per_job(choose, nodes, queue, max_nodes)
     return SlurmTarget(
         partition=queue.name,
         account=account,
         qos=qos,
         constraint=choose("constraint", None, None, "default"),
-        nodes=choose_nodes_per_job(choose, nodes, queue, max_nodes),
+        reservation=choose("reservation", None, None, "default"),
+        exclude=choose("exclude", exclude, None, "default"),
+        nodelist=choose_nodelist(choose, nodes),
+        wckey=choose("wckey", None, None, "Slurm: the user's default one, if there are any"),
+        comment=choose("comment", None, None, "default"),
+        nodes=nodes,
         max_nodes=max_nodes,
         shape=chosen.shape,
+        gpu_type=gpus.gpu_type,
+        names_gpu_type=gpus.is_asked_for,
+        gpu_request=gpu_request,
+        memory=choose_memory(choose, config.sbatch, site),
         time_limit_s=choose_time_limit(choose, time, limits, site),
         grace_s=choose_grace(choose, site, queue, job_qos),
         signal=choose("signal", None, "USR2", "default"),

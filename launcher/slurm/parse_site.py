@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from launcher.packing.demand import NodeShape
+from launcher.slurm.gres import gpus_by_type
 from launcher.slurm.parsing import (
     NOTHING,
     read_number,
@@ -48,10 +49,8 @@ ASSOCIATION_COLUMNS = (
 _UNUSABLE = re.compile(r"\*|\b(DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|NOT_RESPONDING|UNKNOWN)")
 """In the state of a node that takes no jobs; a node that is powered down does, and is resumed."""
 
-_GPU = re.compile(r"gpu(?::[^:]+)*?(?::(\d+))?")
-
-_Node = tuple[int, int, int, frozenset[str], bool]
-"""GPUs, CPUs, memory in MB, features, and whether it takes jobs now."""
+_Node = tuple[str, int, int, frozenset[str], bool]
+"""GRES, CPUs, memory in MB, features, and whether it takes jobs now."""
 
 
 def parse_site(
@@ -96,15 +95,6 @@ def parse_site(
     )
 
 
-def count_gpus(gres: str) -> int:
-    """Return the number of GPUs, or of MIG instances, among a node's generic resources (GRES).
-
-    Such as `gpu:4`, `gpu:a100:4(S:0-1),mps:400`, `gpu:1g.10gb:7`, `(null)`.
-    """
-    matches = map(_GPU.fullmatch, re.sub(r"\([^)]*\)", "", gres).split(","))
-    return sum(int(match[1] or 1) for match in matches if match)
-
-
 def _max_array_size(settings: Mapping[str, str]) -> int:
     """Return the most tasks of an array; 1 if the cluster takes no arrays (MaxArraySize=0)."""
     size = read_number(settings.get("MaxArraySize", "")) or 1
@@ -127,7 +117,7 @@ def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
         reserved_mb = read_number(record.get("MemSpecLimit", "")) or 0
         features = record.get("ActiveFeatures", "")
         node = (
-            count_gpus(record.get("Gres", "")),
+            record.get("Gres", ""),
             cpus or 1,
             max(1, memory_mb - reserved_mb),
             frozenset() if features in NOTHING else frozenset(features.split(",")),
@@ -141,19 +131,26 @@ def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
 def _partition(record: Mapping[str, str], nodes: Counter[_Node]) -> SlurmPartition:
     max_cpus = read_number(record.get("MaxCPUsPerNode", ""))
     max_memory_mb = read_number(record.get("MaxMemPerNode", ""))
-    alike: dict[tuple[NodeShape, frozenset[str]], list[int]] = {}
-    for (gpus, cpus, memory_mb, features, is_usable), number in nodes.items():
-        shape = NodeShape(
-            gpus=gpus,
-            cpus=min(cpus, max_cpus or cpus),
-            memory_gb=min(memory_mb, max_memory_mb or memory_mb) / 1024,
-        )
-        numbers = alike.setdefault((shape, features), [0, 0])
-        numbers[0] += number
-        numbers[1] += 0 if is_usable else number
+    alike: dict[tuple[NodeShape, str | None, frozenset[str]], list[int]] = {}
+    for (gres, cpus, memory_mb, features, is_usable), number in nodes.items():
+        for gpu_type, gpus in (gpus_by_type(gres) or {None: 0}).items():
+            shape = NodeShape(
+                gpus=gpus,
+                cpus=min(cpus, max_cpus or cpus),
+                memory_gb=min(memory_mb, max_memory_mb or memory_mb) / 1024,
+            )
+            numbers = alike.setdefault((shape, gpu_type, features), [0, 0])
+            numbers[0] += number
+            numbers[1] += 0 if is_usable else number
     groups = [
-        NodeGroup(shape=shape, features=features, num_nodes=number, num_unusable=unusable)
-        for (shape, features), (number, unusable) in alike.items()
+        NodeGroup(
+            shape=shape,
+            gpu_type=gpu_type,
+            features=features,
+            num_nodes=number,
+            num_unusable=unusable,
+        )
+        for (shape, gpu_type, features), (number, unusable) in alike.items()
     ]
     return SlurmPartition(
         name=record["PartitionName"],

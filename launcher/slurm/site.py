@@ -9,10 +9,12 @@ from launcher.packing.demand import NodeShape
 
 @frozen(kw_only=True)
 class NodeGroup:
-    """Equal nodes of a partition."""
+    """Equal nodes of a partition. Nodes with several types of GPUs are in a group for each type."""
 
     shape: NodeShape
     """What a job in this partition may use of one such node."""
+    gpu_type: str | None = None
+    """The type of its GPUs, as for `--gpus-per-node=TYPE:1`; None: Slurm knows none."""
     features: frozenset[str]
     """Node features, as for `--constraint`."""
     num_nodes: int
@@ -41,6 +43,12 @@ class SlurmPartition:
     """Its partition QOS, whose limits hold besides those of the job's QOS."""
     groups: tuple[NodeGroup, ...]
     """The largest group first."""
+
+    @property
+    def gpu_types(self) -> tuple[str | None, ...]:
+        """The types of its GPUs; None stands for GPUs without a type."""
+        with_gpus = (group.gpu_type for group in self.groups if group.shape.gpus)
+        return tuple(dict.fromkeys(with_gpus))
 
 
 @frozen(kw_only=True)
@@ -93,11 +101,23 @@ class SlurmSite:
     qoses: tuple[SlurmQos, ...] = ()
     associations: tuple[SlurmAssociation, ...] = ()
     default_account: str | None = None
+    tracks_memory: bool = True
+    """Whether memory is given to jobs; if not, nodes may not say how much they have, and a job that
+    asks for memory may be refused."""
 
     @property
     def open_partitions(self) -> list[SlurmPartition]:
         """The ones that can be suggested: up, and not hidden."""
         return [each for each in self.partitions if each.is_up and not each.is_hidden]
+
+    @property
+    def knows_gpus(self) -> bool:
+        """Whether Slurm can be asked for GPUs: it lists some, or no nodes at all.
+
+        Otherwise nodes may have GPUs all the same, as at sites that give whole nodes.
+        """
+        lists_nodes = any(partition.groups for partition in self.partitions)
+        return not lists_nodes or any(partition.gpu_types for partition in self.partitions)
 
     def partition(self, name: str) -> SlurmPartition | None:
         return next((each for each in self.partitions if each.name == name), None)
