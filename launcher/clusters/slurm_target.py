@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Any
 
@@ -11,18 +12,28 @@ from attrs import frozen
 
 from launcher.clusters.slurm_choices import (
     Choices,
-    Limits,
     choose_account,
     choose_grace,
     choose_nodes_per_job,
-    choose_partition,
+    choose_partitions,
     choose_qos,
     choose_time_limit,
+    refuse_closed,
 )
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from launcher.clusters.slurm_nodes import choose_nodes
-from launcher.packing.demand import Demand, NodeShape, PackLimits
-from launcher.slurm.site import SlurmSite
+from launcher.clusters.slurm_limits import (
+    WORDS,
+    Limits,
+    SubmitLimit,
+    as_seen,
+    least,
+    tightest,
+)
+from launcher.clusters.slurm_nodes import ChosenNodes, choose_nodes
+from launcher.clusters.slurm_partitions import joined
+from launcher.errors import LauncherError
+from launcher.packing.demand import Demand, JobLimits, NodeShape, PackLimits
+from launcher.slurm.site import SlurmPartition, SlurmQos, SlurmSite
 from launcher.tables import show_seconds
 
 _LEAD_S = 120
@@ -34,6 +45,7 @@ class SlurmTarget:
     """All that a job asks for besides its runs, fully resolved."""
 
     partition: str
+    """Its name; or several with commas, of which Slurm takes the first that is free."""
     account: str | None
     """None: the user's default account."""
     qos: str | None
@@ -45,6 +57,8 @@ class SlurmTarget:
     """The most nodes of a job, for a run that needs more than `nodes`."""
     shape: NodeShape
     """What a job may use of one node."""
+    job: JobLimits
+    """What a job may use of all its nodes together."""
     time_limit_s: int | None
     """The longest job; None: as long as its runs need."""
     grace_s: float
@@ -54,6 +68,8 @@ class SlurmTarget:
     max_array_size: int
     max_submit_jobs: int | None
     """Of the user, running and pending."""
+    submit_limits: tuple[SubmitLimit, ...]
+    """Which jobs count towards that."""
     max_running: int | None
     """Jobs of one submission that run at once."""
     requeue: str
@@ -65,6 +81,8 @@ class SlurmTarget:
     sources: Mapping[str, str]
     """Where each value comes from, by the name of its field in the config: an option of the command
     line, the config, Slurm, or a default."""
+    notes: tuple[str, ...] = ()
+    """What the user may not expect, a sentence each."""
 
     def with_sbatch(self, options: Mapping[str, Any]) -> SlurmTarget:
         """Return the target with further options of sbatch, in place of its own of these names."""
@@ -84,6 +102,15 @@ class SlurmTarget:
         return {name: found.get(name, getattr(self, name, None)) for name in self.sources}
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """What a job may ask for at most, and whose limit that is; besides what nodes have."""
+        return tuple(
+            f"{getattr(self.job, name):g} {words}, by {self.job.sources[name]}"
+            for name, words in WORDS.items()
+            if name in self.job.sources
+        )
+
+    @property
     def signal_lead_s(self) -> int:
         """Time between the signal and the time limit; at most a third of the job."""
         lead_s = max(ceil(self.grace_s), _LEAD_S)
@@ -98,22 +125,9 @@ class SlurmTarget:
             max_nodes=self.max_nodes,
             runs_per_pack=runs_per_pack,
             max_packs=self.max_submit_jobs,
+            max_packs_later=self.max_submit_jobs,
+            job=self.job,
         )
-
-    def elsewhere(self, site: SlurmSite) -> dict[str, PackLimits]:
-        """Return the limits of packs on the largest nodes of the other partitions, by name."""
-        return {
-            partition.name: PackLimits(
-                shape=max(
-                    (group.shape for group in partition.groups),
-                    key=lambda shape: (shape.gpus, shape.cpus, shape.memory_gb),
-                ),
-                time_limit_s=partition.max_time_s,
-                max_nodes=partition.max_nodes,
-            )
-            for partition in site.open_partitions
-            if partition.name != self.partition and partition.groups
-        }
 
 
 def resolve_target(
@@ -140,29 +154,48 @@ def resolve_target(
         LauncherError: A name is unknown, or a value is above a limit; names what is available.
     """
     choose = Choices(config, config_source)
-    queue = choose_partition(choose, partition, site, demands)
     account = choose_account(choose, account, site)
-    association = site.association(account=account, partition=queue.name)
-    qos = choose_qos(choose, qos, site, association)
-    job_qos = site.qos(qos or (association.default_qos if association else None))
-    limits = Limits(queue, site.qos(queue.qos), job_qos, association)
+    has_reservation = "reservation" in config.sbatch
+    rules: dict[str, Any] = {
+        "account": account,
+        "qos": qos or config.qos,
+        "has_reservation": has_reservation,
+    }
+    seen = as_seen(site, **rules)
+    queues = choose_partitions(choose, partition, seen, demands)
+    queue = joined(queues)
+    qos = choose_qos(choose, qos, seen, account, queues[0])
+    is_named = partition is not None or config.partition is not None
+    doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
+    limits = [Limits.of(seen, each, account, qos) for each in queues]
+    elsewhere = [
+        Limits.of(seen, each, account, qos) for each in seen.open_partitions if each not in queues
+    ]
+    job = tightest([each.of_job() for each in limits])
+    of_node = tightest([each.of_node() for each in limits])
     chosen = choose_nodes(config, queue, demands, config_source=config_source)
-    choose.sources |= chosen.sources
-    max_nodes = min(filter(None, (queue.max_nodes, chosen.num_nodes)), default=None)
-    max_submit_jobs, who = limits.submit_jobs()
+    choose.sources |= _limited_sources(chosen, of_node, job)
+    most_nodes, who = least(
+        (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)
+    )
+    max_nodes = None if most_nodes is None else int(most_nodes)
+    submit_limits = _submit_limits(choose, queues, limits)
+    max_submit_jobs = min((each.most for each in submit_limits), default=None)
     return SlurmTarget(
         partition=queue.name,
         account=account,
         qos=qos,
         constraint=choose("constraint", None, None, "default"),
-        nodes=choose_nodes_per_job(choose, nodes, queue, max_nodes),
+        nodes=choose_nodes_per_job(choose, nodes, queue, max_nodes, who),
         max_nodes=max_nodes,
         shape=chosen.shape,
-        time_limit_s=choose_time_limit(choose, time, limits, site),
-        grace_s=choose_grace(choose, site, queue, job_qos),
+        job=job,
+        time_limit_s=choose_time_limit(choose, time, limits, elsewhere),
+        grace_s=choose_grace(choose, site, queue, limits[0].qos),
         signal=choose("signal", None, "USR2", "default"),
         max_array_size=choose("max_array_size", None, site.max_array_size, "Slurm: MaxArraySize"),
-        max_submit_jobs=choose("max_submit_jobs", None, max_submit_jobs, f"Slurm: {who}"),
+        max_submit_jobs=max_submit_jobs,
+        submit_limits=submit_limits,
         max_running=choose("max_running", None, None, "default"),
         requeue=choose("requeue", None, "scontrol", "default; resubmits where that is refused"),
         accounting=choose("accounting", None, site.accounting, "Slurm: AccountingStorageType"),
@@ -170,4 +203,72 @@ def resolve_target(
         environment=choose("environment", None, {}, "default"),
         sbatch=choose("sbatch", None, {}, "default"),
         sources=choose.sources,
+        notes=(*filter(None, doubts), *_notes(chosen, queues, limits[0].qos, site)),
     )
+
+
+def limits_elsewhere(
+    target: SlurmTarget, config: SlurmClusterConfig, site: SlurmSite, **options: Any
+) -> dict[str, PackLimits]:
+    """Return the limits of packs in the other partitions that the user may use, by name.
+
+    They are those of a submission with `--partition NAME`: what is advised holds there, too.
+
+    Args:
+        options: Of `resolve_target`, for all partitions.
+    """
+    found = {}
+    rules = {"account": target.account, "qos": target.qos}
+    seen = as_seen(site, **rules, has_reservation="reservation" in target.sbatch)
+    for partition in seen.open_partitions:
+        if partition.name in target.partition.split(",") or not partition.groups:
+            continue
+        with suppress(LauncherError):  # there, the config or an option asks for too much
+            other = resolve_target(config, site, partition=partition.name, **options)
+            found[partition.name] = other.pack_limits()
+    return found
+
+
+def _submit_limits(
+    choose: Choices, queues: Sequence[SlurmPartition], limits: Sequence[Limits]
+) -> tuple[SubmitLimit, ...]:
+    """Choose how many jobs may be in the queue; where the config says so, of each partition."""
+    by_slurm = tuple(dict.fromkeys(filter(None, (each.submit_limit() for each in limits))))
+    most, who = least(*((each.most, each.source) for each in by_slurm))
+    chosen = choose("max_submit_jobs", None, most, f"Slurm: {who}")
+    source = choose.sources["max_submit_jobs"]
+    if chosen is None or source.startswith("Slurm: "):
+        return by_slurm
+    return tuple(SubmitLimit(most=chosen, source=source, partition=each.name) for each in queues)
+
+
+def _limited_sources(chosen: ChosenNodes, *limits: JobLimits) -> dict[str, str]:
+    """Return where the sizes of the chosen nodes come from: those that a limit has cut, from it."""
+    sources = dict(chosen.sources)
+    for most in limits:
+        for name, present in attrs.asdict(chosen.shape).items():
+            is_cut = name in most.sources and present == getattr(most, name)
+            if is_cut and sources[f"{name}_per_node"].startswith("Slurm: "):
+                sources[f"{name}_per_node"] = f"Slurm: {most.sources[name]}"
+    return sources
+
+
+def _notes(
+    chosen: ChosenNodes,
+    queues: Sequence[SlurmPartition],
+    qos: SlurmQos | None,
+    site: SlurmSite,
+) -> Iterator[str]:
+    if chosen.num_nodes and not chosen.num_usable:
+        nodes = "the node that fits takes" if chosen.num_nodes == 1 else "the nodes that fit take"
+        yield f"{nodes} no jobs now (down, drained or reserved): jobs wait; see `sinfo -R`"
+    modes = {f"partition {each.name}": each.preempt_mode for each in queues}
+    if site.preempt_by == "qos" and qos is not None:
+        modes = {f"QOS {qos.name}": qos.preempt_mode}
+    for who, mode in modes.items():
+        if site.suspends and any(word in mode.upper() for word in ("SUSPEND", "GANG")):
+            yield (
+                f"jobs in {who} are suspended to make room for others (PreemptMode={mode}): they "
+                "stand still with their memory on the node, are not asked for a checkpoint, and go "
+                "on when they are resumed"
+            )

@@ -86,6 +86,8 @@ class SlurmTerms:
     """Whether `sacct` has records of jobs that have ended."""
     parameters: dict[str, Any]
     """The parameters for submitit, kept for a resubmission."""
+    limits: tuple[str, ...] = ()
+    """What a job could ask for at most, and whose limit that was."""
 
 
 @frozen(kw_only=True)
