@@ -76,7 +76,7 @@ def ask_site() -> SlurmSite:
             cluster,
             f"format={','.join(ASSOCIATION_COLUMNS)}",
         ),
-        "accounts": ("assoc", "where", cluster, f"format={','.join(ACCOUNT_COLUMNS)}"),
+        "accounts": ("assoc", "where", cluster, "user=", f"format={','.join(ACCOUNT_COLUMNS)}"),
         "default_account": ("user", "where", f"user={user.name}", "format=DefaultAccount"),
     }
     with ThreadPoolExecutor() as threads:
