@@ -88,6 +88,12 @@ def _add_slurm_options(submit: argparse.ArgumentParser) -> None:
         metavar="auto|none|N",
         help="runs per job: as many as fit, one, or at most N [auto]",
     )
+    slurm.add_argument(
+        "--gpu-type",
+        metavar="TYPE",
+        help="type of GPUs, such as a100 [the one that the runs began on, or the commonest]",
+    )
+    slurm.add_argument("--exclude", metavar="NODES", help="nodes that no job gets: n[1-3],n7")
 
 
 def _pack(text: str) -> str | int:

@@ -170,7 +170,7 @@ def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
     return (
         " ".join((partition.name, *notes)),
         f"{group.num_nodes}{unusable}",
-        str(group.shape.gpus),
+        " ".join(filter(None, (str(group.shape.gpus), group.gpu_type))),
         str(group.shape.cpus),
         show_memory(group.shape.memory_gb, ".4g"),
         "no limit" if time is None else show_seconds(time),

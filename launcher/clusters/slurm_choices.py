@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from launcher.clusters.slurm_cluster_config import SlurmClusterConfig, check_time
+from launcher.clusters.slurm_cluster_config import (
+    MEMORY_OPTIONS,
+    SlurmClusterConfig,
+    check_time,
+)
 from launcher.clusters.slurm_limits import Limits, least
 from launcher.clusters.slurm_nodes import best_partition
 from launcher.errors import LauncherError, suggestions
 from launcher.packing.demand import Demand
-from launcher.slurm.parsing import read_seconds
+from launcher.slurm.parsing import expand_hosts, read_seconds
 from launcher.slurm.site import SlurmPartition, SlurmQos, SlurmSite
 from launcher.tables import show_seconds
 
@@ -21,16 +25,16 @@ class Choices:
     def __init__(self, config: SlurmClusterConfig, config_source: str) -> None:
         self.sources: dict[str, str] = {}
         self._config = config
-        self._config_source = config_source
+        self.config_source = config_source
 
     def __call__(self, name: str, given: Any, otherwise: Any, source: str) -> Any:
         """Return the value of the command line, else that of the config, else `otherwise`."""
         configured = getattr(self._config, name)
         if given is not None:
-            self.sources[name] = f"--{name}"
+            self.sources[name] = f"--{name.replace('_', '-')}"
             return given
         if configured not in (None, (), {}):
-            self.sources[name] = self._config_source
+            self.sources[name] = self.config_source
             return configured
         self.sources[name] = source
         return otherwise
@@ -47,6 +51,7 @@ def choose_partitions(
     given: str | None,
     site: SlurmSite,
     demands: Sequence[Demand],
+    gpu_type: str | None,
 ) -> list[SlurmPartition]:
     """Choose the partition of a job, or several, of which Slurm takes the first that is free.
 
@@ -55,7 +60,7 @@ def choose_partitions(
     """
     text = choose("partition", given, None, "")
     if text is None:
-        best, choose.sources["partition"] = best_partition(site, demands)
+        best, choose.sources["partition"] = best_partition(site, demands, gpu_type)
         return [best]
     found = []
     for name in dict.fromkeys(filter(None, map(str.strip, text.split(",")))):
@@ -178,6 +183,34 @@ def choose_nodes_per_job(
             f"{queue.name} can have{f' ({who})' if 'QOS' in who or 'account' in who else ''}",
         )
     return nodes
+
+
+def choose_nodelist(choose: Choices, nodes: int) -> str | None:
+    """Choose the nodes that every job gets; Slurm gives a job all of them, or refuses it."""
+    nodelist: str | None = choose("nodelist", None, None, "default")
+    if nodelist is not None and (count := len(expand_hosts(nodelist))) > nodes:
+        raise choose.error(
+            "nodelist",
+            f"found {nodelist}, {count} nodes, and a job has {nodes}; Slurm gives each job all of "
+            f"them: name at most {nodes}, set nodes: {count}, or exclude the others instead",
+        )
+    return nodelist
+
+
+def choose_memory(choose: Choices, options: Collection[str], site: SlurmSite) -> str:
+    """Choose how memory is asked for.
+
+    Args:
+        options: Names of further options of sbatch from the config.
+    """
+    otherwise, source = "per-node", "default"
+    if not site.tracks_memory:
+        otherwise, source = "none", "Slurm: memory is not given to jobs"
+    asked = [name for name in options if name.replace("_", "-") in MEMORY_OPTIONS]
+    if asked:
+        otherwise, source = "none", f"{choose.config_source}: sbatch.{asked[0]} asks for it"
+    memory: str = choose("memory", None, otherwise, source)
+    return memory
 
 
 def choose_grace(

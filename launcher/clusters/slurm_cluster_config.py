@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
-from launcher.slurm.parsing import read_seconds
+from launcher.slurm.gres import has_gpus
+from launcher.slurm.parsing import expand_hosts, read_seconds
 from trainers.config_faults import Fault, MalformedError, show
 
 TIME = re.compile(r"(\d+-)?\d+:[0-5]\d:[0-5]\d")
@@ -18,7 +19,17 @@ StopSignal = Literal["USR2", "USR1", "TERM"]
 
 RequeueBy = Literal["scontrol", "resubmit"]
 
+GpuRequest = Literal["gpus-per-node", "gres", "none"]
+
+MemoryRequest = Literal["per-node", "per-cpu", "per-gpu", "none"]
+
+MEMORY_OPTIONS = ("mem", "mem-per-cpu", "mem-per-gpu")
+"""Options of sbatch for memory, of which a job has one at most."""
+PASSED_ON = ("comment", "exclude", "nodelist", "reservation", "wckey")
+"""Fields that are options of sbatch, as they are."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_GPU_TYPE = re.compile(r"[^\s:,=()]+")
 _OPTION = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _FIELD_OF_OPTION = {
     "account": "account",
@@ -28,13 +39,10 @@ _FIELD_OF_OPTION = {
     "cpus-per-task": "cpus_per_node",
     "export": "environment",
     "export-file": "environment",
-    "gpus": "gpus_per_node",
-    "gpus-per-node": "gpus_per_node",
-    "gpus-per-socket": "gpus_per_node",
-    "gpus-per-task": "gpus_per_node",
-    "mem": "memory_gb_per_node",
-    "mem-per-cpu": "memory_gb_per_node",
-    "mem-per-gpu": "memory_gb_per_node",
+    "gpus": "gpus_per_node or gpu_type",
+    "gpus-per-node": "gpus_per_node or gpu_type",
+    "gpus-per-socket": "gpus_per_node or gpu_type",
+    "gpus-per-task": "gpus_per_node or gpu_type",
     "no-requeue": "requeue",
     "nodes": "nodes",
     "partition": "partition",
@@ -47,7 +55,6 @@ _FIELD_OF_OPTION = {
 _OURS = (
     "chdir",
     "error",
-    "gres",
     "job-name",
     "ntasks",
     "ntasks-per-node",
@@ -75,6 +82,36 @@ def check_time(text: str) -> str:
 
 def _time(_: object, __: Attribute[Any], text: str) -> None:
     check_time(text)
+
+
+def check_gpu_type(text: str) -> str:
+    """Return the text if it can be a type of GPUs.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not _GPU_TYPE.fullmatch(text) or text == "gpu":
+        raise ValueError(
+            f"found {text!r}; must be one type of GPUs without their number, such as a100; "
+            "`sinfo -o %G` lists them as gpu:TYPE:NUMBER"
+        )
+    return text
+
+
+def _gpu_type(_: object, __: Attribute[Any], text: str) -> None:
+    check_gpu_type(text)
+
+
+def _one_line(_: object, __: Attribute[Any], text: str) -> None:
+    if "\n" in text or not text.strip():
+        raise ValueError(f"found {text!r}; must be text in one line")
+
+
+def _hosts(_: object, __: Attribute[Any], text: str) -> None:
+    if re.search(r"\s", text) or not all(expand_hosts(text) or [""]):
+        raise ValueError(
+            f"found {text!r}; must be names of nodes without spaces, such as n[1-3],n7"
+        )
 
 
 def _one_line_each(_: object, __: Attribute[Any], lines: tuple[str, ...]) -> None:
@@ -106,6 +143,11 @@ def _options(_: object, __: Attribute[Any], options: Mapping[str, Any]) -> None:
             message = f"is set by the field {_FIELD_OF_OPTION[option]}; use that one"
         elif option in _OURS:
             message = "is set by the launcher, from what the runs ask for; remove it"
+        elif option == "gres" and has_gpus(str(value)):
+            message = (
+                "is set by the launcher, from what the runs ask for, as far as it is about GPUs; "
+                "use gpu_type and gpu_request: gres"
+            )
         elif value is not True and (type(value) not in (str, int, float) or "\n" in str(value)):
             message = (
                 f"found {show(value)}; must be text in one line, a number, or true for an option "
@@ -136,6 +178,18 @@ class SlurmClusterConfig:
     constraint: str | None = field(default=None, validator=optional(min_len(1)))
     """Node features, as for `sbatch --constraint`."""
 
+    reservation: str | None = field(default=None, validator=optional(_one_line))
+    """The reservation whose nodes jobs use."""
+    exclude: str | None = field(default=None, validator=optional(_hosts))
+    """Nodes that no job gets, such as `n[1-3],n7`."""
+    nodelist: str | None = field(default=None, validator=optional(_hosts))
+    """Nodes that every job gets, all of them, as Slurm takes it: to choose among nodes, exclude the
+    others, or use features."""
+    wckey: str | None = field(default=None, validator=optional(_one_line))
+    """The workload characterization key to charge; None sends none, and Slurm takes the user's."""
+    comment: str | None = field(default=None, validator=optional(_one_line))
+    """A comment on each job."""
+
     nodes: int | None = field(default=None, validator=optional(ge(1)))
     """Nodes per job; None is 1, or as many as the largest run needs."""
     gpus_per_node: int | None = field(default=None, validator=optional(ge(0)))
@@ -144,6 +198,20 @@ class SlurmClusterConfig:
     """Number of cores of a node that jobs may use."""
     memory_gb_per_node: float | None = field(default=None, validator=optional(gt(0)))
     """Main memory of a node that jobs may use, in 2^30 bytes."""
+    gpu_type: str | None = field(default=None, validator=optional(_gpu_type))
+    """The type of GPUs, as Slurm names it; None: the commonest that fits, whole ones first. A run
+    keeps the type that it began on."""
+    gpu_request: GpuRequest | None = field(
+        default=None, validator=optional(in_(get_args(GpuRequest)))
+    )
+    """The option of sbatch that asks for GPUs: `gpus-per-node`, or `gres` where that is refused.
+    `none` asks for whole nodes (`--exclusive`) and takes all GPUs that their driver lists. None is
+    `gpus-per-node`, or `none` where Slurm knows of no GPUs and `gpus_per_node` is set."""
+    memory: MemoryRequest | None = field(
+        default=None, validator=optional(in_(get_args(MemoryRequest)))
+    )
+    """How memory is asked for: `--mem`, `--mem-per-cpu`, `--mem-per-gpu`, or not at all. None is
+    `per-node`, or `none` where Slurm does not track memory or `sbatch` has such an option."""
 
     time: str | None = field(default=None, validator=optional(_time))
     """Time limit of a job; runs that take longer are requeued and resume."""
@@ -169,3 +237,22 @@ class SlurmClusterConfig:
     """Variables that are set in each job."""
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)
     """Further options of sbatch by their long names; true for options without a value."""
+
+    def __attrs_post_init__(self) -> None:
+        given = {name.replace("_", "-"): name for name in self.sbatch}
+        faults = [
+            Fault(("sbatch", given[name]), f"is set by the field {name}, too; remove one of them")
+            for name in PASSED_ON
+            if name in given and getattr(self, name) is not None
+        ]
+        asked = [given[name] for name in MEMORY_OPTIONS if name in given]
+        if asked and self.memory not in (None, "none"):
+            faults.append(
+                Fault(("sbatch", asked[0]), f"memory: {self.memory} asks for it, too; remove one")
+            )
+        if len(asked) > 1:
+            faults.append(Fault(("sbatch", asked[1]), f"excludes {asked[0]}; remove one of them"))
+        if self.gpu_request == "none" and self.gpu_type is not None:
+            faults.append(Fault(("gpu_type",), "gpu_request: none asks for no type; remove one"))
+        if faults:
+            raise MalformedError(faults)

@@ -66,16 +66,24 @@ class Limits:
     association: SlurmAssociation | None
     accounts: tuple[SlurmAccount, ...] = ()
     """The job's account, and those above it."""
+    gpu_type: str | None = None
+    """The one that jobs ask for."""
 
     @classmethod
     def of(
-        cls, site: SlurmSite, partition: SlurmPartition, account: str | None, qos: str | None
+        cls,
+        site: SlurmSite,
+        partition: SlurmPartition,
+        account: str | None,
+        qos: str | None,
+        gpu_type: str | None = None,
     ) -> Limits:
         """Return the limits of the user's jobs.
 
         Args:
             account: None is the user's default account.
             qos: None is the account's default QOS.
+            gpu_type: The type that jobs ask for; None: any, and limits on types do not count.
         """
         association = site.association(account=account, partition=partition.name)
         name = (account or site.default_account or "").lower()
@@ -86,6 +94,7 @@ class Limits:
             qos=site.qos(qos or (association.default_qos if association else None)),
             association=association,
             accounts=(*own, *site.accounts_above(name)),
+            gpu_type=gpu_type,
         )
 
     def time_s(self) -> Bound:
@@ -156,7 +165,9 @@ class Limits:
 
     def _first_tres(self, name: str, resource: str) -> Bound:
         for who, holder in self._holders():
-            limit: float | None = getattr(holder.tres.get(name, Tres()), resource)
+            tres = holder.tres.get(name, Tres())
+            typed = tres.gpus_by_type.get(self.gpu_type or "") if resource == "gpus" else None
+            limit, _ = least((getattr(tres, resource), ""), (typed, ""))
             if limit is not None:
                 return limit, f"{who} ({name})"
         return None, "no limit"
@@ -223,14 +234,17 @@ def as_seen(
 
     def seen(partition: SlurmPartition) -> SlurmPartition:
         limits = Limits.of(site, partition, account, qos)
-        most = tightest([limits.of_node(), limits.of_job()])
         refusal = site.refusal(partition, account=account, qos=qos, has_reservation=has_reservation)
         return attrs.evolve(
-            partition,
+            within(partition, limits.of_node(), limits.of_job()),
             closed_because=refusal.reason if refusal else None,
-            groups=tuple(
-                attrs.evolve(group, shape=group.shape.within(most)) for group in partition.groups
-            ),
         )
 
     return attrs.evolve(site, partitions=tuple(map(seen, site.partitions)))
+
+
+def within(partition: SlurmPartition, *limits: JobLimits) -> SlurmPartition:
+    """Return the partition with what a job may use of each node."""
+    most = tightest(limits)
+    groups = [attrs.evolve(each, shape=each.shape.within(most)) for each in partition.groups]
+    return attrs.evolve(partition, groups=tuple(groups))

@@ -12,6 +12,7 @@ from attrs import frozen
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import DoesNotFitError, LauncherError, suggestions
 from launcher.packing.demand import Demand, NodeShape
+from launcher.slurm.gres import is_slice
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 
 _SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
@@ -32,8 +33,13 @@ class ChosenNodes:
     """Where each value of the shape comes from, by its name in the config."""
 
 
-def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPartition, str]:
+def best_partition(
+    site: SlurmSite, demands: Sequence[Demand], gpu_type: str | None = None
+) -> tuple[SlurmPartition, str]:
     """Choose a partition if none is given, and say why: the default one, unless it lacks GPUs.
+
+    Args:
+        gpu_type: The only type that will do.
 
     Raises:
         DoesNotFitError: No partition has GPUs, and the runs need some.
@@ -41,7 +47,7 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
     """
     default = next((each for each in site.partitions if each.is_default), None)
     needs_gpus = any(demand.gpus for demand in demands)
-    lacks = "" if default is None else _lack(default, needs_gpus=needs_gpus)
+    lacks = "" if default is None else _lack(default, gpu_type, needs_gpus=needs_gpus)
     if default and not lacks:
         return default, f"Slurm: default partition {default.name}"
     if default is None and not needs_gpus:
@@ -56,27 +62,28 @@ def best_partition(site: SlurmSite, demands: Sequence[Demand]) -> tuple[SlurmPar
                 f"the default partition {default.name} {lacks}, and no other one is open to you; "
                 "add another --account or --qos"
             )
-        best = max(others, key=lambda each: _partition_rank(each, demands))
+        best = max(others, key=lambda each: rank_of(each.groups, demands))
         return best, f"Slurm: partition {best.name}; the default, {default.name}, {lacks}"
-    with_gpus = [each for each in site.open_partitions if _has_gpus(each)]
+    with_gpus = [each for each in site.open_partitions if _has_gpus(each, gpu_type)]
+    kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
         largest = max(demands, key=lambda demand: demand.gpus)
         raise DoesNotFitError(
             f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
-            "partition of this cluster has nodes with GPUs; resources.gpus=0 would fit"
+            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
         )
-    best = max(with_gpus, key=lambda each: _partition_rank(each, demands))
+    best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
     if best is default:
         return best, f"Slurm: default partition {best.name}"
     why = f"the default, {default.name}, {lacks}" if default else "there is no default"
-    return best, f"Slurm: partition {best.name} has GPUs; {why}"
+    return best, f"Slurm: partition {best.name} has {kind}; {why}"
 
 
-def _lack(partition: SlurmPartition, *, needs_gpus: bool) -> str:
+def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) -> str:
     """Return what speaks against a partition; empty if nothing does."""
     if partition.closed_because:
         return partition.closed_because
-    if needs_gpus and not _has_gpus(partition):
+    if needs_gpus and not _has_gpus(partition, gpu_type):
         return "has none"
     with_gpus = [group for group in partition.groups if group.shape.gpus or not needs_gpus]
     if with_gpus and not any(group.num_usable for group in with_gpus):
@@ -106,9 +113,7 @@ def choose_nodes(
     candidates = [
         (_limited(config, shape, number, partition.name, config_source), number)
         for shape, number in numbers.items()
-        if shape.gpus >= (config.gpus_per_node or 0)
-        and shape.cpus >= (config.cpus_per_node or 0)
-        and shape.memory_gb >= (config.memory_gb_per_node or 0)
+        if _has_sizes(shape, config)
     ]
     if not candidates:
         _check_sizes(config, numbers, partition.name, config_source)
@@ -129,13 +134,43 @@ class _Number(NamedTuple):
     all: int
 
 
-def _partition_rank(partition: SlurmPartition, demands: Sequence[Demand]) -> tuple[int, ...]:
-    numbers = _numbers_by_shape(None, partition.groups)
-    return max(_rank(shape, number, demands) for shape, number in numbers.items())
+def rank_of(groups: Iterable[NodeGroup], demands: Sequence[Demand]) -> tuple[int, ...]:
+    """Return the sort key of a choice of nodes, that of the best of them; the best highest.
+
+    By fitting runs, then whole GPUs before slices of GPUs, then as nodes of one type are chosen.
+    """
+    by_type: dict[str | None, list[NodeGroup]] = {}
+    for group in groups:
+        by_type.setdefault(group.gpu_type, []).append(group)
+    ranks = []
+    for gpu_type, alike in by_type.items():
+        for shape, number in _numbers_by_shape(None, alike).items():
+            fitting, *others = _rank(shape, number, demands)
+            ranks.append((fitting, not is_slice(gpu_type), *others))
+    return max(ranks)
 
 
-def _has_gpus(partition: SlurmPartition) -> bool:
-    return any(group.shape.gpus for group in partition.groups)
+def groups_for(config: SlurmClusterConfig, partition: SlurmPartition) -> list[NodeGroup]:
+    """Return the nodes of a partition that jobs may get: with the features and sizes of the config.
+
+    All that have the features, if none is so large: `choose_nodes` tells what is too much.
+    """
+    groups = [each for each in partition.groups if _has_features(each.features, config.constraint)]
+    return [each for each in groups if _has_sizes(each.shape, config)] or groups
+
+
+def _has_gpus(partition: SlurmPartition, gpu_type: str | None) -> bool:
+    if gpu_type is None:
+        return bool(partition.gpu_types)
+    return gpu_type.lower() in (name.lower() for name in partition.gpu_types if name)
+
+
+def _has_sizes(shape: NodeShape, config: SlurmClusterConfig) -> bool:
+    return (
+        shape.gpus >= (config.gpus_per_node or 0)
+        and shape.cpus >= (config.cpus_per_node or 0)
+        and shape.memory_gb >= (config.memory_gb_per_node or 0)
+    )
 
 
 def _numbers_by_shape(
@@ -171,9 +206,12 @@ def _check_sizes(
         asked = getattr(config, name)
         most = max(getattr(shape, name.removesuffix("_per_node")) for shape in shapes)
         if asked is not None and asked > most:
+            advice = ""
+            if name == "gpus_per_node" and not most:
+                advice = "; where Slurm does not know of its GPUs, set gpu_request: none"
             raise LauncherError(
                 f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, as nodes of "
-                f"partition {partition} have"
+                f"partition {partition} have{advice}"
             )
     raise LauncherError(
         f"{config_source}: no node of partition {partition} has all of {', '.join(_SIZES)} at "

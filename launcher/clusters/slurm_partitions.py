@@ -39,31 +39,41 @@ def joined(partitions: Sequence[SlurmPartition]) -> SlurmPartition:
 
 
 def _common_groups(partitions: Sequence[SlurmPartition]) -> tuple[NodeGroup, ...]:
-    """Return nodes that a job may count on in each partition, with no more of them than in any."""
-    shapes = {
-        _smallest([group.shape for group in groups])
-        for groups in product(*(each.groups for each in partitions))
-    }
+    """Return nodes that a job may count on in each partition, with no more of them than in any.
+
+    Each with GPUs of a type that all partitions have; of any type if there is none.
+    """
+    types = dict.fromkeys(group.gpu_type for each in partitions for group in each.groups)
+    found: list[NodeGroup] = []
+    for gpu_type in types:
+        of_type = [[g for g in each.groups if g.gpu_type == gpu_type] for each in partitions]
+        found += _common(of_type, gpu_type)
+    if not found:
+        found = _common([each.groups for each in partitions], None)
+    return tuple(sorted(found, key=lambda group: -group.num_nodes))
+
+
+def _common(groups: Sequence[Sequence[NodeGroup]], gpu_type: str | None) -> list[NodeGroup]:
+    shapes = {_smallest([group.shape for group in each]) for each in product(*groups)}
     found: list[NodeGroup] = []
     for shape in sorted(shapes, key=lambda each: (-each.gpus, -each.cpus, -each.memory_gb)):
-        alike = [
-            [group for group in each.groups if group.shape.covers(shape)] for each in partitions
-        ]
+        enough = [[group for group in each if group.shape.covers(shape)] for each in groups]
         larger = [group for group in found if group.shape.covers(shape)]
-        usable = min(sum(group.num_usable for group in groups) for groups in alike)
-        total = min(sum(group.num_nodes for group in groups) for groups in alike)
+        usable = min(sum(group.num_usable for group in each) for each in enough)
+        total = min(sum(group.num_nodes for group in each) for each in enough)
         usable -= sum(group.num_usable for group in larger)
         total -= sum(group.num_nodes for group in larger)
         if total > 0:
             found.append(
                 NodeGroup(
                     shape=shape,
-                    features=frozenset().union(*(g.features for groups in alike for g in groups)),
+                    gpu_type=gpu_type,
+                    features=frozenset().union(*(g.features for each in enough for g in each)),
                     num_nodes=total,
-                    num_unusable=total - max(0, usable),
+                    num_unusable=total - min(total, max(0, usable)),
                 )
             )
-    return tuple(sorted(found, key=lambda group: -group.num_nodes))
+    return found
 
 
 def _smallest(shapes: Sequence[NodeShape]) -> NodeShape:

@@ -14,6 +14,8 @@ from launcher.clusters.slurm_choices import (
     Choices,
     choose_account,
     choose_grace,
+    choose_memory,
+    choose_nodelist,
     choose_nodes_per_job,
     choose_partitions,
     choose_qos,
@@ -21,6 +23,12 @@ from launcher.clusters.slurm_choices import (
     refuse_closed,
 )
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.clusters.slurm_gpus import (
+    choose_gpu_request,
+    choose_gpu_type,
+    choose_gpus,
+    with_stated_gpus,
+)
 from launcher.clusters.slurm_limits import (
     WORDS,
     Limits,
@@ -28,6 +36,7 @@ from launcher.clusters.slurm_limits import (
     as_seen,
     least,
     tightest,
+    within,
 )
 from launcher.clusters.slurm_nodes import ChosenNodes, choose_nodes
 from launcher.clusters.slurm_partitions import joined
@@ -51,6 +60,11 @@ class SlurmTarget:
     qos: str | None
     """None: the account's default QOS."""
     constraint: str | None
+    reservation: str | None
+    exclude: str | None
+    nodelist: str | None
+    wckey: str | None
+    comment: str | None
     nodes: int
     """Nodes per job, if there are enough runs."""
     max_nodes: int | None
@@ -59,6 +73,14 @@ class SlurmTarget:
     """What a job may use of one node."""
     job: JobLimits
     """What a job may use of all its nodes together."""
+    gpu_type: str | None
+    """The type of its GPUs; None: without a type, or not known."""
+    names_gpu_type: bool
+    """Whether jobs ask for that type."""
+    gpu_request: str
+    """The option of sbatch that asks for GPUs; `none`: jobs get whole nodes."""
+    memory: str
+    """How memory is asked for: `per-node`, `per-cpu`, `per-gpu` or `none`."""
     time_limit_s: int | None
     """The longest job; None: as long as its runs need."""
     grace_s: float
@@ -136,17 +158,21 @@ def resolve_target(
     *,
     config_source: str,
     demands: Sequence[Demand] = (),
+    kept_gpu_types: Mapping[str, str] | None = None,
     partition: str | None = None,
     account: str | None = None,
     qos: str | None = None,
     time: str | None = None,
     nodes: int | None = None,
+    gpu_type: str | None = None,
+    exclude: str | None = None,
 ) -> SlurmTarget:
     """Resolve all values: the command line beats the config, which beats what Slurm says.
 
     Args:
         config_source: How messages call the config.
         demands: Of the runs; the partition and the nodes are chosen so that most of them fit.
+        kept_gpu_types: The types of GPUs that runs began on, by the names of the runs.
         partition: From the command line, like all that follow; None: not given.
 
     Raises:
@@ -154,31 +180,41 @@ def resolve_target(
         LauncherError: A name is unknown, or a value is above a limit; names what is available.
     """
     choose = Choices(config, config_source)
+    gpu_request = choose_gpu_request(choose, config, site, demands)
+    if gpu_request == "none" and config.gpus_per_node is not None:
+        site = with_stated_gpus(site, config.gpus_per_node)
+    wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)
     account = choose_account(choose, account, site)
-    has_reservation = "reservation" in config.sbatch
     rules: dict[str, Any] = {
         "account": account,
         "qos": qos or config.qos,
-        "has_reservation": has_reservation,
+        "has_reservation": _has_reservation(config),
     }
     seen = as_seen(site, **rules)
-    queues = choose_partitions(choose, partition, seen, demands)
-    queue = joined(queues)
+    among = wanted.gpu_type if wanted.is_known else None
+    queues = choose_partitions(choose, partition, seen, demands, among)
     qos = choose_qos(choose, qos, seen, account, queues[0])
     is_named = partition is not None or config.partition is not None
     doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
-    limits = [Limits.of(seen, each, account, qos) for each in queues]
+    queue = joined(queues)
+    gpus = choose_gpus(choose, config, seen, queue, demands, wanted)
+    asked_type = gpus.gpu_type if gpus.is_asked_for else None
+    limits = [Limits.of(seen, each, account, qos, asked_type) for each in queues]
     elsewhere = [
-        Limits.of(seen, each, account, qos) for each in seen.open_partitions if each not in queues
+        Limits.of(seen, each, account, qos, asked_type)
+        for each in seen.open_partitions
+        if each not in queues
     ]
     job = tightest([each.of_job() for each in limits])
     of_node = tightest([each.of_node() for each in limits])
-    chosen = choose_nodes(config, queue, demands, config_source=config_source)
+    nodes_within = within(gpus.partition, of_node, job)
+    chosen = choose_nodes(config, nodes_within, demands, config_source=config_source)
     choose.sources |= _limited_sources(chosen, of_node, job)
     most_nodes, who = least(
         (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)
     )
     max_nodes = None if most_nodes is None else int(most_nodes)
+    nodes = choose_nodes_per_job(choose, nodes, queue, max_nodes, who)
     submit_limits = _submit_limits(choose, queues, limits)
     max_submit_jobs = min((each.most for each in submit_limits), default=None)
     return SlurmTarget(
@@ -186,10 +222,19 @@ def resolve_target(
         account=account,
         qos=qos,
         constraint=choose("constraint", None, None, "default"),
-        nodes=choose_nodes_per_job(choose, nodes, queue, max_nodes, who),
+        reservation=choose("reservation", None, None, "default"),
+        exclude=choose("exclude", exclude, None, "default"),
+        nodelist=choose_nodelist(choose, nodes),
+        wckey=choose("wckey", None, None, "Slurm: the user's default one, if there are any"),
+        comment=choose("comment", None, None, "default"),
+        nodes=nodes,
         max_nodes=max_nodes,
         shape=chosen.shape,
         job=job,
+        gpu_type=gpus.gpu_type,
+        names_gpu_type=gpus.is_asked_for,
+        gpu_request=gpu_request,
+        memory=choose_memory(choose, config.sbatch, site),
         time_limit_s=choose_time_limit(choose, time, limits, elsewhere),
         grace_s=choose_grace(choose, site, queue, limits[0].qos),
         signal=choose("signal", None, "USR2", "default"),
@@ -218,8 +263,9 @@ def limits_elsewhere(
         options: Of `resolve_target`, for all partitions.
     """
     found = {}
-    rules = {"account": target.account, "qos": target.qos}
-    seen = as_seen(site, **rules, has_reservation="reservation" in target.sbatch)
+    seen = as_seen(
+        site, account=target.account, qos=target.qos, has_reservation=_has_reservation(config)
+    )
     for partition in seen.open_partitions:
         if partition.name in target.partition.split(",") or not partition.groups:
             continue
@@ -227,6 +273,10 @@ def limits_elsewhere(
             other = resolve_target(config, site, partition=partition.name, **options)
             found[partition.name] = other.pack_limits()
     return found
+
+
+def _has_reservation(config: SlurmClusterConfig) -> bool:
+    return config.reservation is not None or "reservation" in config.sbatch
 
 
 def _submit_limits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -34,6 +34,10 @@ class SlurmOptions:
     """Nodes per job."""
     pack: Literal["auto", "none"] | int | None = None
     """Runs per job: "auto" and None are as many as fit, "none" is one, a number is the most."""
+    gpu_type: str | None = None
+    """The type of GPUs, as Slurm names it; None: the one that the runs began on, or any."""
+    exclude: str | None = None
+    """Nodes that no job gets, in place of those that the config excludes."""
 
     def refuse_unless_slurm(self, cluster: Cluster) -> None:
         """Refuse options that this cluster does not have.
@@ -41,7 +45,11 @@ class SlurmOptions:
         Raises:
             LauncherError: Some are set, and the cluster is not of kind slurm.
         """
-        given = [f"--{name}" for name, value in attrs.asdict(self).items() if value is not None]
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name, value in attrs.asdict(self).items()
+            if value is not None
+        ]
         if given and not isinstance(cluster.config, SlurmClusterConfig):
             raise LauncherError(
                 f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not "
@@ -62,12 +70,16 @@ class SlurmChoice:
 
 
 def choose_target(
-    cluster: Cluster, configs: Sequence[RunConfig], options: SlurmOptions
+    cluster: Cluster,
+    configs: Sequence[RunConfig],
+    options: SlurmOptions,
+    kept_gpu_types: Mapping[str, str],
 ) -> SlurmChoice:
     """Ask Slurm, and choose.
 
     Args:
         cluster: Of kind slurm.
+        kept_gpu_types: The types of GPUs that runs began on, by the names of the runs.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -83,6 +95,9 @@ def choose_target(
         "qos": options.qos,
         "time": options.time,
         "nodes": options.nodes,
+        "gpu_type": options.gpu_type,
+        "exclude": options.exclude,
+        "kept_gpu_types": kept_gpu_types,
     }
     target = resolve_target(cluster.config, site, partition=options.partition, **arguments)
     return SlurmChoice(

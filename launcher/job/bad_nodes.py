@@ -23,6 +23,7 @@ from launcher.job.node import ThisNode
 from launcher.job.pack import SlurmTerms
 from launcher.slurm import client
 from launcher.slurm.jobs import JobRecord
+from launcher.slurm.parsing import expand_hosts
 from trainers import exit_codes
 from trainers.run.atomic_write import append_line
 from trainers.run.attempt_history import read_events
@@ -233,7 +234,8 @@ def with_exclude(parameters: Mapping[str, Any], nodes: Collection[str]) -> dict[
 def exclude_list(parameters: Mapping[str, Any], nodes: Collection[str]) -> str:
     """Return the value of sbatch's `--exclude`: that of the cluster config, and these nodes."""
     before = str(parameters["additional_parameters"].get("exclude") or "")
-    return ",".join(dict.fromkeys(filter(None, [*before.split(","), *nodes])))
+    known = expand_hosts(before)
+    return ",".join(filter(None, [before, *(node for node in nodes if node not in known)]))
 
 
 def note_node_failure(folder: ExperimentFolder, failure: NodeFailure) -> None:

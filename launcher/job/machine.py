@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import signal
-import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from attrs import frozen
 
-logger = logging.getLogger(__name__)
-
-NVIDIA_SMI_TIMEOUT_S = 20.0
-"""It needs up to some seconds for eight GPUs whose driver is not loaded yet."""
-
-_GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[0-9a-f-]+)\)")
-_MIG_LINE = re.compile(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)")
+from launcher.job.gpu_driver import CUDA, listed_gpus
 
 
 @frozen(kw_only=True)
@@ -26,6 +14,10 @@ class Machine:
     """GPUs by UUID, CPU cores by number, and memory."""
 
     gpus: tuple[str, ...] = ()
+    gpu_variable: str = CUDA
+    """By which a run is given some of them."""
+    shares_gpus: bool = True
+    """Whether several runs may use one GPU; else a share is all of it."""
     cores: tuple[int, ...]
     memory_gb: float | None = None
     """None: memory is not divided among runs; the operating system hands it out."""
@@ -46,7 +38,10 @@ class Machine:
         by_cores = max(1, len(self.cores) // cpus)
         if not self.uses_gpus(gpus):
             return by_cores
-        by_gpus = len(self.gpus) * int(1 / gpus) if gpus < 1 else int(len(self.gpus) // gpus)
+        if gpus < 1:
+            by_gpus = len(self.gpus) * (int(1 / gpus) if self.shares_gpus else 1)
+        else:
+            by_gpus = int(len(self.gpus) // gpus)
         return min(by_gpus, by_cores)
 
     def uses_gpus(self, gpus: float) -> bool:
@@ -74,88 +69,10 @@ def this_machine(*, gpus: int | None = None, cpus: int | None = None) -> Machine
     cores = sorted(os.sched_getaffinity(0))
     if cpus is not None:
         cores = cores[:cpus] if cpus <= len(cores) else list(range(cpus))
-    found = visible_gpus(nvidia_smi(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return Machine(gpus=found[:gpus], cores=tuple(cores))
-
-
-def visible_gpus(listing: str, cuda_visible_devices: str | None) -> tuple[str, ...]:
-    """Return the UUIDs of the GPUs, or of their MIG instances, that a process may use.
-
-    Args:
-        listing: Output of `nvidia-smi -L`.
-        cuda_visible_devices: GPU numbers as in the listing or beginnings of UUIDs, comma-separated;
-            as in CUDA, entries after one that matches no GPU are ignored. None: all GPUs are
-            visible.
-    """
-    gpus = parse_gpu_list(listing)
-    if cuda_visible_devices is None:
-        return tuple(unit for units in gpus.values() for unit in units)
-    visible: list[str] = []
-    for entry in cuda_visible_devices.split(","):
-        units = _units_of(entry.strip(), gpus)
-        if not units:
-            break
-        visible += units
-    return tuple(dict.fromkeys(visible))
-
-
-def parse_gpu_list(text: str) -> dict[str, list[str]]:
-    """Map each GPU number in the output of `nvidia-smi -L` to the UUIDs to use it by.
-
-    They are its own UUID, or those of its MIG instances if it is partitioned.
-    """
-    gpus: dict[str, list[str]] = {}
-    parts: dict[str, list[str]] = {}
-    number = ""
-    for line in text.splitlines():
-        if gpu := _GPU_LINE.match(line):
-            number = gpu[1]
-            gpus[number] = [gpu[2]]
-        elif part := _MIG_LINE.match(line):
-            parts.setdefault(number, []).append(part[1])
-    return {**gpus, **parts}
-
-
-def nvidia_smi(timeout_s: float | None = None) -> str:
-    """Return the output of `nvidia-smi -L`; empty if there is no driver, it fails, or hangs."""
-    try:
-        process = subprocess.Popen(
-            ["nvidia-smi", "-L"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        logger.warning("nvidia-smi cannot be started: %s", error)
-        return ""
-    timeout_s = timeout_s or NVIDIA_SMI_TIMEOUT_S
-    try:
-        listing, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        logger.warning("nvidia-smi gave no answer within %g s: a GPU may hang", timeout_s)
-        _abandon(process)
-        return ""
-    if process.returncode != 0:
-        last = listing.strip().rpartition("\n")[2]
-        logger.warning("nvidia-smi failed with exit code %d: %s", process.returncode, last)
-        return ""
-    return listing
-
-
-def _abandon(process: subprocess.Popen[str]) -> None:
-    """Kill a process group, without waiting long: one that hangs in the driver does not die."""
-    os.killpg(process.pid, signal.SIGKILL)
-    with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=1)
-
-
-def _units_of(entry: str, gpus: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    if entry in gpus:
-        return gpus[entry]
-    units = [unit for units in gpus.values() for unit in units]
-    return [unit for unit in units if entry and unit.startswith(entry)][:1]
+    found = listed_gpus(os.environ)
+    return Machine(
+        gpus=found.names[:gpus],
+        gpu_variable=found.variable,
+        shares_gpus=found.can_be_shared,
+        cores=tuple(cores),
+    )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.job.gpu_driver import CUDA, GPU_VARIABLES, ROCM
 from launcher.job.slots import Slot
 
 
@@ -31,7 +32,7 @@ class MemberProcess:
         """Start the process.
 
         Args:
-            gpus: UUIDs of the slot's GPUs that are visible to it.
+            gpus: Those of the slot's GPUs that are visible to it.
             cpus: The number of threads for its numeric libraries.
             log: Its stdout and stderr are appended here.
             environment: Additional environment variables.
@@ -42,9 +43,11 @@ class MemberProcess:
         self.log = log
         self._was_killed = False
         self._asked_to_stop_s: float | None = None
+        others = {name: value for name, value in os.environ.items() if name not in GPU_VARIABLES}
+        hiding = (slot.machine.gpu_variable,) if gpus else (CUDA, ROCM)
         variables = {
-            **os.environ,
-            "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+            **others,
+            **dict.fromkeys(hiding, ",".join(gpus)),
             "LAUNCH_SUPERVISOR_PID": str(os.getpid()),
             "OMP_NUM_THREADS": str(cpus),
             "PYTHONSAFEPATH": "1",  # a `trainers/` in the working directory would shadow ours

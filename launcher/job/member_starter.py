@@ -14,7 +14,7 @@ from launcher.job.bookkeeping import MemberRecords, PackRecords
 from launcher.job.member_ranks import MemberRanks
 from launcher.job.multi_node_rendezvous import MemberRendezvous
 from launcher.job.node import ThisNode
-from launcher.job.pack import Member
+from launcher.job.pack import Member, PackEventKind
 from launcher.job.slots import Slot, Slots
 from trainers import exit_codes
 from trainers.run.failure_class import exit_code_of
@@ -22,6 +22,12 @@ from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Cause, EventKind
 
 logger = logging.getLogger(__name__)
+
+_NOT_SHARED = (
+    "the GPUs here take one process each (compute mode EXCLUSIVE_PROCESS, without MPS), so runs "
+    "with a share of one have it to themselves, one after the other; use resources.gpus: 1, or ask "
+    "an administrator for the compute mode DEFAULT"
+)
 
 Command = Callable[[RunFolder, int, str], Sequence[str]]
 """Builds the command line for a run folder, the number of an attempt, and a lease owner."""
@@ -60,6 +66,7 @@ class MemberStarter:
         self._kept: dict[str, Slot] = {}
         self._rendezvous: dict[str, MemberRendezvous] = {}
         self._last_refusal = ""
+        self._is_sharing_told = False
 
     def take_slot(self, member: Member) -> Slot | None:
         """Return a slot for the member; None while too little of the node is free."""
@@ -101,6 +108,10 @@ class MemberStarter:
                 reason=f"{command[0]} could not be started: {error}",
                 can_be_retried=passes,
             )
+        share = member.gpus if member.gpus < 1 else 1
+        if slot.gpus and share < 1 and not slot.machine.shares_gpus:
+            share = 1
+            self._tell_not_shared()
         self._member_records.put_event(
             folder,
             EventKind.LAUNCHED,
@@ -110,12 +121,20 @@ class MemberStarter:
             node=self._node.name,
             pids=ranks.pids,
             gpus=slot.gpus,
-            share=member.gpus if member.gpus < 1 else 1,
+            share=share,
             cores=slot.cores,
             logs=ranks.logs,
         )
         logger.info("%s: attempt %d, processes %s", member.name, attempt, ranks.pids)
         return ranks
+
+    def _tell_not_shared(self) -> None:
+        if not self._is_sharing_told:
+            logger.warning("%s", _NOT_SHARED)
+            self._pack_records.put_event(
+                PackEventKind.NOT_SHARED, node=self._node.name, reason=_NOT_SHARED
+            )
+        self._is_sharing_told = True
 
     def free_slot(self, member: Member, slot: Slot | None) -> None:
         """Free the slot of an attempt that has ended, or was not made, unless it is kept."""

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from launcher.job.machine import Machine, nvidia_smi, visible_gpus
+from launcher.job.gpu_driver import allocated_gpus
+from launcher.job.machine import Machine
+from launcher.job.pack import SlurmTerms
 from launcher.slurm.parsing import expand_hosts
 
 _STARTS_PER_JOB = 1_000_000
@@ -58,7 +60,7 @@ def job_id(environment: Mapping[str, str]) -> str:
     return f"{array}_{task}" if array else environment["SLURM_JOB_ID"]
 
 
-def allocated_machine(environment: Mapping[str, str]) -> Machine:
+def allocated_machine(environment: Mapping[str, str], terms: SlurmTerms) -> Machine:
     """Return the GPUs, cores and memory that Slurm has allocated to the job on this node.
 
     Where Slurm does not confine jobs to cores (no cgroups or `task/affinity`), the affinity shows
@@ -67,19 +69,22 @@ def allocated_machine(environment: Mapping[str, str]) -> Machine:
     affinity = tuple(sorted(os.sched_getaffinity(0)))
     count = int(environment.get("SLURM_CPUS_ON_NODE") or len(affinity))
     is_pinned = len(affinity) == count
-    memory_mb = environment.get("SLURM_MEM_PER_NODE")
+    found = allocated_gpus(environment, has_whole_nodes=terms.has_whole_nodes)
+    memory_mb = _memory_mb(environment, num_cpus=count, num_gpus=len(found.names))
     return Machine(
-        gpus=_allocated_gpus(environment),
+        gpus=found.names,
+        gpu_variable=found.variable,
+        shares_gpus=found.can_be_shared,
         cores=affinity if is_pinned else tuple(range(count)),
-        memory_gb=int(memory_mb) / 1024 if memory_mb else None,
+        memory_gb=memory_mb / 1024 if memory_mb and terms.divides_memory else None,
         is_pinned=is_pinned,
         owes_gpus=True,
     )
 
 
-def _allocated_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return UUIDs if the driver lists them, else the names that Slurm uses."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if not visible:
-        return ()
-    return visible_gpus(nvidia_smi(), visible) or tuple(visible.split(","))
+def _memory_mb(environment: Mapping[str, str], *, num_cpus: int, num_gpus: int) -> int:
+    """Return the memory of the job on this node, as it was asked for; 0 if that is not known."""
+    per_node, per_cpu, per_gpu = (
+        int(environment.get(f"SLURM_MEM_PER_{unit}") or 0) for unit in ("NODE", "CPU", "GPU")
+    )
+    return per_node or per_cpu * num_cpus or per_gpu * num_gpus

@@ -88,6 +88,12 @@ class SlurmTerms:
     """The parameters for submitit, kept for a resubmission."""
     limits: tuple[str, ...] = ()
     """What a job could ask for at most, and whose limit that was."""
+    gpu_type: str | None = None
+    """The type of its GPUs; None: without a type, or not known."""
+    has_whole_nodes: bool = False
+    """Whether all GPUs of its nodes are its own, without having been asked for."""
+    divides_memory: bool = True
+    """Whether Slurm was asked for memory: what it gave is then divided among the members."""
 
 
 @frozen(kw_only=True)
@@ -177,6 +183,8 @@ class PackEventKind(StrEnum):
     """A supervisor could not set itself up on a node; its `error` says why."""
     BEGAN = "began"
     """The first member of this start of the job has its processes."""
+    NOT_SHARED = "not shared"
+    """The GPUs of a node take one process each, so its shares of GPUs run one after the other."""
     STOPPING = "stopping"
     """The job was asked to stop."""
     REQUEUEING = "requeueing"

@@ -31,6 +31,8 @@ _LOCK_TIMEOUT_S = 1.0
 class Slot:
     """The GPUs and cores of one run, held until its lock file is closed in every process."""
 
+    machine: Machine
+    """The machine that it is a part of."""
     gpus: tuple[str, ...]
     cores: tuple[int, ...]
     """The cores to run on; empty: no pinning."""
@@ -141,7 +143,7 @@ class Slots:
         chosen: tuple[str, ...] = ()
         share = GPU
         if machine.uses_gpus(gpus):
-            share = GPU if gpus >= 1 else gpu_units(gpus)
+            share = gpu_units(gpus) if gpus < 1 and machine.shares_gpus else GPU
             chosen = self._choose_gpus(max(1, int(gpus)), share, planned, avoided, others)
             if not chosen:
                 return None
@@ -209,7 +211,7 @@ class Slots:
             os.close(descriptor)  # or it would stay a slot without a claim
             raise
         cores = wanted.cores if self._machine.is_pinned else ()
-        return Slot(gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
+        return Slot(machine=self._machine, gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
 
 
 def slots_folder(name: str = "") -> Path:

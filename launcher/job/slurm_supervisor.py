@@ -210,7 +210,7 @@ class _SlurmPack:
         return True
 
     def _supervisor(self) -> NodeSupervisor:
-        machine = self._pack.machine or allocated_machine(os.environ)
+        machine = self._pack.machine or allocated_machine(os.environ, self._terms)
         return NodeSupervisor(
             attrs.evolve(self._folder, fence=self._lease.check),
             self._pack,

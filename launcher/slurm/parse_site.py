@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.access import SlurmUser, read_access
+from launcher.slurm.gres import gpus_by_type
 from launcher.slurm.parse_accounting import parse_accounts, parse_associations, parse_qoses
 from launcher.slurm.parsing import (
     NOTHING,
@@ -25,10 +26,8 @@ _UNUSABLE = re.compile(
 """In the state of a node that takes no jobs, or only those of a reservation; a node that is powered
 down does, and is resumed."""
 
-_GPU = re.compile(r"gpu(?::[^:]+)*?(?::(\d+))?")
-
-_Node = tuple[int, int, int, float, frozenset[str], bool]
-"""GPUs, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
+_Node = tuple[str, int, int, float, frozenset[str], bool]
+"""GRES, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
 
 
 def parse_site(
@@ -83,15 +82,6 @@ def parse_site(
         suspends=bool(re.search("SUSPEND|GANG", settings.get("PreemptMode", ""))),
         user=user,
     )
-
-
-def count_gpus(gres: str) -> int:
-    """Return the number of GPUs, or of MIG instances, among a node's generic resources (GRES).
-
-    Such as `gpu:4`, `gpu:a100:4(S:0-1),mps:400`, `gpu:1g.10gb:7`, `(null)`.
-    """
-    matches = map(_GPU.fullmatch, re.sub(r"\([^)]*\)", "", gres).split(","))
-    return sum(int(match[1] or 1) for match in matches if match)
 
 
 def _max_array_size(settings: Mapping[str, str]) -> int:
@@ -153,7 +143,7 @@ def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
     for record in records:
         features = record.get("ActiveFeatures", "")
         node = (
-            count_gpus(record.get("Gres", "")),
+            record.get("Gres", ""),
             _cpus(record),
             read_number(record.get("Sockets", "")) or 1,
             _memory_mb(record),
@@ -173,20 +163,27 @@ def _partition(
     memory_limit = record if _limits_memory(record) else settings
     max_memory_mb = read_number(memory_limit.get("MaxMemPerNode", "")) or math.inf
     max_memory_mb_per_cpu = read_number(memory_limit.get("MaxMemPerCPU", ""))
-    alike: dict[tuple[NodeShape, frozenset[str]], list[int]] = {}
-    for (gpus, cpus, sockets, memory_mb, features, is_usable), number in nodes.items():
+    alike: dict[tuple[NodeShape, str | None, frozenset[str]], list[int]] = {}
+    for (gres, cpus, sockets, memory_mb, features, is_usable), number in nodes.items():
         by_socket = sockets * max_cpus_per_socket if max_cpus_per_socket else cpus
-        shape = NodeShape(
-            gpus=gpus,
-            cpus=min(cpus, max_cpus or cpus, by_socket),
-            memory_gb=min(memory_mb, max_memory_mb) / 1024,
-        )
-        numbers = alike.setdefault((shape, features), [0, 0])
-        numbers[0] += number
-        numbers[1] += 0 if is_usable else number
+        for gpu_type, gpus in (gpus_by_type(gres) or {None: 0}).items():
+            shape = NodeShape(
+                gpus=gpus,
+                cpus=min(cpus, max_cpus or cpus, by_socket),
+                memory_gb=min(memory_mb, max_memory_mb) / 1024,
+            )
+            numbers = alike.setdefault((shape, gpu_type, features), [0, 0])
+            numbers[0] += number
+            numbers[1] += 0 if is_usable else number
     groups = [
-        NodeGroup(shape=shape, features=features, num_nodes=number, num_unusable=unusable)
-        for (shape, features), (number, unusable) in alike.items()
+        NodeGroup(
+            shape=shape,
+            gpu_type=gpu_type,
+            features=features,
+            num_nodes=number,
+            num_unusable=unusable,
+        )
+        for (shape, gpu_type, features), (number, unusable) in alike.items()
     ]
     return SlurmPartition(
         name=record["PartitionName"],

@@ -16,10 +16,12 @@ _HIERARCHICAL_SINCE = (23, 11)
 
 @frozen(kw_only=True)
 class NodeGroup:
-    """Equal nodes of a partition."""
+    """Equal nodes of a partition. Nodes with several types of GPUs are in a group for each type."""
 
     shape: NodeShape
     """What a job in this partition may use of one such node."""
+    gpu_type: str | None = None
+    """The type of its GPUs, as for `--gpus-per-node=TYPE:1`; None: Slurm knows none."""
     features: frozenset[str]
     """Node features, as for `--constraint`."""
     num_nodes: int
@@ -57,6 +59,12 @@ class SlurmPartition:
     """Why it takes no such jobs of the user, once their account and QOS are known."""
     memory_gb_per_cpu: float | None = None
     """The most memory for each CPU of a job (MaxMemPerCPU)."""
+
+    @property
+    def gpu_types(self) -> tuple[str | None, ...]:
+        """The types of its GPUs; None stands for GPUs without a type."""
+        with_gpus = (group.gpu_type for group in self.groups if group.shape.gpus)
+        return tuple(dict.fromkeys(with_gpus))
 
 
 @frozen(kw_only=True)
@@ -180,6 +188,15 @@ class SlurmSite:
         while below and below.parent and (above := by_name.pop(below.parent, None)):
             yield above
             below = above
+
+    @property
+    def knows_gpus(self) -> bool:
+        """Whether Slurm can be asked for GPUs: it lists some, or no nodes at all.
+
+        Otherwise nodes may have GPUs all the same, as at sites that give whole nodes.
+        """
+        lists_nodes = any(partition.groups for partition in self.partitions)
+        return not lists_nodes or any(partition.gpu_types for partition in self.partitions)
 
     def partition(self, name: str) -> SlurmPartition | None:
         return next((each for each in self.partitions if each.name == name), None)

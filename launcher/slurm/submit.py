@@ -73,7 +73,8 @@ def _submit(
 ) -> list[str]:
     executor = SlurmExecutor(folder.submitit)
     setup = [*parameters["setup"], *_batch_lines(folder, listing)]
-    executor.update_parameters(**{**parameters, "setup": setup})
+    # submitit's default is a key of its own, which sites that enforce keys refuse.
+    executor.update_parameters(**{"wckey": None, **parameters, "setup": setup})
     try:
         jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
     except (FailedJobError, FailedSubmissionError) as error:

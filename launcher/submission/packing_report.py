@@ -23,9 +23,10 @@ def packing_lines(packing: Packing, target: SlurmTarget) -> list[str]:
         left = sum(map(len, groups[MAX_ROWS:]))
         lines.append(f"… and {left} more jobs; --json lists all")
     shape = target.shape
+    gpus = f"{shape.gpus} GPUs" + (f" ({target.gpu_type})" if target.gpu_type else "")
     lines.append(
         f"{_counted(len(packing.packs), 'job')} in partition {target.partition} on "
-        f"{_counted(packing.num_nodes, 'node')} of {shape.gpus} GPUs, {shape.cpus} CPUs, "
+        f"{_counted(packing.num_nodes, 'node')} of {gpus}, {shape.cpus} CPUs, "
         f"{show_memory(shape.memory_gb)}; side by side, the runs need at least "
         f"{packing.lower_bound}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from launcher.submission.job_arrays import arrays_of
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
 from launcher.submission.provenance import submission_record
+from launcher.submission.sbatch_options import sbatch_options
 from launcher.submission.submission import (
     Submission,
     SubmittedPack,
@@ -98,7 +98,6 @@ def job_parameters(
         "account": target.account,
         "qos": target.qos,
         "constraint": target.constraint,
-        "gpus_per_node": plan.gpus_per_node or None,
         "array_parallelism": target.max_running or target.max_array_size,
     }
     # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working directory
@@ -112,7 +111,6 @@ def job_parameters(
         "nodes": plan.num_nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": plan.cpus_per_node,
-        "mem": f"{math.ceil(plan.memory_gb_per_node * 1024)}M",
         "signal_delay_s": _signal_lead_s(plan, target),
         "stderr_to_stdout": True,
         "srun_args": [
@@ -130,7 +128,7 @@ def job_parameters(
         "additional_parameters": {
             "requeue": True,  # sites may default to JobRequeue=0
             "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
-            **target.sbatch,
+            **sbatch_options(plan, target),
         },
     }
 
@@ -249,6 +247,9 @@ def _write_pack(
         grace_s=target.grace_s,
         may_requeue=target.requeue == "scontrol",
         accounting=target.accounting,
+        gpu_type=target.gpu_type if plan.gpus_per_node else None,
+        has_whole_nodes=target.gpu_request == "none" and plan.gpus_per_node > 0,
+        divides_memory=target.memory != "none",
         parameters=job_parameters(path.experiment, plan, code, target),
         limits=target.limits,
     )

@@ -60,6 +60,12 @@ def notices(submission: Submission) -> list[str]:
     machine = submission.machine
     if machine and not machine.gpus and any(run.config.resources.gpus for run in submission.due):
         found.append("this machine has no GPU to give: the runs use the CPU")
+    shares = any(0 < run.config.resources.gpus < 1 for run in submission.due)
+    if machine and machine.gpus and not machine.shares_gpus and shares:
+        found.append(
+            "the GPUs of this machine take one process each (compute mode EXCLUSIVE_PROCESS): runs "
+            "with a share of one have it to themselves, one after the other"
+        )
     if submission.excluded_nodes:
         found.append(
             f"not on {', '.join(submission.excluded_nodes)}, where this experiment failed: see "

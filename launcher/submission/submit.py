@@ -100,9 +100,11 @@ def _submit_jobs(
             return submit_locally(experiment, config, options)
         case SlurmClusterConfig():
             from launcher.clusters.submission_target import choose_target
+            from launcher.submission.kept_gpu_types import kept_gpu_types
             from launcher.submission.slurm_submission import submit_to_slurm
 
-            choice = choose_target(cluster, experiment.runs, options.slurm)
+            kept = kept_gpu_types(experiment, options.root)
+            choice = choose_target(cluster, experiment.runs, options.slurm, kept)
             if experiment.notify:
                 target = choice.target.with_sbatch(experiment.notify.sbatch)
                 choice = attrs.evolve(choice, target=target)

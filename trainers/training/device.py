@@ -13,8 +13,10 @@ from trainers.errors import ConfigError, NodeFaultError, TrainerError
 
 logger = logging.getLogger(__name__)
 
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""By which a process is given GPUs; the last two are AMD's."""
 _NO_GPUS = ("", "-1", "NoDevFiles")
-"""Values of CUDA_VISIBLE_DEVICES that name no GPU; the last one is Slurm's."""
+"""Values of these that name no GPU; the last one is Slurm's."""
 
 
 def check_gpu() -> None:
@@ -44,14 +46,16 @@ def missing_gpu(
     """Return what is wrong where CUDA finds no GPU; None if this process was given none.
 
     Args:
-        environment: CUDA_VISIBLE_DEVICES as the supervisor sets it for the run; LAUNCH_FAKE_GPUS=1
-            where GPUs are pretended, as in the Slurm sandbox, and runs train on the CPU.
+        environment: CUDA_VISIBLE_DEVICES, or AMD's variable in its place, as the supervisor sets it
+            for the run; LAUNCH_FAKE_GPUS=1 where GPUs are pretended, as in the Slurm sandbox, and
+            runs train on the CPU.
         error: What CUDA says.
         has_cuda: Whether this torch was built to use GPUs.
     """
     host = platform.node()
-    given = environment.get("CUDA_VISIBLE_DEVICES", "")
-    if given in _NO_GPUS:
+    values = (environment.get(name, "") for name in _VARIABLES)
+    given = next((value for value in values if value not in _NO_GPUS), None)
+    if given is None:
         return None
     if environment.get("LAUNCH_FAKE_GPUS") == "1":
         logger.warning("LAUNCH_FAKE_GPUS is set: on the CPU, in place of GPU %s of %s", given, host)
@@ -59,8 +63,8 @@ def missing_gpu(
     if not has_cuda:
         return ConfigError(
             f"the run was given GPU {given} of {host}, and torch {torch.__version__} is built "
-            "without CUDA: install a build with it (https://pytorch.org/get-started), or train on "
-            "the CPU with resources.gpus: 0"
+            "without CUDA and ROCm: install a build with the one of your GPUs "
+            "(https://pytorch.org/get-started), or train on the CPU with resources.gpus: 0"
         )
     return NodeFaultError(
         f"the run was given GPU {given} of {host}, and CUDA cannot use it: {error}. It is tried "

@@ -160,9 +160,18 @@ def test_a_malformed_config_is_refused(project, text, message):
         ("environment: {A B: x}", "environment.A B: must be a name of letters, digits and _"),
         ("environment: {A: 1.5}", "environment.A: found 1.5; must be text; put it in quotes"),
         ("sbatch: [nice]", "sbatch: found ['nice']; must be a mapping"),
-        ("sbatch: {mem: 4G}", "sbatch.mem: is set by the field memory_gb_per_node; use that one"),
+        ("gpu_type: a100:2", "gpu_type: found 'a100:2'; must be one type of GPUs without their"),
+        ("gpu_request: gpus", "gpu_request: found 'gpus'; "),
+        ("memory: 4G", "memory: found '4G'; allowed: per-node, per-cpu, per-gpu, none"),
+        ("exclude: n1 n2", "exclude: found 'n1 n2'; must be names of nodes without spaces"),
+        ("wckey: ''", "wckey: found ''; must be text in one line"),
+        (
+            "sbatch: {gpus-per-node: 'a100:1'}",
+            "sbatch.gpus-per-node: is set by the field gpus_per_node or gpu_type; use that one",
+        ),
         ("sbatch: {cpus_per_task: 4}", "sbatch.cpus_per_task: is set by the field cpus_per_node"),
         ("sbatch: {gres: gpu}", "sbatch.gres: is set by the launcher, from what the runs ask for"),
+        ("sbatch: {gres: 'ssd:1,gpu:a100:1'}", "sbatch.gres: is set by the launcher"),
         ("sbatch: {--nice: 1}", "sbatch.--nice: must be a long option of sbatch without --"),
         ("sbatch: {exclusive: false}", "sbatch.exclusive: found false; must be text in one line"),
     ],
@@ -179,7 +188,7 @@ def test_a_malformed_slurm_config_is_refused(project, line, message):
 
 def test_all_faults_are_listed_at_once(project):
     """By line."""
-    text = "kind: slurm\ndescription: d\nnodes: 0\nsbatch:\n  mem: 4G\n  nice: 1\n  time: 5\n"
+    text = "kind: slurm\ndescription: d\nnodes: 0\nsbatch:\n  gpus: 4\n  nice: 1\n  time: 5\n"
     write(project, "c", text)
 
     with pytest.raises(ConfigError) as caught:
@@ -187,6 +196,48 @@ def test_all_faults_are_listed_at_once(project):
 
     places = [line.split(" ")[0] for line in str(caught.value).splitlines()]
     assert places == ["c.yaml:3:", "c.yaml:5:", "c.yaml:7:"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "wckey: lab\nsbatch: {wckey: other}",
+            "c.yaml:4: sbatch.wckey: is set by the field wckey, too; remove one of them",
+        ),
+        (
+            "memory: per-gpu\nsbatch: {mem_per_cpu: 4G}",
+            "c.yaml:4: sbatch.mem_per_cpu: memory: per-gpu asks for it, too; remove one",
+        ),
+        (
+            "sbatch:\n  mem: 4G\n  mem-per-cpu: 1G",
+            "c.yaml:5: sbatch.mem-per-cpu: excludes mem; remove one of them",
+        ),
+        (
+            "gpu_request: none\ngpu_type: a100",
+            "c.yaml:4: gpu_type: gpu_request: none asks for no type; remove one",
+        ),
+    ],
+)
+def test_what_is_said_twice_is_refused(project, lines, message):
+    """One of two values would be passed over without a word."""
+    write(project, "c", f"kind: slurm\ndescription: d\n{lines}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        read_cluster(Path("c.yaml"))
+
+    assert str(caught.value) == message
+
+
+def test_options_of_sbatch_that_contradict_nothing(project):
+    """Other generic resources, memory in another way, and what is a field as well."""
+    options = "{gres: 'lscratch:100', mem: 0, wckey: '', exclude: n1, mail-type: END, nice: 5}"
+    write(project, "c", f"kind: slurm\ndescription: d\nsbatch: {options}\n")
+
+    config = read_cluster(Path("c.yaml"))
+
+    assert isinstance(config, SlurmClusterConfig)
+    assert len(config.sbatch) == 6
 
 
 def test_clusters_are_listed(project, capsys):
@@ -242,14 +293,17 @@ def test_a_slurm_cluster_is_explained_without_slurm(project, capsys, monkeypatch
     )
 
 
-@pytest.mark.parametrize("option", [{"partition": "gpu"}, {"nodes": 2}, {"pack": "none"}])
+@pytest.mark.parametrize(
+    "option", [{"partition": "gpu"}, {"nodes": 2}, {"pack": "none"}, {"gpu_type": "a100"}]
+)
 def test_options_for_slurm_are_refused_elsewhere(option):
     """The error names the option and the cluster."""
     with pytest.raises(LauncherError) as caught:
         SlurmOptions(**option).refuse_unless_slurm(open_cluster("local"))
 
     assert str(caught.value).startswith(
-        f"--{next(iter(option))}: only for clusters of kind slurm, and local is not one"
+        f"--{next(iter(option)).replace('_', '-')}: only for clusters of kind slurm, and local is "
+        "not one"
     )
 
 

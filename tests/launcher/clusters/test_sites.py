@@ -51,7 +51,7 @@ DECISIONS = {
     "limits_not_enforced": ("gpu", 8, 64, 500, 1),
     "maintenance": ("gpu", 4, 32, 250, 3),
     "memory_per_cpu": ("gpu", 4, 32, 128, 1),
-    "mig": ("gpu", 4, 48, 250, 3),
+    "mig": ("gpu", 4, 48, 250, 2),
     "no_accounting": ("main", 2, 16, 62.5, 1),
     "no_memory": ("gpu", 4, 48, math.inf, 2),
     "shards": ("gpu", 2, 32, 125, 1),
@@ -59,7 +59,7 @@ DECISIONS = {
     "slurm_25_05": ("gpu", 4, 56, 500, 2),
     "suspending": ("low", 4, 32, 250, 1),
     "tres_limits": ("gpu", 3, 48, 100, 2),
-    "typed_gres": ("gpu", 4, 40, 185.5, 3),
+    "typed_gres": ("gpu", 4, 40, 185.5, 2),
 }
 
 
@@ -317,9 +317,8 @@ def test_more_memory_than_goes_with_the_cpus():
 def test_gpus_that_slurm_does_not_know_of():
     """A run without GPUs has the whole node."""
     assert resolve("no_gres", run(gpus=0)).shape.cpus == 160
-    assert "no partition of this cluster has nodes with GPUs" in refusal(
-        "no_gres", error=DoesNotFitError
-    )
+    assert "Slurm knows of no GPUs on this cluster" in refusal("no_gres", error=DoesNotFitError)
+    assert resolve("no_gres", gpus_per_node=4).shape.gpus == 4
 
 
 def test_an_account_is_required():

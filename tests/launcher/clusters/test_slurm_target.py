@@ -327,8 +327,9 @@ def test_no_gpus_anywhere():
     site = attrs.evolve(SITE, partitions=(CPU,))
 
     assert refusal(DoesNotFitError, site=site) == (
-        "run-0 does not fit because resources.gpus is 1 and no partition of this cluster has nodes "
-        "with GPUs; resources.gpus=0 would fit"
+        "run-0 does not fit because resources.gpus is 1 and Slurm knows of no GPUs on this "
+        "cluster; resources.gpus=0 would fit, or set gpus_per_node in the cluster config if its "
+        "nodes have some all the same"
     )
 
 

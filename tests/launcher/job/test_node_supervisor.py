@@ -68,6 +68,7 @@ class Node:
 
     Args:
         commands: By run; argument lists, or shell scripts that find the run's folder in $0.
+        gpus_of_node: What is special about the GPUs, by the names of `Machine`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Node:
         *,
         num_cores=1,
         machine_gpus=(),
+        gpus_of_node=None,
         grace_s=60.0,
         retries=ONCE,
         slurm=None,
@@ -92,7 +94,8 @@ class Node:
             state = RunState(status="submitted", iteration=3, pack="pack-0000")
             write_state(run, state)
         self._stop = EventStop(grace_s)
-        machine = Machine(gpus=machine_gpus, cores=tuple(range(num_cores)))
+        kind = gpus_of_node or {}
+        machine = Machine(gpus=machine_gpus, cores=tuple(range(num_cores)), **kind)
         pack = Pack(
             members=tuple(
                 Member(name=name, retries=retries, **{"gpus": 0, "cpus": 1, **sizes})
@@ -240,6 +243,42 @@ def test_a_member_has_its_slot_for_itself(make_node):
     assert session.strip() == pid
 
 
+def test_a_member_has_its_gpu_by_one_variable(make_node, monkeypatch):
+    """That of its vendor: on AMD, the numbers in another one would count what this one leaves."""
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "4,5")
+    kind = {"gpu_variable": "ROCR_VISIBLE_DEVICES"}
+    node = make_node(
+        {"run": "env | grep VISIBLE_DEVICES"}, machine_gpus=("4", "5"), gpus_of_node=kind, gpus=1
+    )
+
+    node.run()
+
+    assert node.experiment.run("run").log(0).read_text() == "ROCR_VISIBLE_DEVICES=4\n"
+
+
+def test_gpus_that_take_one_process_are_not_shared(make_node):
+    """Shares of one run one after the other, and the events of the job say why, once."""
+    alone = 'mkdir "$0/../../in-use" || exit 1; sleep 0.1; rmdir "$0/../../in-use"'
+    node = make_node(
+        dict.fromkeys("abc", alone),
+        num_cores=4,
+        machine_gpus=("0",),
+        gpus_of_node={"shares_gpus": False},
+        gpus=0.25,
+    )
+
+    node.run()
+
+    assert [node.state(name).status for name in "abc"] == ["finished"] * 3
+    wait_until(node.pack_folder.events.exists)
+    (said,) = json_lines(node.pack_folder.events)
+    assert said["event"] == "not shared"
+    assert "compute mode EXCLUSIVE_PROCESS" in said["reason"]
+    events = json_lines(node.experiment.run("a").events)
+    assert [event["share"] for event in events if event["event"] == "launched"] == [1]
+
+
 def test_a_stopped_supervisor_stops_its_members(make_node):
     """They are told to checkpoint and go; those that wait are not started."""
     node = make_node({"first": "trap 'exit 75' TERM; echo up; sleep 60 & wait", "second": "exit 0"})
@@ -272,7 +311,7 @@ def test_a_process_that_has_just_ended_can_be_asked_to_stop(tmp_path):
     """It has ended all the same, and its exit status is not lost."""
     process = MemberProcess(
         ["/bin/sh", "-c", "exit 7"],
-        slot=Slot(gpus=(), cores=(), descriptors=()),
+        slot=Slot(machine=Machine(cores=()), gpus=(), cores=(), descriptors=()),
         gpus=(),
         cpus=1,
         log=tmp_path / "logs" / "log",

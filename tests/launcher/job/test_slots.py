@@ -7,24 +7,14 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.job import machine, slots
-from launcher.job.machine import Machine, nvidia_smi, visible_gpus
-from launcher.job.node import allocated_machine
+from launcher.job import slots
+from launcher.job.machine import Machine
 from launcher.job.slots import Slots, slots_folder
 
-TWO_GPUS = """\
-GPU 0: NVIDIA A40 (UUID: GPU-aaaa1111-0000-0000-0000-000000000000)
-GPU 1: NVIDIA A40 (UUID: GPU-bbbb2222-0000-0000-0000-000000000000)
-"""
 FIRST, SECOND = (
     "GPU-aaaa1111-0000-0000-0000-000000000000",
     "GPU-bbbb2222-0000-0000-0000-000000000000",
 )
-DIVIDED_GPU = """\
-GPU 0: NVIDIA H200 (UUID: GPU-aaaa1111-0000-0000-0000-000000000000)
-  MIG 3g.71gb     Device  0: (UUID: MIG-c0ffee00-0000-0000-0000-000000000000)
-  MIG 3g.71gb     Device  1: (UUID: MIG-c0ffee01-0000-0000-0000-000000000000)
-"""
 
 
 def test_runs_get_cores_of_their_own_where_there_is_no_gpu(tmp_path):
@@ -158,33 +148,6 @@ def test_how_many_runs_go_on_at_once(gpus, cores, size, expected):
     assert Machine(gpus=gpus, cores=cores).max_runs(**size) == expected
 
 
-@pytest.mark.parametrize(
-    ("listing", "cuda_visible_devices", "expected"),
-    [
-        ("", None, ()),
-        (TWO_GPUS, None, (FIRST, SECOND)),
-        (TWO_GPUS, "1,0", (SECOND, FIRST)),
-        (TWO_GPUS, "1", (SECOND,)),
-        (TWO_GPUS, "", ()),
-        (TWO_GPUS, "-1", ()),
-        (TWO_GPUS, "0,7,1", (FIRST,)),
-        (TWO_GPUS, "GPU-bbbb", (SECOND,)),
-        (
-            DIVIDED_GPU,
-            None,
-            (
-                "MIG-c0ffee00-0000-0000-0000-000000000000",
-                "MIG-c0ffee01-0000-0000-0000-000000000000",
-            ),
-        ),
-        (DIVIDED_GPU, "MIG-c0ffee01", ("MIG-c0ffee01-0000-0000-0000-000000000000",)),
-    ],
-)
-def test_gpus_that_may_be_used(listing, cuda_visible_devices, expected):
-    """CUDA_VISIBLE_DEVICES chooses among those that nvidia-smi lists, as it does in CUDA."""
-    assert visible_gpus(listing, cuda_visible_devices) == expected
-
-
 def test_the_folder_of_the_locks_is_private(tmp_path, monkeypatch):
     """Nobody else can take slots away; a folder of somebody else's is refused."""
     folder = tmp_path / "slots"
@@ -227,6 +190,20 @@ def test_a_cleaned_folder_gives_no_slot_twice(tmp_path, gone):
     assert other.take(gpus=0, cpus=1).cores == (2,)
     run.communicate(b"\n")
     of_the_supervisor.close()
+
+
+def test_a_gpu_that_takes_one_process_is_not_shared(tmp_path):
+    """A share is all of it: the next run takes another GPU, or waits."""
+    machine = Machine(gpus=(FIRST, SECOND), cores=tuple(range(4)), shares_gpus=False)
+    slots = Slots(machine, tmp_path)
+
+    first, second = (slots.take(gpus=0.25, cpus=1, planned=(0,)) for _ in range(2))
+
+    assert (first.gpus, second.gpus) == ((FIRST,), (SECOND,))
+    assert slots.take(gpus=0.25, cpus=1, planned=(0,)) is None
+    assert machine.max_runs(gpus=0.25, cpus=1) == 2
+    first.close()
+    assert slots.take(gpus=0.25, cpus=1).gpus == (FIRST,)
 
 
 @pytest.mark.parametrize(
@@ -304,39 +281,6 @@ def test_dead_temporary_folders_are_named(home, monkeypatch):
     named = r"tmp.* \(Not a directory\), nor in .*LAUNCH_SLOTS_DIR"
     with pytest.raises(LauncherError, match=named):
         slots_folder()
-
-
-def test_a_hanging_nvidia_smi_is_not_waited_for(tmp_path, monkeypatch, caplog):
-    """It is killed with what it has started, and its machine has no names of GPUs to give."""
-    _write_program(tmp_path / "nvidia-smi", "sleep 600")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    assert nvidia_smi(timeout_s=0.5) == ""
-    assert "no answer within 0.5 s" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("sleep 600", ("0", "1")),
-        ("echo 'Unable to determine the device handle for GPU 0'; exit 9", ("0", "1")),
-        (f"cat <<'E'\n{TWO_GPUS}E", (FIRST, SECOND)),
-        (f"cat <<'E'\n{TWO_GPUS.splitlines()[0]}\nE", (FIRST,)),
-    ],
-    ids=["hangs", "fails", "lists all", "lists fewer"],
-)
-def test_gpus_of_a_slurm_job(tmp_path, monkeypatch, program, expected):
-    """By the driver's names, or by those of Slurm if the driver does not answer."""
-    _write_program(tmp_path / "nvidia-smi", program)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(machine, "NVIDIA_SMI_TIMEOUT_S", 0.5)
-
-    assert allocated_machine({"CUDA_VISIBLE_DEVICES": "0,1"}).gpus == expected
-
-
-def _write_program(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("written", [0, 10])

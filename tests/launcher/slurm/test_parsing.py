@@ -4,7 +4,7 @@ import pytest
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.jobs import QUEUE_COLUMNS, parse_details, parse_queue, parse_records
-from launcher.slurm.parse_site import count_gpus, parse_site
+from launcher.slurm.parse_site import parse_site
 from launcher.slurm.parsing import (
     expand_array,
     expand_hosts,
@@ -135,26 +135,6 @@ def test_hosts_are_expanded(text, hosts):
     assert expand_hosts(text) == hosts
 
 
-@pytest.mark.parametrize(
-    ("gres", "number"),
-    [
-        ("(null)", 0),
-        ("", 0),
-        ("gpu:4", 4),
-        ("gpu", 1),
-        ("gpu:a100:4(S:0-1)", 4),
-        ("gpu:a100:2(S:0,1),gpu:v100:1(S:1),mps:400", 3),
-        ("gpu:1g.10gb:7(S:0)", 7),
-        ("gpu:a100_3g.20gb:2,shard:8", 2),
-        ("gpu:tesla:no_consume:2", 2),
-        ("craynetwork:4", 0),
-    ],
-)
-def test_gpus_are_counted(gres, number):
-    """With types, sockets and MIG parts; what else there is does not count."""
-    assert count_gpus(gres) == number
-
-
 def test_facts_about_the_whole_cluster():
     """From `scontrol show config`."""
     found = site()
@@ -193,6 +173,28 @@ def test_nodes_that_are_alike_make_a_group():
     assert (four.num_nodes, four.num_unusable, four.features) == (3, 1, frozenset())
     assert eight.shape == NodeShape(gpus=8, cpus=94, memory_gb=498.0)
     assert (eight.num_nodes, eight.num_unusable, eight.features) == (1, 0, {"h100", "ib"})
+
+
+def test_nodes_with_gpus_of_several_types_are_in_a_group_for_each():
+    """A job gets GPUs of one type, beside the same CPUs and memory; sockets do not matter."""
+    nodes = (
+        "NodeName=n1 CPUTot=32 RealMemory=64000 Gres=gpu:a100:2(S:0-1),gpu:a100_1g.5gb:14(S:1) "
+        "State=IDLE Partitions=preemptible\n"
+        "NodeName=n2 CPUTot=32 RealMemory=64000 Gres=gpu:a100:2(S:0),gpu:a100_1g.5gb:14(S:1) "
+        "State=DOWN Partitions=preemptible\n"
+    )
+
+    found = site(nodes=nodes)
+    groups = found.partition("preemptible").groups
+
+    assert {each.gpu_type: each.shape for each in groups} == {
+        "a100": NodeShape(gpus=2, cpus=32, memory_gb=62.5),
+        "a100_1g.5gb": NodeShape(gpus=14, cpus=32, memory_gb=62.5),
+    }
+    assert {(each.num_nodes, each.num_unusable) for each in groups} == {(2, 1)}
+    assert found.partition("preemptible").gpu_types == ("a100", "a100_1g.5gb")
+    assert found.knows_gpus
+    assert not site(nodes=nodes.replace("gpu:", "shard:")).knows_gpus
 
 
 def test_nodes_without_sizes():

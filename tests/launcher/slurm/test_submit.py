@@ -107,6 +107,30 @@ def test_a_job_whose_pack_cannot_be_written_is_not_moved_without_end(
     assert (many, few) == ([], ["requeue 7_1", "update JobId=7_1 ExcNodeList=n1"])
 
 
+@pytest.mark.parametrize(
+    ("options", "lines"), [({}, []), ({"wckey": "lab"}, ["#SBATCH --wckey=lab"])]
+)
+def test_no_wckey_is_sent_that_nobody_has_asked_for(
+    experiment, tmp_path, monkeypatch, options, lines
+):
+    """submitit has one of its own by default, which sites that enforce such keys refuse."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    script = tmp_path / "script"
+    (programs / "srun").write_text("#!/bin/sh\n")
+    (programs / "sbatch").write_text(
+        f'#!/bin/sh\ncat "$1" > "{script}"\necho "Submitted batch job 7"\n'
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    parameters = {"setup": [], "additional_parameters": options}
+
+    submit.submit_array(experiment, [experiment.pack("pack-0001")], parameters, print)
+
+    assert [line for line in script.read_text().splitlines() if "--wckey" in line] == lines
+
+
 def test_a_step_that_ended_in_good_order_is_left_alone(experiment, tmp_path, monkeypatch):
     """Its supervisor has left the file `over`."""
     over = experiment.pack("pack-0001").is_over
