@@ -22,7 +22,8 @@ from launcher.slurm.tres import Tres
 Bound = tuple[float | None, str]
 """The most that is allowed, None for no limit, and who sets that."""
 
-_OF_JOB = ("MaxTRESPerJob", "MaxTRESPerUser", "MaxTRESPerAccount", "GrpTRES")
+_OF_ALL_JOBS = ("MaxTRESPerUser", "MaxTRESPerAccount", "GrpTRES")
+_OF_JOB = ("MaxTRESPerJob", *_OF_ALL_JOBS)
 """Slurm's limits that a job alone cannot exceed: it would wait forever."""
 WORDS = {"gpus": "GPUs", "cpus": "cores", "memory_gb": "GB of memory", "nodes": "nodes"}
 """What is limited, by its name in `Tres` and `JobLimits`, in plain words."""
@@ -113,7 +114,12 @@ class Limits:
         """Return what a job may ask for on all of its nodes together."""
         bounds = {name: least(*self._of_job(name)) for name in WORDS}
         own = f"partition {self.partition.name} (MaxMemPerCPU)"
-        return _job_limits({**bounds, "memory_gb_per_cpu": (self.partition.memory_gb_per_cpu, own)})
+        bounds["memory_gb_per_cpu"] = (self.partition.memory_gb_per_cpu, own)
+        all_jobs = {
+            name: least(*(self._first_tres(scope, name) for scope in _OF_ALL_JOBS))[0]
+            for name in WORDS
+        }
+        return _job_limits(bounds, all_jobs)
 
     def of_node(self) -> JobLimits:
         """Return what a job may ask for on each of its nodes."""
@@ -206,19 +212,24 @@ def tightest(limits: Sequence[JobLimits]) -> JobLimits:
     """Return limits within which a job is within all of these."""
     if len(limits) == 1:
         return limits[0]
-    names = [each.name for each in attrs.fields(JobLimits) if each.name != "sources"]
     return _job_limits(
         {
             name: least(*((getattr(each, name), each.sources.get(name, "")) for each in limits))
-            for name in names
-        }
+            for name in (*WORDS, "memory_gb_per_cpu")
+        },
+        {name: least(*((each.all_jobs.get(name), "") for each in limits))[0] for name in WORDS},
     )
 
 
-def _job_limits(bounds: Mapping[str, Bound]) -> JobLimits:
+def _job_limits(
+    bounds: Mapping[str, Bound], all_jobs: Mapping[str, float | None] | None = None
+) -> JobLimits:
     limits: dict[str, Any] = {name: limit for name, (limit, _) in bounds.items()}
-    sources = {name: who for name, (limit, who) in bounds.items() if limit is not None}
-    return JobLimits(**limits, sources=sources)
+    return JobLimits(
+        **limits,
+        all_jobs={name: most for name, most in (all_jobs or {}).items() if most is not None},
+        sources={name: who for name, (limit, who) in bounds.items() if limit is not None},
+    )
 
 
 def as_seen(

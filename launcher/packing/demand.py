@@ -80,6 +80,8 @@ class JobLimits:
     nodes: int | None = None
     memory_gb_per_cpu: float | None = None
     """A job that asks for more memory asks for more CPUs."""
+    all_jobs: Mapping[str, float] = field(factory=dict)
+    """The most of gpus, cpus, memory_gb and nodes for all such jobs that run at once."""
     sources: Mapping[str, str] = field(factory=dict)
     """Who sets each limit, by its name here."""
 

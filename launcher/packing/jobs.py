@@ -6,11 +6,12 @@ import bisect
 import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from launcher.errors import DoesNotFitError
-from launcher.packing.demand import PackLimits, Size
+from launcher.packing.demand import GB, PackLimits, Size
 from launcher.tables import show_seconds
 
 _LONG_S = 24 * 3600
@@ -112,6 +113,37 @@ def _side_by_side(groups: Sequence[Job]) -> Job:
         runs += group.moved(nodes=num_nodes)
         num_nodes += group.num_nodes
     return Job.of(runs)
+
+
+def take_turns(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:
+    """Merge jobs that cannot run at once anyway: runs wait for each other better than in the queue.
+
+    Not if that makes long jobs, which start later and lose more at a preemption.
+    """
+    at_once = _at_once(jobs, limits)
+    if at_once is None or len(jobs) <= at_once or limits.runs_per_pack is not None:
+        return jobs
+    with suppress(DoesNotFitError):
+        merged = _run_sequentially(jobs, at_once, limits)
+        if max(job.time_s for job in merged) <= _LONG_S:
+            return merged
+    return jobs
+
+
+def _at_once(jobs: Sequence[Job], limits: PackLimits) -> int | None:
+    """Return how many of the jobs may run at once; None if there is no limit."""
+    most = limits.job.all_jobs
+    if not most or not jobs:
+        return None
+    peaks = [(job.num_nodes, job.peak()) for job in jobs]
+    asked = {
+        "gpus": max(nodes * peak.whole for nodes, peak in peaks),
+        "cpus": max(nodes * peak.cpus for nodes, peak in peaks),
+        "memory_gb": max(nodes * peak.memory for nodes, peak in peaks) / GB,
+        "nodes": max(nodes for nodes, _ in peaks),
+    }
+    numbers = [int(most[name] // asked[name]) for name in most if asked[name]]
+    return max(1, min(numbers)) if numbers else None
 
 
 def fewer_jobs(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:

@@ -24,7 +24,7 @@ from launcher.packing.demand import (
     size_of_node,
 )
 from launcher.packing.infeasible import infeasible_reasons
-from launcher.packing.jobs import Job, fewer_jobs, merge_groups
+from launcher.packing.jobs import Job, fewer_jobs, merge_groups, take_turns
 from launcher.packing.search import best_groups
 
 __all__ = [
@@ -118,6 +118,7 @@ def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
         bound = lower_bound({size: len(of_size) for size, of_size in part.items()}, node)
         jobs += merge_groups(best_groups(part, times_s, part_limits, node, bound), part_limits)
         least_nodes += bound
+    jobs = list(take_turns(jobs, limits))
     merged = fewer_jobs(jobs, limits)
     packs = [_planned(job, demands, limits) for job in merged]
     return _packing(_alike_together(packs), limits.shape, least_nodes, len(jobs))

@@ -293,7 +293,7 @@ def test_packs_are_cut_to_the_limits():
     """Also those over several nodes; what can never start is refused, with whose limit it is."""
     limits = resolve("tres_limits", qos="normal", nodes=2).pack_limits()
 
-    packs = pack([run(f"{number}") for number in range(7)], limits).packs
+    packs = pack([run(f"{number}", hours=20) for number in range(7)], limits).packs
     wide = pack([run("wide", nodes=2), *(run(f"{n}") for n in range(3))], limits).packs
 
     assert [each.num_nodes * each.gpus_per_node for each in packs] == [3, 3, 1]
@@ -304,6 +304,20 @@ def test_packs_are_cut_to_the_limits():
         "wide does not fit because resources.gpus is 2 and QOS normal (MaxTRESPerUser) gives each "
         "of 2 nodes at most 1; resources.gpus=1 would fit",
     ]
+
+
+def test_jobs_that_cannot_run_at_once_are_one():
+    """Runs wait for each other better than in the queue, if that makes no long jobs."""
+    limits = resolve("tres_limits", qos="normal").pack_limits()
+
+    (plan,) = pack([run(f"{number}") for number in range(6)], limits).packs
+    long = pack([run(f"{number}", hours=20) for number in range(6)], limits).packs
+
+    assert ([each.begin_s for each in plan.members], plan.gpus_per_node) == (
+        [0, 0, 0, HOUR_S, HOUR_S, HOUR_S],
+        3,
+    )
+    assert [each.gpus_per_node for each in long] == [3, 3]
 
 
 def test_more_memory_than_goes_with_the_cpus():
