@@ -92,7 +92,7 @@ class Limits:
         return cls(
             partition=partition,
             queue_qos=site.qos(partition.qos),
-            qos=site.qos(qos or (association.default_qos if association else None)),
+            qos=site.qos(qos or site.qos_without_request(association)),
             association=association,
             accounts=(*own, *site.accounts_above(name)),
             gpu_type=gpu_type,

@@ -170,7 +170,7 @@ class SlurmSite:
         association = self.association(account=account, partition=partition.name)
         if account and self.enforces_associations and self.associations and association is None:
             return Refusal(f"is not among those that you may use with account {account}")
-        qos = qos or (association.default_qos if association else None)
+        qos = qos or self.qos_without_request(association)
         above = [each.name for each in self.accounts_above(account)]
         is_hierarchical = self._version >= _HIERARCHICAL_SINCE
         refusals = partition.access.refusals(
@@ -220,14 +220,10 @@ class SlurmSite:
     def _version(self) -> tuple[int, ...]:
         return tuple(int(part) for part in self.version.split(".")[:2] if part.isdecimal())
 
-    @property
-    def default_qos(self) -> str | None:
-        """That of the default account, unless it depends on the partition."""
-        association = self.association(account=None, partition="")
-        return association.default_qos if association else None
-
-    @property
-    def max_submit_jobs(self) -> int | None:
-        """Running and pending jobs of the user on the default account; None: no limit."""
-        association = self.association(account=None, partition="")
-        return association.max_submit_jobs if association else None
+    def qos_without_request(self, association: SlurmAssociation | None) -> str | None:
+        """Return the QOS of a job that asks for none; None where there are no QOS."""
+        if association is not None and association.default_qos:
+            return association.default_qos
+        if association is not None and len(association.qos) == 1:
+            return association.qos[0]
+        return "normal" if self.qos("normal") else None

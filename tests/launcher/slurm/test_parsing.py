@@ -1,5 +1,6 @@
 import math
 
+import attrs
 import pytest
 
 from launcher.packing.demand import NodeShape
@@ -234,9 +235,23 @@ def test_qos_and_accounts():
     assert (found.qos("low").max_time_s, found.qos("low").max_submit_jobs) == (86400, 10)
     assert found.qos("high").preempts == ("low", "normal")
     assert found.qos("nosuch") is None
-    assert (found.default_account, found.default_qos, found.max_submit_jobs) == ("lab", "low", 200)
+    everywhere = found.association(account=None, partition="preemptible")
+    assert (found.default_account, everywhere.default_qos) == ("lab", "low")
+    assert everywhere.max_submit_jobs == 200
     assert found.association(account=None, partition="priority").max_submit_jobs == 5
     assert found.association(account="other", partition="priority") is None
+
+
+def test_the_qos_of_a_job_that_asks_for_none():
+    """The account's default one, the only one that it may have, or `normal`, as Slurm decides."""
+    found = site()
+    lab = found.association(account="lab", partition="x")
+    several = attrs.evolve(lab, default_qos=None)
+    one = attrs.evolve(lab, default_qos=None, qos=("high",))
+
+    names = map(found.qos_without_request, (lab, several, one, None))
+
+    assert list(names) == ["low", "normal", "high", "normal"]
 
 
 def test_limits_on_resources():
@@ -268,7 +283,8 @@ def test_limits_that_are_not_enforced():
     found = site(config=f"{CONFIG}AccountingStorageEnforce = associations,qos\n")
 
     assert (found.qos("low").tres, found.qos("low").max_submit_jobs) == ({}, None)
-    assert (found.max_submit_jobs, found.qos("low").grace_s) == (None, 30)
+    association = found.association(account=None, partition="preemptible")
+    assert (association.max_submit_jobs, found.qos("low").grace_s) == (None, 30)
     assert found.enforces_associations and not site().enforces_associations
 
 
@@ -277,7 +293,8 @@ def test_empty_answers():
     found = parse_site(config="", partitions="", nodes="")
 
     assert (found.partitions, found.qoses, found.associations) == ((), (), ())
-    assert (found.accounting, found.max_submit_jobs, found.default_account) == (False, None, None)
+    assert (found.accounting, found.default_account) == (False, None)
+    assert found.qos_without_request(None) is None
 
 
 def queue_line(*cells):
