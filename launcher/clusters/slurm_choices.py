@@ -10,7 +10,7 @@ from launcher.clusters.slurm_cluster_config import (
     SlurmClusterConfig,
     check_time,
 )
-from launcher.clusters.slurm_limits import Limits, least
+from launcher.clusters.slurm_limits import Limits, SubmitLimit, least
 from launcher.clusters.slurm_nodes import best_partition
 from launcher.errors import LauncherError, suggestions
 from launcher.packing.demand import Demand
@@ -170,6 +170,19 @@ def choose_time_limit(
             f"take longer are requeued and resume{_longer(asked, elsewhere)}",
         )
     return asked
+
+
+def choose_submit_limits(
+    choose: Choices, queues: Sequence[SlurmPartition], limits: Sequence[Limits]
+) -> tuple[SubmitLimit, ...]:
+    """Choose how many jobs may be in the queue; where the config says so, of each partition."""
+    by_slurm = tuple(dict.fromkeys(filter(None, (each.submit_limit() for each in limits))))
+    most, who = least(*((each.most, each.source) for each in by_slurm))
+    chosen = choose("max_submit_jobs", None, most, f"Slurm: {who}")
+    source = choose.sources["max_submit_jobs"]
+    if chosen is None or source.startswith("Slurm: "):
+        return by_slurm
+    return tuple(SubmitLimit(most=chosen, source=source, partition=each.name) for each in queues)
 
 
 def choose_nodes_per_job(

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from launcher.packing.demand import JobLimits
+from launcher.packing.demand import JobLimits, NodeShape
 from launcher.slurm.jobs import JobDetails, QueuedJob
 from launcher.slurm.site import (
     SlurmAccount,
@@ -259,3 +259,20 @@ def within(partition: SlurmPartition, *limits: JobLimits) -> SlurmPartition:
     most = tightest(limits)
     groups = [attrs.evolve(each, shape=each.shape.within(most)) for each in partition.groups]
     return attrs.evolve(partition, groups=tuple(groups))
+
+
+def sources_within(
+    shape: NodeShape, sources: Mapping[str, str], *limits: JobLimits
+) -> dict[str, str]:
+    """Return where the sizes of a node come from, by their names in the config.
+
+    Args:
+        sources: Where they come from without the limits: those that one has cut come from that.
+    """
+    found = dict(sources)
+    for most in limits:
+        for name, present in attrs.asdict(shape).items():
+            is_cut = name in most.sources and present == getattr(most, name)
+            if is_cut and sources[f"{name}_per_node"].startswith("Slurm: "):
+                found[f"{name}_per_node"] = f"Slurm: {most.sources[name]}"
+    return found

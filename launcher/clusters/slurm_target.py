@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import ceil
 from typing import Any
@@ -19,6 +19,7 @@ from launcher.clusters.slurm_choices import (
     choose_nodes_per_job,
     choose_partitions,
     choose_qos,
+    choose_submit_limits,
     choose_time_limit,
     refuse_closed,
 )
@@ -35,14 +36,16 @@ from launcher.clusters.slurm_limits import (
     SubmitLimit,
     as_seen,
     least,
+    sources_within,
     tightest,
     within,
 )
-from launcher.clusters.slurm_nodes import ChosenNodes, choose_nodes
+from launcher.clusters.slurm_nodes import choose_nodes
 from launcher.clusters.slurm_partitions import joined
+from launcher.clusters.slurm_surprises import surprises
 from launcher.errors import LauncherError
 from launcher.packing.demand import Demand, JobLimits, NodeShape, PackLimits
-from launcher.slurm.site import SlurmPartition, SlurmQos, SlurmSite
+from launcher.slurm.site import SlurmSite
 from launcher.tables import show_seconds
 
 _LEAD_S = 120
@@ -209,13 +212,13 @@ def resolve_target(
     of_node = tightest([each.of_node() for each in limits])
     nodes_within = within(gpus.partition, of_node, job)
     chosen = choose_nodes(config, nodes_within, demands, config_source=config_source)
-    choose.sources |= _limited_sources(chosen, of_node, job)
+    choose.sources |= sources_within(chosen.shape, chosen.sources, of_node, job)
     most_nodes, who = least(
         (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)
     )
     max_nodes = None if most_nodes is None else int(most_nodes)
     nodes = choose_nodes_per_job(choose, nodes, queue, max_nodes, who)
-    submit_limits = _submit_limits(choose, queues, limits)
+    submit_limits = choose_submit_limits(choose, queues, limits)
     max_submit_jobs = min((each.most for each in submit_limits), default=None)
     return SlurmTarget(
         partition=queue.name,
@@ -248,7 +251,7 @@ def resolve_target(
         environment=choose("environment", None, {}, "default"),
         sbatch=choose("sbatch", None, {}, "default"),
         sources=choose.sources,
-        notes=(*filter(None, doubts), *_notes(chosen, queues, limits[0].qos, site)),
+        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, site)),
     )
 
 
@@ -277,48 +280,3 @@ def limits_elsewhere(
 
 def _has_reservation(config: SlurmClusterConfig) -> bool:
     return config.reservation is not None or "reservation" in config.sbatch
-
-
-def _submit_limits(
-    choose: Choices, queues: Sequence[SlurmPartition], limits: Sequence[Limits]
-) -> tuple[SubmitLimit, ...]:
-    """Choose how many jobs may be in the queue; where the config says so, of each partition."""
-    by_slurm = tuple(dict.fromkeys(filter(None, (each.submit_limit() for each in limits))))
-    most, who = least(*((each.most, each.source) for each in by_slurm))
-    chosen = choose("max_submit_jobs", None, most, f"Slurm: {who}")
-    source = choose.sources["max_submit_jobs"]
-    if chosen is None or source.startswith("Slurm: "):
-        return by_slurm
-    return tuple(SubmitLimit(most=chosen, source=source, partition=each.name) for each in queues)
-
-
-def _limited_sources(chosen: ChosenNodes, *limits: JobLimits) -> dict[str, str]:
-    """Return where the sizes of the chosen nodes come from: those that a limit has cut, from it."""
-    sources = dict(chosen.sources)
-    for most in limits:
-        for name, present in attrs.asdict(chosen.shape).items():
-            is_cut = name in most.sources and present == getattr(most, name)
-            if is_cut and sources[f"{name}_per_node"].startswith("Slurm: "):
-                sources[f"{name}_per_node"] = f"Slurm: {most.sources[name]}"
-    return sources
-
-
-def _notes(
-    chosen: ChosenNodes,
-    queues: Sequence[SlurmPartition],
-    qos: SlurmQos | None,
-    site: SlurmSite,
-) -> Iterator[str]:
-    if chosen.num_nodes and not chosen.num_usable:
-        nodes = "the node that fits takes" if chosen.num_nodes == 1 else "the nodes that fit take"
-        yield f"{nodes} no jobs now (down, drained or reserved): jobs wait; see `sinfo -R`"
-    modes = {f"partition {each.name}": each.preempt_mode for each in queues}
-    if site.preempt_by == "qos" and qos is not None:
-        modes = {f"QOS {qos.name}": qos.preempt_mode}
-    for who, mode in modes.items():
-        if site.suspends and any(word in mode.upper() for word in ("SUSPEND", "GANG")):
-            yield (
-                f"jobs in {who} are suspended to make room for others (PreemptMode={mode}): they "
-                "stand still with their memory on the node, are not asked for a checkpoint, and go "
-                "on when they are resumed"
-            )

@@ -137,7 +137,7 @@ def jobs_left(limits: Sequence[SubmitLimit], queue: Collection[QueuedJob]) -> in
         queue: The user's jobs that are in the queue; of these, some count towards each limit.
 
     Raises:
-        LauncherError: None.
+        LauncherError: No further one may be submitted.
     """
     left = []
     for limit in limits:

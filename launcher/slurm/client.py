@@ -61,6 +61,7 @@ def ask_site() -> SlurmSite:
         "config": _run("scontrol", "show", "config"),
         "partitions": _run("scontrol", "show", "partition", "--all", *show),
         "nodes": _run("scontrol", "show", "node", *show),
+        "reservations": _run_or_empty("scontrol", "show", "reservation", "--oneliner"),
     }
     user = _user()
     site = parse_site(**output, user=user)
@@ -239,9 +240,13 @@ def is_of_job(variable: str) -> bool:
 
 
 def _sacctmgr_show(what: Sequence[str]) -> str:
-    """Return the output of `sacctmgr show`; empty if it fails, as on sites that forbid it."""
+    return _run_or_empty("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+
+
+def _run_or_empty(program: str, *arguments: str) -> str:
+    """Return the output of a command; empty if it fails, as on sites that forbid it."""
     try:
-        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+        return _run(program, *arguments)
     except SlurmError:
         return ""
 

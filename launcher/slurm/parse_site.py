@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.access import SlurmUser, read_access
@@ -18,7 +18,7 @@ from launcher.slurm.parsing import (
     read_seconds,
     read_settings,
 )
-from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
+from launcher.slurm.site import Maintenance, NodeGroup, SlurmPartition, SlurmSite
 
 _UNUSABLE = re.compile(
     r"[*$]|\b(BLOCKED|DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|MAINT|NOT_RESPONDING|RESERVED|UNKNOWN)"
@@ -37,6 +37,7 @@ def parse_site(
     nodes: str,
     qoses: str = "",
     associations: str = "",
+    reservations: str = "",
     accounts: str = "",
     default_account: str = "",
     user: SlurmUser | None = None,
@@ -50,6 +51,7 @@ def parse_site(
         qoses: Output of `sacctmgr show qos` with `QOS_COLUMNS`; this and what follows are empty
             where there is no accounting.
         associations: Output of `sacctmgr show assoc` with `ASSOCIATION_COLUMNS`.
+        reservations: Output of `scontrol show reservation --oneliner`.
         accounts: Output of `sacctmgr show assoc` with `ACCOUNT_COLUMNS`.
         default_account: Output of `sacctmgr show user` with DefaultAccount alone.
         user: Who asks; None: unknown.
@@ -80,8 +82,21 @@ def parse_site(
         enforces_associations=enforced is not None and "none" not in enforced,
         tracks_memory=_tracks_memory(settings, node_records),
         suspends=bool(re.search("SUSPEND|GANG", settings.get("PreemptMode", ""))),
+        maintenances=tuple(_maintenances(read_records(reservations))),
         user=user,
     )
+
+
+def _maintenances(records: Iterable[Mapping[str, str]]) -> Iterator[Maintenance]:
+    """Yield those to come; while one lasts, its nodes say so."""
+    for record in records:
+        is_to_come = record.get("State", "INACTIVE") == "INACTIVE"
+        if "MAINT" in record.get("Flags", "").split(",") and is_to_come:
+            yield Maintenance(
+                name=record.get("ReservationName", "unknown"),
+                start=record.get("StartTime", "unknown"),
+                num_nodes=read_number(record.get("NodeCnt", "")) or 0,
+            )
 
 
 def _max_array_size(settings: Mapping[str, str]) -> int:

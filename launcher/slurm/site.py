@@ -110,6 +110,16 @@ class SlurmAssociation:
 
 
 @frozen(kw_only=True)
+class Maintenance:
+    """A planned maintenance: before it, only jobs start that end in time."""
+
+    name: str
+    start: str
+    """In local time, such as `2026-12-01T08:00:00`."""
+    num_nodes: int
+
+
+@frozen(kw_only=True)
 class SlurmSite:
     """A cluster, as seen by one user."""
 
@@ -140,6 +150,7 @@ class SlurmSite:
     asks for memory may be refused."""
     suspends: bool = False
     """Whether Slurm suspends jobs, to give others their nodes (PreemptMode SUSPEND or GANG)."""
+    maintenances: tuple[Maintenance, ...] = ()
     user: SlurmUser | None = None
     """None: unknown."""
 

@@ -349,6 +349,14 @@ def test_an_account_is_required():
     )
 
 
+def test_a_planned_maintenance_is_told():
+    """Jobs that may run into it wait."""
+    assert resolve("maintenance").notes == (
+        "maintenance power of 3 nodes begins at 2026-12-01T08:00:00: jobs that may run into it "
+        "wait until it is over; with a shorter --time they may start before",
+    )
+
+
 def test_suspended_jobs_are_warned_of():
     """Only where they are."""
     (note,) = resolve("suspending").notes
