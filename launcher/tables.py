@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def show_seconds(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     return f"{f'{days}-' if days else ''}{hours:02}:{minutes:02}:{left:02}"
+
+
+def show_memory(gb: float, digits: str = "g") -> str:
+    """Return an amount of memory; an infinite one is not known."""
+    return "memory unknown" if isinf(gb) else f"{gb:{digits}} GB"
+
+
+def finite(value: object) -> object:
+    """Return a value for JSON, which has no infinite numbers: None stands for what is not known."""
+    return None if isinstance(value, float) and isinf(value) else value
 
 
 def show_about(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from attrs import frozen
 
 from launcher.clusters.cluster_search import Cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
+from launcher.clusters.slurm_limits import as_seen
 from launcher.clusters.slurm_target import SlurmTarget, resolve_target
 from launcher.errors import LauncherError
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
-from launcher.tables import short, show_seconds, table
+from launcher.tables import finite, short, show_memory, show_seconds, table
 from trainers.config_faults import show
 
 _PREEMPTION = {
@@ -41,6 +43,9 @@ class ClusterReport:
     kind: str
     description: str
     values: tuple[ExplainedValue, ...]
+    limits: tuple[ExplainedValue, ...] = ()
+    """Of a job, on all its nodes together."""
+    notes: tuple[str, ...] = ()
     site: SlurmSite | None = None
     problem: str | None = None
     """Why Slurm did not answer, or how its answer contradicts the config."""
@@ -62,12 +67,17 @@ def report_cluster(cluster: Cluster, ask_site: Callable[[], SlurmSite]) -> Clust
     if not isinstance(config, SlurmClusterConfig):
         return report
     try:
-        report = attrs.evolve(report, site=ask_site())
-        assert report.site is not None
-        target = resolve_target(config, report.site, config_source=short(cluster.path))
+        site = ask_site()
+        report = attrs.evolve(report, site=as_seen(site, account=config.account, qos=config.qos))
+        target = resolve_target(config, site, config_source=short(cluster.path))
     except LauncherError as error:
         return attrs.evolve(report, problem=str(error))
-    return attrs.evolve(report, values=tuple(_decided(target)))
+    return attrs.evolve(
+        report,
+        values=tuple(_decided(target)),
+        limits=tuple(_limits(target)),
+        notes=target.notes,
+    )
 
 
 def report_text(report: ClusterReport) -> str:
@@ -76,6 +86,10 @@ def report_text(report: ClusterReport) -> str:
     parts = [f"{short(report.path)}, of kind {report.kind}: {report.description}"]
     if rows:
         parts.append(table(("FIELD", "VALUE", "FROM"), rows))
+    if report.limits:
+        rows = [(each.field, _shown(each.value), each.source) for each in report.limits]
+        parts.append(table(("A JOB HAS AT MOST", "", "FROM"), rows))
+    parts += report.notes
     if report.problem:
         parts.append(report.problem)
     if report.site:
@@ -90,7 +104,7 @@ def report_json(report: ClusterReport) -> dict[str, Any]:
 
 
 def _plain(_: object, __: object, value: Any) -> Any:
-    return sorted(value) if isinstance(value, frozenset) else value
+    return sorted(value) if isinstance(value, frozenset) else finite(value)
 
 
 def _configured(cluster: Cluster) -> Iterator[ExplainedValue]:
@@ -110,8 +124,13 @@ def _decided(target: SlurmTarget) -> Iterator[ExplainedValue]:
             )
 
 
+def _limits(target: SlurmTarget) -> Iterator[ExplainedValue]:
+    for name, who in target.job.sources.items():
+        yield ExplainedValue(field=name, value=getattr(target.job, name), source=f"Slurm: {who}")
+
+
 def _shown(value: Any) -> str:
-    if value in (None, (), {}):
+    if value in (None, (), {}, inf):
         return "-"
     if isinstance(value, float):
         return f"{value:g}"
@@ -125,6 +144,13 @@ def _site_text(site: SlurmSite) -> str:
         f"a preempted job gets {signals if site.send_user_signal else 'SIGTERM'}",
         f"sacct {'knows' if site.accounting else 'does not know'} how jobs have ended",
     ]
+    if not site.tracks_memory:
+        notes.append("memory is not given to jobs, and nodes may not say how much they have")
+    notes += [
+        f"partition {each.name} {each.closed_because}"
+        for each in site.partitions
+        if each.closed_because
+    ]
     rows = [_row(partition, group) for partition in site.partitions for group in partition.groups]
     header = ("PARTITION", "NODES", "GPUS", "CPUS", "MEMORY", "LONGEST JOB", "GRACE", "TIER")
     return "\n".join((*notes, table(header, rows)))
@@ -135,7 +161,7 @@ def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
         note
         for note, applies in (
             ("(default)", partition.is_default),
-            ("(closed)", not partition.is_up),
+            ("(closed)", not partition.is_up or partition.closed_because),
         )
         if applies
     ]
@@ -146,7 +172,7 @@ def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
         f"{group.num_nodes}{unusable}",
         " ".join(filter(None, (str(group.shape.gpus), group.gpu_type))),
         str(group.shape.cpus),
-        f"{group.shape.memory_gb:.4g} GB",
+        show_memory(group.shape.memory_gb, ".4g"),
         "no limit" if time is None else show_seconds(time),
         f"{partition.grace_s} s",
         str(partition.priority_tier),

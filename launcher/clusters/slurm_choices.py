@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
-
-from attrs import frozen
 
 from launcher.clusters.slurm_cluster_config import (
     MEMORY_OPTIONS,
     SlurmClusterConfig,
     check_time,
 )
+from launcher.clusters.slurm_limits import Limits, SubmitLimit, least
 from launcher.clusters.slurm_nodes import best_partition
 from launcher.errors import LauncherError, suggestions
 from launcher.packing.demand import Demand
 from launcher.slurm.parsing import expand_hosts, read_seconds
-from launcher.slurm.site import SlurmAssociation, SlurmPartition, SlurmQos, SlurmSite
+from launcher.slurm.site import SlurmPartition, SlurmQos, SlurmSite
 from launcher.tables import show_seconds
 
 
@@ -47,48 +46,67 @@ class Choices:
         return LauncherError(f"{where}: {message}")
 
 
-@frozen
-class Limits:
-    """What limits a job: the partition, its QOS, the job's QOS, and the association."""
-
-    queue: SlurmPartition
-    queue_qos: SlurmQos | None
-    qos: SlurmQos | None
-    association: SlurmAssociation | None
-
-    def time_s(self) -> tuple[int | None, str]:
-        """Return the longest job, and what limits it; None is no limit."""
-        own = (self.queue.max_time_s, f"partition {self.queue.name}")
-        return _least(own, *self._others("max_time_s"))
-
-    def submit_jobs(self) -> tuple[int | None, str]:
-        """Return the most jobs of the user at once, and what limits them; None is no limit."""
-        return _least(*self._others("max_submit_jobs"))
-
-    def _others(self, name: str) -> Iterator[tuple[int | None, str]]:
-        for qos in (self.queue_qos, self.qos):
-            if qos is not None:
-                yield getattr(qos, name), f"QOS {qos.name}"
-        if self.association is not None:
-            yield getattr(self.association, name), f"account {self.association.account}"
-
-
-def choose_partition(
+def choose_partitions(
     choose: Choices,
     given: str | None,
     site: SlurmSite,
     demands: Sequence[Demand],
     gpu_type: str | None,
-) -> SlurmPartition:
-    name = choose("partition", given, None, "")
-    if name is None:
-        queue, choose.sources["partition"] = best_partition(site, demands, gpu_type)
-        return queue
-    found = site.partition(name)
-    if found is None:
-        names = [each.name for each in site.partitions]
-        raise choose.error("partition", f"found {name!r}; {suggestions(name, names)}")
+) -> list[SlurmPartition]:
+    """Choose the partition of a job, or several, of which Slurm takes the first that is free.
+
+    Args:
+        site: As jobs of the account and the QOS see it.
+    """
+    text = choose("partition", given, None, "")
+    if text is None:
+        best, choose.sources["partition"] = best_partition(site, demands, gpu_type)
+        return [best]
+    found = []
+    for name in dict.fromkeys(filter(None, map(str.strip, text.split(",")))):
+        queue = site.partition(name)
+        if queue is None:
+            names = [each.name for each in site.partitions]
+            raise choose.error("partition", f"found {name!r}; {suggestions(name, names)}")
+        found.append(queue)
     return found
+
+
+def refuse_closed(
+    choose: Choices,
+    site: SlurmSite,
+    partition: SlurmPartition,
+    *,
+    account: str | None,
+    qos: str | None,
+    has_reservation: bool,
+) -> str | None:
+    """Return a doubt about a partition that was chosen by name; None if there is none.
+
+    Raises:
+        LauncherError: It takes no such jobs of the user, as Slurm says without a doubt.
+    """
+    refusal = site.refusal(partition, account=account, qos=qos, has_reservation=has_reservation)
+    if refusal is None:
+        return None if partition.is_up else f"partition {partition.name} starts no jobs now"
+    if not refusal.is_certain:
+        return f"partition {partition.name} {refusal.reason}: Slurm may refuse these jobs"
+    remedies = [
+        f"--account {each}"
+        for each in dict.fromkeys(each.account for each in site.associations)
+        if not site.refusal(partition, account=each, qos=qos, has_reservation=has_reservation)
+    ] + [
+        f"--qos {each}"
+        for each in qos_names(site, account, partition)
+        if not site.refusal(partition, account=account, qos=each, has_reservation=has_reservation)
+    ]
+    others = [each.name for each in site.open_partitions]
+    advice = f"add {' or '.join(remedies)}" if remedies else "choose another one"
+    raise choose.error(
+        "partition",
+        f"found {partition.name!r}, which {refusal.reason}; {advice}; open to you: "
+        f"{', '.join(others) or 'none'}",
+    )
 
 
 def choose_account(choose: Choices, given: str | None, site: SlurmSite) -> str | None:
@@ -96,24 +114,48 @@ def choose_account(choose: Choices, given: str | None, site: SlurmSite) -> str |
     known = list(dict.fromkeys(each.account for each in site.associations))
     if account is not None and known and account.lower() not in known:
         raise choose.error("account", f"found {account!r}; {suggestions(account, known)}")
+    if account is None and site.default_account is None and site.enforces_associations and known:
+        raise LauncherError(
+            "Slurm takes no jobs without an account here, and you have no default one; add "
+            f"--account, or set account in the cluster config; {suggestions('', known)}"
+        )
     return account
 
 
 def choose_qos(
-    choose: Choices, given: str | None, site: SlurmSite, association: SlurmAssociation | None
+    choose: Choices,
+    given: str | None,
+    site: SlurmSite,
+    account: str | None,
+    partition: SlurmPartition,
 ) -> str | None:
     qos: str | None = choose("qos", given, None, "Slurm: the account's default QOS")
-    known = list(association.qos if association else ()) or [each.name for each in site.qoses]
+    known = qos_names(site, account, partition)
     if qos is not None and known and qos.lower() not in known:
         raise choose.error("qos", f"found {qos!r}; {suggestions(qos, known)}")
     return qos
 
 
+def qos_names(site: SlurmSite, account: str | None, partition: SlurmPartition) -> list[str]:
+    """Return the QOS that jobs of an account may have; all, if Slurm does not say."""
+    association = site.association(account=account, partition=partition.name)
+    return list(association.qos if association else ()) or [each.name for each in site.qoses]
+
+
 def choose_time_limit(
-    choose: Choices, given: str | None, limits: Limits, site: SlurmSite
+    choose: Choices,
+    given: str | None,
+    limits: Sequence[Limits],
+    elsewhere: Sequence[Limits],
 ) -> int | None:
-    """Choose the time limit in seconds; None: a job may take as long as its runs need."""
-    most, who = limits.time_s()
+    """Choose the time limit in seconds; None: a job may take as long as its runs need.
+
+    Args:
+        limits: Of each partition that may take the job.
+        elsewhere: Of the other partitions, for advice.
+    """
+    bound, who = least(*(each.time_s() for each in limits))
+    most = None if bound is None else int(bound)
     text = choose("time", given, None, f"Slurm: {who}")
     if text is None:
         return most
@@ -125,20 +167,33 @@ def choose_time_limit(
         raise choose.error(
             "time",
             f"found {text}; must be at most {show_seconds(most)}, the limit of {who}; runs that "
-            f"take longer are requeued and resume{_longer(asked, limits.queue, site)}",
+            f"take longer are requeued and resume{_longer(asked, elsewhere)}",
         )
     return asked
 
 
+def choose_submit_limits(
+    choose: Choices, queues: Sequence[SlurmPartition], limits: Sequence[Limits]
+) -> tuple[SubmitLimit, ...]:
+    """Choose how many jobs may be in the queue; where the config says so, of each partition."""
+    by_slurm = tuple(dict.fromkeys(filter(None, (each.submit_limit() for each in limits))))
+    most, who = least(*((each.most, each.source) for each in by_slurm))
+    chosen = choose("max_submit_jobs", None, most, f"Slurm: {who}")
+    source = choose.sources["max_submit_jobs"]
+    if chosen is None or source.startswith("Slurm: "):
+        return by_slurm
+    return tuple(SubmitLimit(most=chosen, source=source, partition=each.name) for each in queues)
+
+
 def choose_nodes_per_job(
-    choose: Choices, given: int | None, queue: SlurmPartition, max_nodes: int | None
+    choose: Choices, given: int | None, queue: SlurmPartition, max_nodes: int | None, who: str
 ) -> int:
     nodes: int = choose("nodes", given, 1, "default")
     if max_nodes is not None and nodes > max_nodes:
         raise choose.error(
             "nodes",
             f"found {nodes}; must be at most {max_nodes}, as many as a job in partition "
-            f"{queue.name} can have",
+            f"{queue.name} can have{f' ({who})' if 'QOS' in who or 'account' in who else ''}",
         )
     return nodes
 
@@ -186,14 +241,7 @@ def choose_grace(
     return chosen
 
 
-def _least(*limits: tuple[int | None, str]) -> tuple[int | None, str]:
-    known = [(limit, who) for limit, who in limits if limit is not None]
-    limit, who = min(known, default=(None, "no limit"))
-    return limit, who
-
-
-def _longer(time_s: int, queue: SlurmPartition, site: SlurmSite) -> str:
+def _longer(time_s: int, elsewhere: Sequence[Limits]) -> str:
     """Return advice: the partitions that take jobs of this time; empty if there are none."""
-    others = [each for each in site.open_partitions if each.name != queue.name]
-    names = [each.name for each in others if (each.max_time_s or time_s) >= time_s]
+    names = [each.partition.name for each in elsewhere if (each.time_s()[0] or time_s) >= time_s]
     return f". Partitions that take it: {', '.join(names)}" if names else ""

@@ -223,9 +223,9 @@ class SlurmClusterConfig:
     max_array_size: int | None = field(default=None, validator=optional(ge(1)))
     """Jobs of one array."""
     max_submit_jobs: int | None = field(default=None, validator=optional(ge(1)))
-    """Running and pending at once."""
+    """Running and pending at once in the partition, also jobs of other experiments."""
     max_running: int | None = field(default=None, validator=optional(ge(1)))
-    """Running at once."""
+    """Running at once, of those of a submission."""
     accounting: bool | None = None
     """Whether to ask sacct how jobs have ended."""
     requeue: RequeueBy | None = field(default=None, validator=optional(in_(get_args(RequeueBy))))

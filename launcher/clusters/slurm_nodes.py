@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import attrs
 from attrs import frozen
@@ -26,6 +27,8 @@ class ChosenNodes:
     shape: NodeShape
     num_nodes: int | None
     """How many nodes have at least this shape; None if Slurm does not say."""
+    num_usable: int | None
+    """How many of these take jobs now."""
     sources: dict[str, str]
     """Where each value of the shape comes from, by its name in the config."""
 
@@ -44,13 +47,23 @@ def best_partition(
     """
     default = next((each for each in site.partitions if each.is_default), None)
     needs_gpus = any(demand.gpus for demand in demands)
-    if default and (not needs_gpus or _has_gpus(default, gpu_type)):
+    lacks = "" if default is None else _lack(default, gpu_type, needs_gpus=needs_gpus)
+    if default and not lacks:
         return default, f"Slurm: default partition {default.name}"
-    if not needs_gpus:
-        names = [each.name for each in site.partitions]
+    if default is None and not needs_gpus:
+        names = [each.name for each in site.open_partitions]
         raise LauncherError(
             f"Slurm has no default partition; add --partition; {suggestions('', names)}"
         )
+    if default is not None and not needs_gpus:
+        others = [each for each in site.open_partitions if each.groups]
+        if not others:
+            raise LauncherError(
+                f"the default partition {default.name} {lacks}, and no other one is open to you; "
+                "add another --account or --qos"
+            )
+        best = max(others, key=lambda each: rank_of(each.groups, demands))
+        return best, f"Slurm: partition {best.name}; the default, {default.name}, {lacks}"
     with_gpus = [each for each in site.open_partitions if _has_gpus(each, gpu_type)]
     kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
@@ -60,8 +73,22 @@ def best_partition(
             f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
         )
     best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
-    why = f"the default, {default.name}, has none" if default else "there is no default"
+    if best is default:
+        return best, f"Slurm: default partition {best.name}"
+    why = f"the default, {default.name}, {lacks}" if default else "there is no default"
     return best, f"Slurm: partition {best.name} has {kind}; {why}"
+
+
+def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) -> str:
+    """Return what speaks against a partition; empty if nothing does."""
+    if partition.closed_because:
+        return partition.closed_because
+    if needs_gpus and not _has_gpus(partition, gpu_type):
+        return "has none"
+    with_gpus = [group for group in partition.groups if group.shape.gpus or not needs_gpus]
+    if with_gpus and not any(group.num_usable for group in with_gpus):
+        return "has none that take jobs now"
+    return ""
 
 
 def choose_nodes(
@@ -84,16 +111,27 @@ def choose_nodes(
             f"{config.constraint!r}; available features: {', '.join(found) or 'none'}"
         )
     candidates = [
-        _limited(config, shape, number, partition.name, config_source)
+        (_limited(config, shape, number, partition.name, config_source), number)
         for shape, number in numbers.items()
         if _has_sizes(shape, config)
     ]
     if not candidates:
         _check_sizes(config, numbers, partition.name, config_source)
         return _described(config, partition.name, config_source)
-    best = max(candidates, key=lambda each: _rank(each.shape, each.num_nodes or 0, demands))
-    enough = sum(number for shape, number in numbers.items() if _covers(shape, best.shape))
-    return attrs.evolve(best, num_nodes=enough)
+    best, _ = max(candidates, key=lambda each: _rank(each[0].shape, each[1], demands))
+    enough = [number for shape, number in numbers.items() if shape.covers(best.shape)]
+    return attrs.evolve(
+        best,
+        num_nodes=sum(number.all for number in enough),
+        num_usable=sum(number.usable for number in enough),
+    )
+
+
+class _Number(NamedTuple):
+    """How many nodes there are; those that take no jobs now count only if nothing else decides."""
+
+    usable: int
+    all: int
 
 
 def rank_of(groups: Iterable[NodeGroup], demands: Sequence[Demand]) -> tuple[int, ...]:
@@ -135,11 +173,14 @@ def _has_sizes(shape: NodeShape, config: SlurmClusterConfig) -> bool:
     )
 
 
-def _numbers_by_shape(constraint: str | None, groups: Iterable[NodeGroup]) -> dict[NodeShape, int]:
-    numbers: dict[NodeShape, int] = {}
+def _numbers_by_shape(
+    constraint: str | None, groups: Iterable[NodeGroup]
+) -> dict[NodeShape, _Number]:
+    numbers: dict[NodeShape, _Number] = {}
     for group in groups:
         if _has_features(group.features, constraint):
-            numbers[group.shape] = numbers.get(group.shape, 0) + group.num_nodes
+            usable, total = numbers.get(group.shape, (0, 0))
+            numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
     return numbers
 
 
@@ -179,7 +220,11 @@ def _check_sizes(
 
 
 def _limited(
-    config: SlurmClusterConfig, shape: NodeShape, number: int, partition: str, config_source: str
+    config: SlurmClusterConfig,
+    shape: NodeShape,
+    number: _Number,
+    partition: str,
+    config_source: str,
 ) -> ChosenNodes:
     """Apply the config to a shape: a part of the GPUs gets the same part of CPUs and memory."""
     source = f"Slurm: nodes of partition {partition}"
@@ -198,7 +243,8 @@ def _limited(
         memory_gb, sources["memory_gb_per_node"] = config.memory_gb_per_node, config_source
     return ChosenNodes(
         shape=NodeShape(gpus=gpus, cpus=cpus, memory_gb=memory_gb),
-        num_nodes=number,
+        num_nodes=number.all,
+        num_usable=number.usable,
         sources=sources,
     )
 
@@ -218,19 +264,20 @@ def _described(config: SlurmClusterConfig, partition: str, config_source: str) -
     return ChosenNodes(
         shape=NodeShape(gpus=gpus, cpus=cpus, memory_gb=memory_gb),
         num_nodes=None,
+        num_usable=None,
         sources=dict.fromkeys(_SIZES, config_source),
     )
 
 
-def _rank(shape: NodeShape, num_nodes: int, demands: Sequence[Demand]) -> tuple[int, int, int]:
+def _rank(shape: NodeShape, number: _Number, demands: Sequence[Demand]) -> tuple[int, ...]:
     """Return the sort key of nodes, the best highest: by fitting runs, number, and few GPUs.
 
     If some run fits nowhere, the largest nodes are best: the error then names the most that fits.
     """
     fitting = sum(_fits(demand, shape) for demand in demands)
     if fitting < len(demands):
-        return fitting, shape.gpus, num_nodes
-    return fitting, num_nodes, -shape.gpus
+        return fitting, shape.gpus, *number
+    return fitting, *number, -shape.gpus
 
 
 def _fits(demand: Demand, shape: NodeShape) -> bool:
@@ -238,10 +285,4 @@ def _fits(demand: Demand, shape: NodeShape) -> bool:
         demand.gpus <= shape.gpus
         and demand.cpus <= shape.cpus
         and demand.memory_gb <= shape.memory_gb
-    )
-
-
-def _covers(shape: NodeShape, asked: NodeShape) -> bool:
-    return (
-        shape.gpus >= asked.gpus and shape.cpus >= asked.cpus and shape.memory_gb >= asked.memory_gb
     )

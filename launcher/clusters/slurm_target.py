@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 from typing import Any
 
@@ -11,15 +12,16 @@ from attrs import frozen
 
 from launcher.clusters.slurm_choices import (
     Choices,
-    Limits,
     choose_account,
     choose_grace,
     choose_memory,
     choose_nodelist,
     choose_nodes_per_job,
-    choose_partition,
+    choose_partitions,
     choose_qos,
+    choose_submit_limits,
     choose_time_limit,
+    refuse_closed,
 )
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.clusters.slurm_gpus import (
@@ -28,8 +30,21 @@ from launcher.clusters.slurm_gpus import (
     choose_gpus,
     with_stated_gpus,
 )
+from launcher.clusters.slurm_limits import (
+    WORDS,
+    Limits,
+    SubmitLimit,
+    as_seen,
+    least,
+    sources_within,
+    tightest,
+    within,
+)
 from launcher.clusters.slurm_nodes import choose_nodes
-from launcher.packing.demand import Demand, NodeShape, PackLimits
+from launcher.clusters.slurm_partitions import joined
+from launcher.clusters.slurm_surprises import surprises
+from launcher.errors import LauncherError
+from launcher.packing.demand import Demand, JobLimits, NodeShape, PackLimits
 from launcher.slurm.site import SlurmSite
 from launcher.tables import show_seconds
 
@@ -42,6 +57,7 @@ class SlurmTarget:
     """All that a job asks for besides its runs, fully resolved."""
 
     partition: str
+    """Its name; or several with commas, of which Slurm takes the first that is free."""
     account: str | None
     """None: the user's default account."""
     qos: str | None
@@ -58,6 +74,8 @@ class SlurmTarget:
     """The most nodes of a job, for a run that needs more than `nodes`."""
     shape: NodeShape
     """What a job may use of one node."""
+    job: JobLimits
+    """What a job may use of all its nodes together."""
     gpu_type: str | None
     """The type of its GPUs; None: without a type, or not known."""
     names_gpu_type: bool
@@ -75,6 +93,8 @@ class SlurmTarget:
     max_array_size: int
     max_submit_jobs: int | None
     """Of the user, running and pending."""
+    submit_limits: tuple[SubmitLimit, ...]
+    """Which jobs count towards that."""
     max_running: int | None
     """Jobs of one submission that run at once."""
     requeue: str
@@ -86,6 +106,8 @@ class SlurmTarget:
     sources: Mapping[str, str]
     """Where each value comes from, by the name of its field in the config: an option of the command
     line, the config, Slurm, or a default."""
+    notes: tuple[str, ...] = ()
+    """What the user may not expect, a sentence each."""
 
     def with_sbatch(self, options: Mapping[str, Any]) -> SlurmTarget:
         """Return the target with further options of sbatch, in place of its own of these names."""
@@ -105,6 +127,15 @@ class SlurmTarget:
         return {name: found.get(name, getattr(self, name, None)) for name in self.sources}
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """What a job may ask for at most, and whose limit that is; besides what nodes have."""
+        return tuple(
+            f"{getattr(self.job, name):g} {words}, by {self.job.sources[name]}"
+            for name, words in WORDS.items()
+            if name in self.job.sources
+        )
+
+    @property
     def signal_lead_s(self) -> int:
         """Time between the signal and the time limit; at most a third of the job."""
         lead_s = max(ceil(self.grace_s), _LEAD_S)
@@ -119,22 +150,9 @@ class SlurmTarget:
             max_nodes=self.max_nodes,
             runs_per_pack=runs_per_pack,
             max_packs=self.max_submit_jobs,
+            max_packs_later=self.max_submit_jobs,
+            job=self.job,
         )
-
-    def elsewhere(self, site: SlurmSite) -> dict[str, PackLimits]:
-        """Return the limits of packs on the largest nodes of the other partitions, by name."""
-        return {
-            partition.name: PackLimits(
-                shape=max(
-                    (group.shape for group in partition.groups),
-                    key=lambda shape: (shape.gpus, shape.cpus, shape.memory_gb),
-                ),
-                time_limit_s=partition.max_time_s,
-                max_nodes=partition.max_nodes,
-            )
-            for partition in site.open_partitions
-            if partition.name != self.partition and partition.groups
-        }
 
 
 def resolve_target(
@@ -169,19 +187,39 @@ def resolve_target(
     if gpu_request == "none" and config.gpus_per_node is not None:
         site = with_stated_gpus(site, config.gpus_per_node)
     wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)
-    among = wanted.gpu_type if wanted.is_known else None
-    queue = choose_partition(choose, partition, site, demands, among)
     account = choose_account(choose, account, site)
-    association = site.association(account=account, partition=queue.name)
-    qos = choose_qos(choose, qos, site, association)
-    job_qos = site.qos(qos or (association.default_qos if association else None))
-    limits = Limits(queue, site.qos(queue.qos), job_qos, association)
-    gpus = choose_gpus(choose, config, site, queue, demands, wanted)
-    chosen = choose_nodes(config, gpus.partition, demands, config_source=config_source)
-    choose.sources |= chosen.sources
-    max_nodes = min(filter(None, (queue.max_nodes, chosen.num_nodes)), default=None)
-    max_submit_jobs, who = limits.submit_jobs()
-    nodes = choose_nodes_per_job(choose, nodes, queue, max_nodes)
+    rules: dict[str, Any] = {
+        "account": account,
+        "qos": qos or config.qos,
+        "has_reservation": _has_reservation(config),
+    }
+    seen = as_seen(site, **rules)
+    among = wanted.gpu_type if wanted.is_known else None
+    queues = choose_partitions(choose, partition, seen, demands, among)
+    qos = choose_qos(choose, qos, seen, account, queues[0])
+    is_named = partition is not None or config.partition is not None
+    doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
+    queue = joined(queues)
+    gpus = choose_gpus(choose, config, seen, queue, demands, wanted)
+    asked_type = gpus.gpu_type if gpus.is_asked_for else None
+    limits = [Limits.of(seen, each, account, qos, asked_type) for each in queues]
+    elsewhere = [
+        Limits.of(seen, each, account, qos, asked_type)
+        for each in seen.open_partitions
+        if each not in queues
+    ]
+    job = tightest([each.of_job() for each in limits])
+    of_node = tightest([each.of_node() for each in limits])
+    nodes_within = within(gpus.partition, of_node, job)
+    chosen = choose_nodes(config, nodes_within, demands, config_source=config_source)
+    choose.sources |= sources_within(chosen.shape, chosen.sources, of_node, job)
+    most_nodes, who = least(
+        (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)
+    )
+    max_nodes = None if most_nodes is None else int(most_nodes)
+    nodes = choose_nodes_per_job(choose, nodes, queue, max_nodes, who)
+    submit_limits = choose_submit_limits(choose, queues, limits)
+    max_submit_jobs = min((each.most for each in submit_limits), default=None)
     return SlurmTarget(
         partition=queue.name,
         account=account,
@@ -195,15 +233,17 @@ def resolve_target(
         nodes=nodes,
         max_nodes=max_nodes,
         shape=chosen.shape,
+        job=job,
         gpu_type=gpus.gpu_type,
         names_gpu_type=gpus.is_asked_for,
         gpu_request=gpu_request,
         memory=choose_memory(choose, config.sbatch, site),
-        time_limit_s=choose_time_limit(choose, time, limits, site),
-        grace_s=choose_grace(choose, site, queue, job_qos),
+        time_limit_s=choose_time_limit(choose, time, limits, elsewhere),
+        grace_s=choose_grace(choose, site, queue, limits[0].qos),
         signal=choose("signal", None, "USR2", "default"),
         max_array_size=choose("max_array_size", None, site.max_array_size, "Slurm: MaxArraySize"),
-        max_submit_jobs=choose("max_submit_jobs", None, max_submit_jobs, f"Slurm: {who}"),
+        max_submit_jobs=max_submit_jobs,
+        submit_limits=submit_limits,
         max_running=choose("max_running", None, None, "default"),
         requeue=choose("requeue", None, "scontrol", "default; resubmits where that is refused"),
         accounting=choose("accounting", None, site.accounting, "Slurm: AccountingStorageType"),
@@ -211,4 +251,32 @@ def resolve_target(
         environment=choose("environment", None, {}, "default"),
         sbatch=choose("sbatch", None, {}, "default"),
         sources=choose.sources,
+        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, site)),
     )
+
+
+def limits_elsewhere(
+    target: SlurmTarget, config: SlurmClusterConfig, site: SlurmSite, **options: Any
+) -> dict[str, PackLimits]:
+    """Return the limits of packs in the other partitions that the user may use, by name.
+
+    They are those of a submission with `--partition NAME`: what is advised holds there, too.
+
+    Args:
+        options: Of `resolve_target`, for all partitions.
+    """
+    found = {}
+    seen = as_seen(
+        site, account=target.account, qos=target.qos, has_reservation=_has_reservation(config)
+    )
+    for partition in seen.open_partitions:
+        if partition.name in target.partition.split(",") or not partition.groups:
+            continue
+        with suppress(LauncherError):  # there, the config or an option asks for too much
+            other = resolve_target(config, site, partition=partition.name, **options)
+            found[partition.name] = other.pack_limits()
+    return found
+
+
+def _has_reservation(config: SlurmClusterConfig) -> bool:
+    return config.reservation is not None or "reservation" in config.sbatch

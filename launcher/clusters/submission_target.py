@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen
@@ -11,10 +11,12 @@ from attrs.validators import ge, optional
 
 from launcher.clusters.cluster_search import Cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from launcher.clusters.slurm_target import SlurmTarget, resolve_target
+from launcher.clusters.slurm_limits import SubmitLimit
+from launcher.clusters.slurm_target import SlurmTarget, limits_elsewhere, resolve_target
 from launcher.errors import LauncherError
 from launcher.packing.demand import Demand, PackLimits
 from launcher.slurm import client
+from launcher.slurm.jobs import QueuedJob
 from launcher.tables import short
 from trainers.config.run_config import RunConfig
 
@@ -86,25 +88,23 @@ def choose_target(
     """
     assert isinstance(cluster.config, SlurmClusterConfig)
     site = client.ask_site()
-    target = resolve_target(
-        cluster.config,
-        site,
-        config_source=short(cluster.path),
-        demands=[demand_of(each) for each in configs],
-        partition=options.partition,
-        account=options.account,
-        qos=options.qos,
-        time=options.time,
-        nodes=options.nodes,
-        gpu_type=options.gpu_type,
-        exclude=options.exclude,
-        kept_gpu_types=kept_gpu_types,
-    )
+    arguments: dict[str, Any] = {
+        "config_source": short(cluster.path),
+        "demands": [demand_of(each) for each in configs],
+        "account": options.account,
+        "qos": options.qos,
+        "time": options.time,
+        "nodes": options.nodes,
+        "gpu_type": options.gpu_type,
+        "exclude": options.exclude,
+        "kept_gpu_types": kept_gpu_types,
+    }
+    target = resolve_target(cluster.config, site, partition=options.partition, **arguments)
     return SlurmChoice(
         cluster=cluster.name,
         target=target,
         limits=_limits(target, _runs_per_pack(options.pack)),
-        elsewhere=target.elsewhere(site),
+        elsewhere=limits_elsewhere(target, cluster.config, site, **arguments),
     )
 
 
@@ -122,21 +122,33 @@ def demand_of(config: RunConfig) -> Demand:
 
 
 def _limits(target: SlurmTarget, runs_per_pack: int | None) -> PackLimits:
-    """Return the limits of packs; of jobs, the ones that the user may still submit.
+    limits = target.pack_limits(runs_per_pack)
+    if not target.submit_limits:
+        return limits
+    most = jobs_left(target.submit_limits, client.queued_jobs().values())
+    return attrs.evolve(limits, max_packs=most)
+
+
+def jobs_left(limits: Sequence[SubmitLimit], queue: Collection[QueuedJob]) -> int:
+    """Return how many jobs the user may still submit.
+
+    Args:
+        limits: At least one.
+        queue: The user's jobs that are in the queue; of these, some count towards each limit.
 
     Raises:
-        LauncherError: The user has as many jobs in the queue as allowed.
+        LauncherError: No further one may be submitted.
     """
-    limits = target.pack_limits(runs_per_pack)
-    if limits.max_packs is None:
-        return limits
-    queued = len(client.queued_jobs())
-    if queued >= limits.max_packs:
-        raise LauncherError(
-            f"{queued} jobs are in the queue, and the limit is {limits.max_packs} "
-            f"({target.sources['max_submit_jobs']}); wait for some to end, or cancel some"
-        )
-    return attrs.evolve(limits, max_packs=limits.max_packs - queued)
+    left = []
+    for limit in limits:
+        queued = sum(map(limit.counts, queue))
+        if queued >= limit.most:
+            raise LauncherError(
+                f"{queued} jobs are in the queue{limit.where}, and the limit is {limit.most} "
+                f"({limit.source}); wait for some to end, or cancel some"
+            )
+        left.append(limit.most - queued)
+    return min(left)
 
 
 def _runs_per_pack(pack: str | int | None) -> int | None:

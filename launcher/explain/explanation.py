@@ -60,6 +60,8 @@ class Explanation:
     advice: tuple[str, ...]
     """What to do, most important first; empty if nothing needs to be done."""
     queue_position: QueuePosition | None
+    limits: tuple[str, ...]
+    """What its job could ask for at most, and whose limit that was."""
     attempts: tuple[Attempt, ...]
     budgets: tuple[Budget, ...]
     """Since the last submission."""
@@ -96,6 +98,7 @@ def explain(info: RunInfo) -> Explanation:
         why=_why(info, position),
         advice=tuple(_advice(info, position)),
         queue_position=position,
+        limits=info.limits,
         attempts=info.attempts,
         budgets=_budgets(info),
         saved_iteration=state.saved_iteration,
@@ -132,7 +135,7 @@ def _queue_position(info: RunInfo) -> QueuePosition | None:
         job=job_id,
         state=queued.state,
         nodes=queued.nodes,
-        pending=pending_reason(queued.reason, job_id) if is_pending else None,
+        pending=pending_reason(queued.reason, job_id, info.exceeded) if is_pending else None,
         start_estimate=queued.start_estimate,
         time_left_s=queued.time_left_s,
     )

@@ -71,6 +71,8 @@ def _lines(found: Explanation, now: float) -> Iterator[str]:
     for advice in found.advice or ("nothing",):
         yield from _labelled("to do", advice)
     yield from _queue_lines(found)
+    if found.limits:
+        yield from _labelled("a job has", "\n".join(f"at most {each}" for each in found.limits))
     if found.attempts:
         yield ""
         yield _attempt_table(found.attempts, now)

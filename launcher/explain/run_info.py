@@ -9,8 +9,12 @@ from typing import Any
 
 from attrs import field, frozen
 
-from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.clusters.slurm_limits import exceeded
+from launcher.errors import SlurmError
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.explain.pending_reasons import is_limit
 from launcher.job.bad_nodes import bad_nodes, read_node_failures
+from launcher.job.pack import read_pack
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
 from launcher.monitor.job_status import JobPoller
@@ -19,6 +23,7 @@ from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.notify.notices import read_notices
 from launcher.os_errors import PatientReader
+from launcher.slurm import client
 from launcher.slurm.jobs import QueuedJob
 from trainers.checkpoints.layout import DAMAGED_PREFIX, folder_name, iterations_in
 from trainers.config.checkpoint_config import CheckpointConfig
@@ -45,6 +50,10 @@ class RunInfo:
     """The events of the pack that has the run, or had it last."""
     queued: QueuedJob | None = None
     """The pack's job, if it is in the queue."""
+    limits: tuple[str, ...] = ()
+    """What its job could ask for at most, and whose limit that was."""
+    exceeded: tuple[str, ...] = ()
+    """What a pending job asks for too much of to start ever, a sentence each."""
     retries: RetriesConfig | None = None
     """None if the config cannot be read, like `resources` and `saving`."""
     resources: ResourcesConfig | None = None
@@ -85,13 +94,16 @@ def read_run_info(run: RunFolder) -> RunInfo:
     job_log = reader.read_or(None, lambda: job_log_of(pack) if pack and is_early else None)
     job_events = reader.read_or((), lambda: list(read_events(pack.events)) if pack else ())
     queue = reader.read_or(None, lambda: jobs.queue_of(pack) if pack and status.job_state else None)
+    queued = queue.jobs.get(status.job_id or "") if queue else None
     return RunInfo(
         status=status,
         state=reader.read_or(RunState(), lambda: _state(run)),
         attempts=tuple(attempt_history(events)),
         warnings=run_warnings(events),
         job_events=tuple(job_events),
-        queued=queue.jobs.get(status.job_id or "") if queue else None,
+        queued=queued,
+        limits=reader.read_or((), lambda: _limits(pack)),
+        exceeded=_exceeded(queued, status.job_id),
         retries=config.retries if config else None,
         resources=config.resources if config else None,
         saving=config.checkpoint if config else None,
@@ -119,6 +131,22 @@ def has_begun(events: Iterable[Mapping[str, Any]]) -> bool:
         elif event["event"] in (EventKind.LAUNCHED, EventKind.ATTEMPT):
             begun = True
     return begun
+
+
+def _limits(pack: PackFolder | None) -> tuple[str, ...]:
+    terms = read_pack(pack).slurm if pack and pack.manifest.exists() else None
+    return tuple(terms.limits) if terms else ()
+
+
+def _exceeded(queued: QueuedJob | None, job_id: str | None) -> tuple[str, ...]:
+    """Ask Slurm whether a job that waits because of a limit can ever be within it."""
+    if queued is None or job_id is None or queued.state != "PENDING" or not is_limit(queued.reason):
+        return ()
+    try:
+        details = client.job_details(job_id)
+        return tuple(exceeded(client.ask_site(), details)) if details else ()
+    except SlurmError:  # what the reason alone says has to do
+        return ()
 
 
 def _untold(run: RunFolder) -> tuple[str, ...]:

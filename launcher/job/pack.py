@@ -86,6 +86,8 @@ class SlurmTerms:
     """Whether `sacct` has records of jobs that have ended."""
     parameters: dict[str, Any]
     """The parameters for submitit, kept for a resubmission."""
+    limits: tuple[str, ...] = ()
+    """What a job could ask for at most, and whose limit that was."""
     gpu_type: str | None = None
     """The type of its GPUs; None: without a type, or not known."""
     has_whole_nodes: bool = False

@@ -17,11 +17,12 @@ class _Excess:
     key: str
     asked: float
     place: str
+    """Such as `a node has`."""
     present: float
     would_fit: float
 
     def __str__(self) -> str:
-        return f"{self.key} is {self.asked:g} and {self.place} has {self.present:g}"
+        return f"{self.key} is {self.asked:g} and {self.place} {self.present:g}"
 
 
 def infeasible_reasons(
@@ -54,18 +55,30 @@ def infeasible_reasons(
 
 
 def _excesses(demand: Demand, limits: PackLimits, where: str) -> Iterator[_Excess]:
-    shape = limits.shape
+    shape = limits.for_width(demand.nodes).shape
     asked, present = size_of(demand), size_of_node(shape)
+    sources = limits.job.sources
+
+    def place(name: str) -> str:
+        """Return what gives a node so little: the limit of a job, or the node itself."""
+        limit = getattr(limits.job, name)
+        if name not in sources or limit > getattr(limits.shape, name) * demand.nodes:
+            return f"{where} has"
+        whom = "a job" if demand.nodes == 1 else f"each of {demand.nodes} nodes"
+        return f"{sources[name]} gives {whom} at most"
+
     if limits.max_nodes is not None and asked.nodes > limits.max_nodes:
         most = limits.max_nodes
-        yield _Excess("resources.nodes", asked.nodes, "a job at most", most, most)
+        is_limit = "nodes" in sources and limits.job.nodes == most
+        who = f"{sources['nodes']} gives a job at most" if is_limit else "a job at most has"
+        yield _Excess("resources.nodes", asked.nodes, who, most, most)
     if asked.gpu_units > present.gpu_units:
-        yield _Excess("resources.gpus", demand.gpus, where, shape.gpus, shape.gpus)
+        yield _Excess("resources.gpus", demand.gpus, place("gpus"), shape.gpus, shape.gpus)
     if asked.cpus > present.cpus:
-        yield _Excess("resources.cpus", demand.cpus, where, shape.cpus, shape.cpus)
+        yield _Excess("resources.cpus", demand.cpus, place("cpus"), shape.cpus, shape.cpus)
     if asked.memory > present.memory:
         gb = shape.memory_gb
-        yield _Excess("resources.memory_gb", demand.memory_gb, where, gb, gb)
+        yield _Excess("resources.memory_gb", demand.memory_gb, place("memory_gb"), gb, gb)
 
 
 def _partition(demand: Demand, elsewhere: Mapping[str, PackLimits]) -> str:

@@ -6,11 +6,16 @@ import bisect
 import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from launcher.errors import DoesNotFitError
-from launcher.packing.demand import PackLimits, Size
+from launcher.packing.demand import GB, PackLimits, Size
+from launcher.tables import show_seconds
+
+_LONG_S = 24 * 3600
+"""Runs that wait for each other in a job for less than this are not worth a question."""
 
 
 @frozen
@@ -110,21 +115,81 @@ def _side_by_side(groups: Sequence[Job]) -> Job:
     return Job.of(runs)
 
 
-def run_sequentially(jobs: Sequence[Job], limits: PackLimits) -> list[Job]:
-    """Merge jobs into `max_packs` jobs, each of which runs several sequentially.
+def take_turns(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:
+    """Merge jobs that cannot run at once anyway: runs wait for each other better than in the queue.
+
+    Not if that makes long jobs, which start later and lose more at a preemption.
+    """
+    at_once = _at_once(jobs, limits)
+    if at_once is None or len(jobs) <= at_once or limits.runs_per_pack is not None:
+        return jobs
+    with suppress(DoesNotFitError):
+        merged = _run_sequentially(jobs, at_once, limits)
+        if max(job.time_s for job in merged) <= _LONG_S:
+            return merged
+    return jobs
+
+
+def _at_once(jobs: Sequence[Job], limits: PackLimits) -> int | None:
+    """Return how many of the jobs may run at once; None if there is no limit."""
+    most = limits.job.all_jobs
+    if not most or not jobs:
+        return None
+    peaks = [(job.num_nodes, job.peak()) for job in jobs]
+    asked = {
+        "gpus": max(nodes * peak.whole for nodes, peak in peaks),
+        "cpus": max(nodes * peak.cpus for nodes, peak in peaks),
+        "memory_gb": max(nodes * peak.memory for nodes, peak in peaks) / GB,
+        "nodes": max(nodes for nodes, _ in peaks),
+    }
+    numbers = [int(most[name] // asked[name]) for name in most if asked[name]]
+    return max(1, min(numbers)) if numbers else None
+
+
+def fewer_jobs(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:
+    """Return the jobs, merged into `max_packs` jobs that each run several sequentially if need be.
 
     Raises:
         DoesNotFitError: They would not end within the time limit, or the number of runs per job is
-            given.
+            given; or they would take far longer than once earlier jobs have ended.
     """
     most = limits.max_packs
-    assert most is not None
+    if most is None or len(jobs) <= most:
+        return jobs
+    merged = _run_sequentially(jobs, most, limits)
+    later = limits.max_packs_later or most
+    time_s = max(job.time_s for job in merged)
+    if later > most and time_s > _LONG_S:
+        then = jobs if len(jobs) <= later else _run_sequentially(jobs, later, limits)
+        then_s = max(job.time_s for job in then)
+        if time_s > 2 * then_s:
+            raise DoesNotFitError(
+                f"the runs do not fit because they make {len(jobs)} jobs and {most} more may be in "
+                f"the queue now: one after the other they take {show_seconds(time_s)}, and "
+                f"{show_seconds(then_s)} once the queue has room for {later}; wait for some jobs "
+                "to end, cancel some, or submit fewer runs"
+            )
+    return merged
+
+
+def _run_sequentially(jobs: Sequence[Job], most: int, limits: PackLimits) -> list[Job]:
+    """Merge jobs into so many jobs, each of which runs several sequentially.
+
+    Raises:
+        DoesNotFitError: As `fewer_jobs`.
+    """
     if (runs_per_pack := limits.runs_per_pack) is not None:
         num_runs = sum(len(job.runs) for job in jobs)
         raise DoesNotFitError(
             f"the runs do not fit because they make {len(jobs)} jobs of up to {runs_per_pack} runs "
             f"and the limit is {most}; {-(-num_runs // most)} runs a job might fit, or lift the "
             "limit of runs per job"
+        )
+    if limits.job.depend_on_nodes and len({job.num_nodes for job in jobs}) > 1:
+        raise DoesNotFitError(
+            f"the runs do not fit because they make {len(jobs)} jobs and the limit is {most}: jobs "
+            "of different numbers of nodes cannot be merged where a job's resources are limited; "
+            "submit the runs over several nodes on their own"
         )
     ordered = sorted(jobs, key=lambda job: (-job.time_s, -job.num_nodes, job.order))
     limit_s = limits.time_limit_s

@@ -6,19 +6,30 @@ the nodes (`fill`, `search`), and a lower bound (`bound`) says how far from the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, isinf
 
 from attrs import frozen
 
 from launcher.errors import DoesNotFitError
 from launcher.packing.bound import lower_bound
-from launcher.packing.demand import GB, Demand, NodeShape, PackLimits, Size, size_of, size_of_node
+from launcher.packing.demand import (
+    GB,
+    Demand,
+    JobLimits,
+    NodeShape,
+    PackLimits,
+    Size,
+    size_of,
+    size_of_node,
+)
 from launcher.packing.infeasible import infeasible_reasons
-from launcher.packing.jobs import Job, merge_groups, run_sequentially
+from launcher.packing.jobs import Job, fewer_jobs, merge_groups, take_turns
 from launcher.packing.search import best_groups
 
 __all__ = [
     "Demand",
+    "JobLimits",
     "NodeShape",
     "PackLimits",
     "Packing",
@@ -54,6 +65,11 @@ class PlannedPack:
     memory_gb_per_node: float
     time_s: int
 
+    @property
+    def time_min(self) -> int:
+        """Its time in minutes, as Slurm counts, rounded up."""
+        return ceil(self.time_s / 60)
+
 
 @frozen(kw_only=True)
 class Packing:
@@ -68,6 +84,9 @@ class Packing:
     """Fraction of the nodes' GPUs that are idle at the start of the jobs."""
     idle_cpus: float
     idle_memory: float
+    """0 where the nodes do not say how much they have."""
+    num_side_by_side: int
+    """Jobs before some were merged because of the most that there may be."""
 
 
 def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
@@ -83,7 +102,7 @@ def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
     if reasons := infeasible_reasons(demands, limits):
         raise DoesNotFitError("\n".join(reasons))
     if not demands:
-        return _packing((), limits.shape, 0)
+        return _packing((), limits.shape, 0, 0)
     sizes: dict[tuple[int, float, int, float], Size] = {}
     runs: dict[Size, list[int]] = {}
     for index, demand in enumerate(demands):
@@ -92,13 +111,32 @@ def pack(demands: Sequence[Demand], limits: PackLimits) -> Packing:
             sizes[key] = size_of(demand)
         runs.setdefault(sizes[key], []).append(index)
     times_s = [demand.time_s for demand in demands]
-    node = size_of_node(limits.shape)
-    bound = lower_bound({size: len(of_size) for size, of_size in runs.items()}, node)
-    jobs = merge_groups(best_groups(runs, times_s, limits, node, bound), limits)
-    if limits.max_packs is not None and len(jobs) > limits.max_packs:
-        jobs = run_sequentially(jobs, limits)
-    packs = [_planned(job, demands, limits) for job in jobs]
-    return _packing(_alike_together(packs), limits.shape, bound)
+    jobs: list[Job] = []
+    least_nodes = 0
+    for part, part_limits in _parts(runs, limits):
+        node = size_of_node(part_limits.shape)
+        bound = lower_bound({size: len(of_size) for size, of_size in part.items()}, node)
+        jobs += merge_groups(best_groups(part, times_s, part_limits, node, bound), part_limits)
+        least_nodes += bound
+    jobs = list(take_turns(jobs, limits))
+    merged = fewer_jobs(jobs, limits)
+    packs = [_planned(job, demands, limits) for job in merged]
+    return _packing(_alike_together(packs), limits.shape, least_nodes, len(jobs))
+
+
+def _parts(
+    runs: Mapping[Size, Sequence[int]], limits: PackLimits
+) -> Iterator[tuple[Mapping[Size, Sequence[int]], PackLimits]]:
+    """Yield the runs that may share jobs, with the limits of these.
+
+    All of them, unless a job of more nodes may have less on each: then those of one width.
+    """
+    if not limits.job.depend_on_nodes:
+        yield runs, limits.for_width(1)
+        return
+    for width in sorted({size.nodes for size in runs}):
+        part = {size: of_size for size, of_size in runs.items() if size.nodes == width}
+        yield part, limits.for_width(width)
 
 
 def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> PlannedPack:
@@ -110,11 +148,14 @@ def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> Planned
     time_s = job.time_s
     if limits.time_limit_s is not None:
         time_s = min(time_s, limits.time_limit_s)
+    cpus, per_cpu = asked.cpus, limits.job.memory_gb_per_cpu
+    if per_cpu is not None:
+        cpus = max(cpus, min(limits.shape.cpus, ceil(asked.memory / GB / per_cpu)))
     return PlannedPack(
         members=members,
         num_nodes=job.num_nodes,
         gpus_per_node=asked.whole,
-        cpus_per_node=asked.cpus,
+        cpus_per_node=cpus,
         memory_gb_per_node=asked.memory / GB,
         time_s=time_s,
     )
@@ -135,7 +176,9 @@ def _alike_together(packs: Sequence[PlannedPack]) -> tuple[PlannedPack, ...]:
     return tuple(pack for group in groups.values() for pack in group)
 
 
-def _packing(packs: tuple[PlannedPack, ...], shape: NodeShape, bound: int) -> Packing:
+def _packing(
+    packs: tuple[PlannedPack, ...], shape: NodeShape, bound: int, num_side_by_side: int
+) -> Packing:
     num_nodes = sum(pack.num_nodes for pack in packs)
     gpus = cpus = memory_gb = 0.0
     for pack in packs:
@@ -152,8 +195,9 @@ def _packing(packs: tuple[PlannedPack, ...], shape: NodeShape, bound: int) -> Pa
         idle_gpus=_idle(gpus, num_nodes * shape.gpus),
         idle_cpus=_idle(cpus, num_nodes * shape.cpus),
         idle_memory=_idle(memory_gb, num_nodes * shape.memory_gb),
+        num_side_by_side=num_side_by_side,
     )
 
 
 def _idle(used: float, present: float) -> float:
-    return max(0.0, 1 - used / present) if present else 0.0
+    return max(0.0, 1 - used / present) if present and not isinf(present) else 0.0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import re
+import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from launcher.errors import SlurmError
 from launcher.os_errors import sentence
+from launcher.slurm.access import SlurmUser
 from launcher.slurm.jobs import (
     QUEUE_COLUMNS,
     RECORD_COLUMNS,
@@ -21,7 +24,8 @@ from launcher.slurm.jobs import (
     parse_queue,
     parse_records,
 )
-from launcher.slurm.parse_site import ASSOCIATION_COLUMNS, QOS_COLUMNS, parse_site
+from launcher.slurm.parse_accounting import ACCOUNT_COLUMNS, ASSOCIATION_COLUMNS, QOS_COLUMNS
+from launcher.slurm.parse_site import parse_site
 from launcher.slurm.site import SlurmSite
 
 _TIMEOUT_S = 30.0
@@ -52,31 +56,49 @@ def ask_site() -> SlurmSite:
     Raises:
         SlurmError: Slurm does not answer.
     """
+    show = ("--local", "--oneliner")  # of a federation, this cluster alone
     output = {
         "config": _run("scontrol", "show", "config"),
-        "partitions": _run("scontrol", "show", "partition", "--all", "--oneliner"),
-        "nodes": _run("scontrol", "show", "node", "--oneliner"),
+        "partitions": _run("scontrol", "show", "partition", "--all", *show),
+        "nodes": _run("scontrol", "show", "node", *show),
+        "reservations": _run_or_empty("scontrol", "show", "reservation", "--oneliner"),
     }
-    site = parse_site(**output)
+    user = _user()
+    site = parse_site(**output, user=user)
     if not site.accounting:
         return site
-    user, cluster = user_name(), site.cluster_name
-    queries = (
-        ("qos", f"format={','.join(QOS_COLUMNS)}"),
-        (
+    cluster = f"cluster={site.cluster_name}"
+    queries = {
+        "qoses": ("qos", f"format={','.join(QOS_COLUMNS)}"),
+        "associations": (
             "assoc",
             "where",
-            f"user={user}",
-            f"cluster={cluster}",
+            f"user={user.name}",
+            cluster,
             f"format={','.join(ASSOCIATION_COLUMNS)}",
         ),
-        ("user", "where", f"user={user}", "format=DefaultAccount"),
-    )
+        "accounts": ("assoc", "where", cluster, "user=", f"format={','.join(ACCOUNT_COLUMNS)}"),
+        "default_account": ("user", "where", f"user={user.name}", "format=DefaultAccount"),
+    }
     with ThreadPoolExecutor() as threads:
-        qoses, associations, default_account = threads.map(_sacctmgr_show, queries)
-    return parse_site(
-        **output, qoses=qoses, associations=associations, default_account=default_account
+        answers = dict(zip(queries, threads.map(_sacctmgr_show, queries.values()), strict=True))
+    return parse_site(**output, user=user, **answers)
+
+
+def _user() -> SlurmUser:
+    return SlurmUser(
+        name=user_name(),
+        groups=frozenset(map(_group_name, {os.getgid(), *os.getgroups()})),
+        is_root=os.getuid() == 0,
+        host=socket.gethostname().partition(".")[0],
     )
+
+
+def _group_name(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
 
 
 def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
@@ -218,9 +240,13 @@ def is_of_job(variable: str) -> bool:
 
 
 def _sacctmgr_show(what: Sequence[str]) -> str:
-    """Return the output of `sacctmgr show`; empty if it fails, as on sites that forbid it."""
+    return _run_or_empty("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+
+
+def _run_or_empty(program: str, *arguments: str) -> str:
+    """Return the output of a command; empty if it fails, as on sites that forbid it."""
     try:
-        return _run("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
+        return _run(program, *arguments)
     except SlurmError:
         return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from launcher.slurm.parsing import (
     expand_array,
@@ -14,6 +14,7 @@ from launcher.slurm.parsing import (
     read_state,
     read_table,
 )
+from launcher.slurm.tres import Tres, read_tres
 
 QUEUE_COLUMNS = {
     "JobArrayID": 64,
@@ -24,6 +25,8 @@ QUEUE_COLUMNS = {
     "Partition": 64,
     "NodeList": 256,
     "Reason": 256,
+    "Account": 64,
+    "QOS": 64,
 }
 """Fields of `squeue --Format` and their widths. Columns of fixed width, as older versions of Slurm
 know no separator here."""
@@ -46,6 +49,8 @@ class QueuedJob:
     restarts: int
     start_estimate: float | None
     """Unix time at which it started, or is expected to."""
+    account: str | None = None
+    qos: str | None = None
 
 
 @frozen(kw_only=True)
@@ -75,6 +80,11 @@ class JobDetails:
     end_time: float | None
     """Unix time at which it ended, or will end at the latest."""
     nodes: tuple[str, ...]
+    partition: str = ""
+    account: str | None = None
+    qos: str | None = None
+    asked: Tres = field(factory=Tres)
+    """On all its nodes together."""
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
@@ -96,6 +106,8 @@ def parse_queue(text: str) -> dict[str, QueuedJob]:
             time_left_s=read_seconds(row["TimeLeft"]),
             restarts=read_number(row["RestartCnt"]) or 0,
             start_estimate=read_moment(row["StartTime"]),
+            account=row["Account"] or None,
+            qos=row["QOS"] or None,
         )
         jobs |= dict.fromkeys(expand_array(row["JobArrayID"]), job)
     return jobs
@@ -132,6 +144,10 @@ def parse_details(text: str) -> JobDetails | None:
                 start_time=read_moment(job.get("StartTime", "")),
                 end_time=read_moment(job.get("EndTime", "")),
                 nodes=tuple(expand_hosts(job.get("NodeList", ""))),
+                partition=job.get("Partition", ""),
+                account=_reason(job.get("Account", "")),
+                qos=_reason(job.get("QOS", "")),
+                asked=read_tres(job.get("ReqTRES") or job.get("TRES", "")),
             )
     return None
 

@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from launcher.packing.demand import NodeShape
+from launcher.slurm.access import SlurmUser, read_access
 from launcher.slurm.gres import gpus_by_type
+from launcher.slurm.parse_accounting import parse_accounts, parse_associations, parse_qoses
 from launcher.slurm.parsing import (
     NOTHING,
     read_number,
     read_records,
     read_seconds,
     read_settings,
-    read_table,
 )
-from launcher.slurm.site import (
-    NodeGroup,
-    SlurmAssociation,
-    SlurmPartition,
-    SlurmQos,
-    SlurmSite,
+from launcher.slurm.site import Maintenance, NodeGroup, SlurmPartition, SlurmSite
+
+_UNUSABLE = re.compile(
+    r"[*$]|\b(BLOCKED|DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|MAINT|NOT_RESPONDING|RESERVED|UNKNOWN)"
 )
+"""In the state of a node that takes no jobs, or only those of a reservation; a node that is powered
+down does, and is resumed."""
 
-QOS_COLUMNS = (
-    "Name",
-    "GraceTime",
-    "Preempt",
-    "PreemptMode",
-    "MaxWall",
-    "MaxJobsPerUser",
-    "MaxSubmitJobsPerUser",
-)
-"""Fields of `sacctmgr show qos`."""
-
-ASSOCIATION_COLUMNS = (
-    "Account",
-    "Partition",
-    "QOS",
-    "DefaultQOS",
-    "MaxWall",
-    "MaxJobs",
-    "MaxSubmitJobs",
-)
-"""Fields of `sacctmgr show assoc`."""
-
-_UNUSABLE = re.compile(r"\*|\b(DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|NOT_RESPONDING|UNKNOWN)")
-"""In the state of a node that takes no jobs; a node that is powered down does, and is resumed."""
-
-_Node = tuple[str, int, int, frozenset[str], bool]
-"""GRES, CPUs, memory in MB, features, and whether it takes jobs now."""
+_Node = tuple[str, int, int, float, frozenset[str], bool]
+"""GRES, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
 
 
 def parse_site(
@@ -60,21 +37,30 @@ def parse_site(
     nodes: str,
     qoses: str = "",
     associations: str = "",
+    reservations: str = "",
+    accounts: str = "",
     default_account: str = "",
+    user: SlurmUser | None = None,
 ) -> SlurmSite:
     """Parse a cluster.
 
     Args:
         config: Output of `scontrol show config`.
-        partitions: Output of `scontrol show partition --all --oneliner`.
-        nodes: Output of `scontrol show node --oneliner`.
+        partitions: Output of `scontrol show partition --all --local --oneliner`.
+        nodes: Output of `scontrol show node --local --oneliner`.
         qoses: Output of `sacctmgr show qos` with `QOS_COLUMNS`; this and what follows are empty
             where there is no accounting.
         associations: Output of `sacctmgr show assoc` with `ASSOCIATION_COLUMNS`.
+        reservations: Output of `scontrol show reservation --oneliner`.
+        accounts: Output of `sacctmgr show assoc` with `ACCOUNT_COLUMNS`.
         default_account: Output of `sacctmgr show user` with DefaultAccount alone.
+        user: Who asks; None: unknown.
     """
     settings = read_settings(config)
-    by_partition = _groups(read_records(nodes))
+    enforced = _enforced(settings)
+    limits_hold = enforced is None or not enforced.isdisjoint(("limits", "safe", "all"))
+    node_records = _of_cluster(read_records(nodes), settings)
+    by_partition = _groups(node_records)
     return SlurmSite(
         version=settings.get("SLURM_VERSION", "unknown"),
         cluster_name=settings.get("ClusterName", "unknown"),
@@ -85,14 +71,32 @@ def parse_site(
         kill_wait_s=read_number(settings.get("KillWait", "")) or 0,
         job_requeue=settings.get("JobRequeue") == "1",
         partitions=tuple(
-            _partition(record, by_partition.get(record["PartitionName"], Counter()))
-            for record in read_records(partitions)
+            _partition(record, by_partition.get(record["PartitionName"], Counter()), settings)
+            for record in _of_cluster(read_records(partitions), settings)
             if "PartitionName" in record
         ),
-        qoses=tuple(map(_qos, read_table(qoses, QOS_COLUMNS))),
-        associations=tuple(map(_association, read_table(associations, ASSOCIATION_COLUMNS))),
+        qoses=parse_qoses(qoses, enforced=limits_hold),
+        associations=parse_associations(associations, enforced=limits_hold),
+        accounts=parse_accounts(accounts, enforced=limits_hold),
         default_account=_value(default_account.strip()),
+        enforces_associations=enforced is not None and "none" not in enforced,
+        tracks_memory=_tracks_memory(settings, node_records),
+        suspends=bool(re.search("SUSPEND|GANG", settings.get("PreemptMode", ""))),
+        maintenances=tuple(_maintenances(read_records(reservations))),
+        user=user,
     )
+
+
+def _maintenances(records: Iterable[Mapping[str, str]]) -> Iterator[Maintenance]:
+    """Yield those to come; while one lasts, its nodes say so."""
+    for record in records:
+        is_to_come = record.get("State", "INACTIVE") == "INACTIVE"
+        if "MAINT" in record.get("Flags", "").split(",") and is_to_come:
+            yield Maintenance(
+                name=record.get("ReservationName", "unknown"),
+                start=record.get("StartTime", "unknown"),
+                num_nodes=read_number(record.get("NodeCnt", "")) or 0,
+            )
 
 
 def _max_array_size(settings: Mapping[str, str]) -> int:
@@ -107,19 +111,57 @@ def _preempt_by(settings: Mapping[str, str]) -> str:
     return plugin if plugin in ("partition_prio", "qos") else "none"
 
 
+def _enforced(settings: Mapping[str, str]) -> frozenset[str] | None:
+    """Return what of accounts and QOS is enforced, such as limits; None if Slurm does not say."""
+    text = settings.get("AccountingStorageEnforce")
+    return None if text is None else frozenset(text.lower().split(","))
+
+
+def _of_cluster(
+    records: Iterable[Mapping[str, str]], settings: Mapping[str, str]
+) -> list[Mapping[str, str]]:
+    """Leave out the records of the other clusters of a federation."""
+    name = settings.get("ClusterName")
+    return [record for record in records if record.get("ClusterName", name) == name]
+
+
+def _tracks_memory(settings: Mapping[str, str], node_records: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether Slurm gives memory to jobs; nodes of unknown memory have 1 MB."""
+    parameters = settings.get("SelectTypeParameters")
+    if parameters is not None and "MEMORY" not in parameters.upper():
+        return False
+    sizes = [read_number(record.get("RealMemory", "")) or 0 for record in node_records]
+    return not sizes or max(sizes) > 1
+
+
+def _cpus(record: Mapping[str, str]) -> int:
+    """Return the CPUs of a node without those that are reserved for the system."""
+    usable = read_number(record.get("CPUEfctv", ""))
+    if usable:
+        return usable
+    # Slurm has CPUEfctv since 22.05; before that, the cores of CoreSpecCount are to be left out.
+    threads = read_number(record.get("ThreadsPerCore", "")) or 1
+    reserved = (read_number(record.get("CoreSpecCount", "")) or 0) * threads
+    return max(1, (read_number(record.get("CPUTot", "")) or 1) - reserved)
+
+
+def _memory_mb(record: Mapping[str, str]) -> float:
+    memory_mb = read_number(record.get("RealMemory", "")) or 0
+    if memory_mb <= 1:
+        return math.inf
+    return max(1, memory_mb - (read_number(record.get("MemSpecLimit", "")) or 0))
+
+
 def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
     """Count the equal nodes of each partition."""
     groups: dict[str, Counter[_Node]] = {}
     for record in records:
-        # CPUEfctv, since Slurm 22.05, is without the CPUs that are reserved for the system.
-        cpus = read_number(record.get("CPUEfctv", "")) or read_number(record.get("CPUTot", ""))
-        memory_mb = read_number(record.get("RealMemory", "")) or 0
-        reserved_mb = read_number(record.get("MemSpecLimit", "")) or 0
         features = record.get("ActiveFeatures", "")
         node = (
             record.get("Gres", ""),
-            cpus or 1,
-            max(1, memory_mb - reserved_mb),
+            _cpus(record),
+            read_number(record.get("Sockets", "")) or 1,
+            _memory_mb(record),
             frozenset() if features in NOTHING else frozenset(features.split(",")),
             not _UNUSABLE.search(record.get("State", "UNKNOWN")),
         )
@@ -128,16 +170,22 @@ def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
     return groups
 
 
-def _partition(record: Mapping[str, str], nodes: Counter[_Node]) -> SlurmPartition:
+def _partition(
+    record: Mapping[str, str], nodes: Counter[_Node], settings: Mapping[str, str]
+) -> SlurmPartition:
     max_cpus = read_number(record.get("MaxCPUsPerNode", ""))
-    max_memory_mb = read_number(record.get("MaxMemPerNode", ""))
+    max_cpus_per_socket = read_number(record.get("MaxCPUsPerSocket", ""))
+    memory_limit = record if _limits_memory(record) else settings
+    max_memory_mb = read_number(memory_limit.get("MaxMemPerNode", "")) or math.inf
+    max_memory_mb_per_cpu = read_number(memory_limit.get("MaxMemPerCPU", ""))
     alike: dict[tuple[NodeShape, str | None, frozenset[str]], list[int]] = {}
-    for (gres, cpus, memory_mb, features, is_usable), number in nodes.items():
+    for (gres, cpus, sockets, memory_mb, features, is_usable), number in nodes.items():
+        by_socket = sockets * max_cpus_per_socket if max_cpus_per_socket else cpus
         for gpu_type, gpus in (gpus_by_type(gres) or {None: 0}).items():
             shape = NodeShape(
                 gpus=gpus,
-                cpus=min(cpus, max_cpus or cpus),
-                memory_gb=min(memory_mb, max_memory_mb or memory_mb) / 1024,
+                cpus=min(cpus, max_cpus or cpus, by_socket),
+                memory_gb=min(memory_mb, max_memory_mb) / 1024,
             )
             numbers = alike.setdefault((shape, gpu_type, features), [0, 0])
             numbers[0] += number
@@ -165,31 +213,14 @@ def _partition(record: Mapping[str, str], nodes: Counter[_Node]) -> SlurmPartiti
         priority_tier=read_number(record.get("PriorityTier", "")) or 0,
         qos=_value(record.get("QoS", "")),
         groups=tuple(sorted(groups, key=lambda group: -group.num_nodes)),
+        access=read_access(record),
+        memory_gb_per_cpu=max_memory_mb_per_cpu / 1024 if max_memory_mb_per_cpu else None,
     )
 
 
-def _qos(row: Mapping[str, str]) -> SlurmQos:
-    return SlurmQos(
-        name=row["Name"],
-        grace_s=read_seconds(row["GraceTime"]) or 0,
-        preempts=tuple(filter(None, row["Preempt"].split(","))),
-        preempt_mode=row["PreemptMode"],
-        max_time_s=read_seconds(row["MaxWall"]),
-        max_jobs=read_number(row["MaxJobsPerUser"]),
-        max_submit_jobs=read_number(row["MaxSubmitJobsPerUser"]),
-    )
-
-
-def _association(row: Mapping[str, str]) -> SlurmAssociation:
-    return SlurmAssociation(
-        account=row["Account"],
-        partition=_value(row["Partition"]),
-        qos=tuple(filter(None, row["QOS"].split(","))),
-        default_qos=_value(row["DefaultQOS"]),
-        max_time_s=read_seconds(row["MaxWall"]),
-        max_jobs=read_number(row["MaxJobs"]),
-        max_submit_jobs=read_number(row["MaxSubmitJobs"]),
-    )
+def _limits_memory(record: Mapping[str, str]) -> bool:
+    """Return whether a partition has a limit of its own, which holds in place of the cluster's."""
+    return any(read_number(record.get(name, "")) for name in ("MaxMemPerNode", "MaxMemPerCPU"))
 
 
 def _value(text: str) -> str | None:

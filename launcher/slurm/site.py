@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Iterator, Mapping
+
+from attrs import field, frozen
 
 from launcher.packing.demand import NodeShape
+from launcher.slurm.access import Access, Refusal, SlurmUser
+from launcher.slurm.tres import Tres
+
+_HIERARCHICAL_SINCE = (23, 11)
+"""From this Slurm on, a partition that an account may use is open to the accounts below it."""
 
 
 @frozen(kw_only=True)
@@ -19,7 +26,11 @@ class NodeGroup:
     """Node features, as for `--constraint`."""
     num_nodes: int
     num_unusable: int
-    """How many of them are down, drained or failing now."""
+    """How many of them are down, drained or failing now, or kept for a reservation."""
+
+    @property
+    def num_usable(self) -> int:
+        return self.num_nodes - self.num_unusable
 
 
 @frozen(kw_only=True)
@@ -43,6 +54,11 @@ class SlurmPartition:
     """Its partition QOS, whose limits hold besides those of the job's QOS."""
     groups: tuple[NodeGroup, ...]
     """The largest group first."""
+    access: Access = field(factory=Access)
+    closed_because: str | None = None
+    """Why it takes no such jobs of the user, once their account and QOS are known."""
+    memory_gb_per_cpu: float | None = None
+    """The most memory for each CPU of a job (MaxMemPerCPU)."""
 
     @property
     def gpu_types(self) -> tuple[str | None, ...]:
@@ -64,6 +80,19 @@ class SlurmQos:
     """Running jobs per user."""
     max_submit_jobs: int | None
     """Running and pending jobs per user."""
+    flags: frozenset[str] = frozenset()
+    """Such as `OverPartQOS`."""
+    tres: Mapping[str, Tres] = field(factory=dict)
+    """Limits on resources, by Slurm's names for them, such as `MaxTRESPerUser`."""
+
+
+@frozen(kw_only=True)
+class SlurmAccount:
+    """An account, with what limits its jobs and those of the accounts below it together."""
+
+    name: str
+    parent: str | None
+    tres: Mapping[str, Tres] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -77,6 +106,17 @@ class SlurmAssociation:
     max_time_s: int | None
     max_jobs: int | None
     max_submit_jobs: int | None
+    tres: Mapping[str, Tres] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Maintenance:
+    """A planned maintenance: before it, only jobs start that end in time."""
+
+    name: str
+    start: str
+    """In local time, such as `2026-12-01T08:00:00`."""
+    num_nodes: int
 
 
 @frozen(kw_only=True)
@@ -100,15 +140,65 @@ class SlurmSite:
     partitions: tuple[SlurmPartition, ...]
     qoses: tuple[SlurmQos, ...] = ()
     associations: tuple[SlurmAssociation, ...] = ()
+    accounts: tuple[SlurmAccount, ...] = ()
+    """Those that are visible to the user."""
     default_account: str | None = None
+    enforces_associations: bool = False
+    """Whether a job needs an account that its user may use."""
     tracks_memory: bool = True
     """Whether memory is given to jobs; if not, nodes may not say how much they have, and a job that
     asks for memory may be refused."""
+    suspends: bool = False
+    """Whether Slurm suspends jobs, to give others their nodes (PreemptMode SUSPEND or GANG)."""
+    maintenances: tuple[Maintenance, ...] = ()
+    user: SlurmUser | None = None
+    """None: unknown."""
 
     @property
     def open_partitions(self) -> list[SlurmPartition]:
-        """The ones that can be suggested: up, and not hidden."""
-        return [each for each in self.partitions if each.is_up and not each.is_hidden]
+        """The ones that can be suggested: up, not hidden, and not closed to the user."""
+        return [
+            each
+            for each in self.partitions
+            if each.is_up and not each.is_hidden and not each.closed_because
+        ]
+
+    def refusal(
+        self,
+        partition: SlurmPartition,
+        *,
+        account: str | None,
+        qos: str | None,
+        has_reservation: bool = False,
+    ) -> Refusal | None:
+        """Return why a partition takes no such job of the user; None if it does.
+
+        Args:
+            account: None is the user's default account.
+            qos: None is the account's default QOS.
+        """
+        account = (account or self.default_account or "").lower()
+        association = self.association(account=account, partition=partition.name)
+        if account and self.enforces_associations and self.associations and association is None:
+            return Refusal(f"is not among those that you may use with account {account}")
+        qos = qos or self.qos_without_request(association)
+        above = [each.name for each in self.accounts_above(account)]
+        is_hierarchical = self._version >= _HIERARCHICAL_SINCE
+        refusals = partition.access.refusals(
+            user=self.user,
+            accounts=(account, *(above if is_hierarchical else ())) if account else (),
+            qos=qos and qos.lower(),
+            has_reservation=has_reservation,
+        )
+        return next(refusals, None)
+
+    def accounts_above(self, account: str) -> Iterator[SlurmAccount]:
+        """Yield the account that is the parent of an account, the parent of that, and so on."""
+        by_name = {each.name: each for each in self.accounts}
+        below = by_name.pop(account, None)
+        while below and below.parent and (above := by_name.pop(below.parent, None)):
+            yield above
+            below = above
 
     @property
     def knows_gpus(self) -> bool:
@@ -138,13 +228,13 @@ class SlurmSite:
         return max(fitting, key=lambda each: each.partition is not None, default=None)
 
     @property
-    def default_qos(self) -> str | None:
-        """That of the default account, unless it depends on the partition."""
-        association = self.association(account=None, partition="")
-        return association.default_qos if association else None
+    def _version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split(".")[:2] if part.isdecimal())
 
-    @property
-    def max_submit_jobs(self) -> int | None:
-        """Running and pending jobs of the user on the default account; None: no limit."""
-        association = self.association(account=None, partition="")
-        return association.max_submit_jobs if association else None
+    def qos_without_request(self, association: SlurmAssociation | None) -> str | None:
+        """Return the QOS of a job that asks for none; None where there are no QOS."""
+        if association is not None and association.default_qos:
+            return association.default_qos
+        if association is not None and len(association.qos) == 1:
+            return association.qos[0]
+        return "normal" if self.qos("normal") else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.clusters.slurm_target import SlurmTarget
 from launcher.packing.packing import Packing, Placed, PlannedPack
-from launcher.tables import show_seconds, table
+from launcher.tables import show_memory, show_seconds, table
 
 MAX_ROWS = 20
 """Rows of the table: jobs, or groups of alike jobs."""
@@ -27,13 +27,27 @@ def packing_lines(packing: Packing, target: SlurmTarget) -> list[str]:
     lines.append(
         f"{_counted(len(packing.packs), 'job')} in partition {target.partition} on "
         f"{_counted(packing.num_nodes, 'node')} of {gpus}, {shape.cpus} CPUs, "
-        f"{shape.memory_gb:g} GB; side by side, the runs need at least {packing.lower_bound}"
+        f"{show_memory(shape.memory_gb)}; side by side, the runs need at least "
+        f"{packing.lower_bound}"
     )
     lines.append(
         f"left idle: {packing.idle_gpus:.0%} of their GPUs, {packing.idle_cpus:.0%} of the CPUs, "
         f"{packing.idle_memory:.0%} of the memory"
     )
     return lines
+
+
+def waiting_notice(packing: Packing, target: SlurmTarget) -> str | None:
+    """Return that runs wait for each other, as there may not be a job for all; None if not."""
+    num_jobs = len(packing.packs)
+    if packing.num_side_by_side <= num_jobs:
+        return None
+    longest_s = max(pack.time_s for pack in packing.packs)
+    return (
+        f"runs wait for each other in their jobs, which take up to {show_seconds(longest_s)}: "
+        f"side by side they make {packing.num_side_by_side} jobs, and {num_jobs} more may be in "
+        f"the queue ({target.sources['max_submit_jobs']}: {target.max_submit_jobs})"
+    )
 
 
 def _counted(number: int, noun: str) -> str:

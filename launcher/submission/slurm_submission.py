@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from launcher.os_errors import doing, sentence
 from launcher.packing.packing import Packing, PlannedPack, infeasible_reasons, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
+from launcher.submission.job_arrays import arrays_of
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
 from launcher.submission.provenance import submission_record
@@ -107,7 +107,7 @@ def job_parameters(
         **{key: value for key, value in optional.items() if value is not None},
         "job_name": f"launch-{folder.name}",
         "partition": target.partition,
-        "time": _minutes(plan.time_s),
+        "time": plan.time_min,
         "nodes": plan.num_nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": plan.cpus_per_node,
@@ -162,27 +162,29 @@ def _submit(
     write_all_submitted(members, record)
     report(f"wrote {len(members)} run folders")
     submitted: list[SubmittedPack] = []
-    left = list(_chunks(packs, choice.target))
+    left = arrays_of(packs, choice.target)
+    first_ids: list[str] = []
     num_calls = 0
     reported_at_s = time.monotonic()
     while left:
-        chunk = left[0]
+        array, chunk = left[0], left[0].packs
         parameters = with_exclude(
             job_parameters(folder, chunk[0][1], code, choice.target), submission.excluded_nodes
         )
+        parameters = array.throttled(parameters, first_ids)
         try:
             job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
             record_jobs([path for path, _ in chunk], job_ids)
         except SubmissionError as error:
-            restore_states(
-                [due[m.demand.name] for rest in left for _, plan in rest for m in plan.members]
-            )
+            plans = [plan for rest in left for _, plan in rest.packs]
+            restore_states([due[m.demand.name] for plan in plans for m in plan.members])
             if not submitted:
                 raise
             return attrs.evolve(
                 submission, packs=tuple(submitted), refusal=str(error), num_calls=num_calls
             )
         num_calls += 1
+        first_ids.append(job_ids[0])
         for (path, plan), job_id in zip(chunk, job_ids, strict=True):
             names = tuple(each.demand.name for each in plan.members)
             submitted.append(SubmittedPack(folder=path, job_id=job_id, runs=names))
@@ -240,7 +242,7 @@ def _write_pack(
     terms = SlurmTerms(
         cluster=choice.cluster,
         partition=target.partition,
-        time_limit_s=60 * _minutes(plan.time_s),
+        time_limit_s=60 * plan.time_min,
         signal_lead_s=_signal_lead_s(plan, target),
         grace_s=target.grace_s,
         may_requeue=target.requeue == "scontrol",
@@ -249,6 +251,7 @@ def _write_pack(
         has_whole_nodes=target.gpu_request == "none" and plan.gpus_per_node > 0,
         divides_memory=target.memory != "none",
         parameters=job_parameters(path.experiment, plan, code, target),
+        limits=target.limits,
     )
     grace_s = max(target.grace_s, terms.signal_lead_s)
     write_pack(
@@ -262,31 +265,6 @@ def _write_pack(
             slurm=terms,
         ),
     )
-
-
-def _chunks(
-    packs: Sequence[tuple[PackFolder, PlannedPack]], target: SlurmTarget
-) -> Iterator[list[tuple[PackFolder, PlannedPack]]]:
-    """Split the packs into arrays: jobs with equal resources, at most `max_array_size` each.
-
-    submitit itself does not split at MaxArraySize. Arrays, as single submissions are slow: on a
-    test cluster, 0.03 s for one array of 200 jobs, and 8.8 s for 40 jobs submitted one by one.
-    """
-    alike: dict[tuple[Any, ...], list[tuple[PackFolder, PlannedPack]]] = {}
-    for path, plan in packs:
-        alike.setdefault(_shape(plan), []).append((path, plan))
-    for group in alike.values():
-        for start in range(0, len(group), target.max_array_size):
-            yield group[start : start + target.max_array_size]
-
-
-def _shape(plan: PlannedPack) -> tuple[Any, ...]:
-    asked = (plan.gpus_per_node, plan.cpus_per_node, plan.memory_gb_per_node)
-    return (plan.num_nodes, *asked, _minutes(plan.time_s))
-
-
-def _minutes(time_s: int) -> int:
-    return math.ceil(time_s / 60)
 
 
 def _signal_lead_s(plan: PlannedPack, target: SlurmTarget) -> int:

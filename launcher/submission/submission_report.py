@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from launcher.submission.packing_report import packing_json, packing_lines
+from launcher.submission.packing_report import packing_json, packing_lines, waiting_notice
 from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import Submission
-from launcher.tables import short, table
+from launcher.tables import finite, short, table
 from trainers.run.run_state import Status
 
 
@@ -45,7 +45,9 @@ def report_json(submission: Submission) -> dict[str, Any]:
     if submission.machine:
         report["max_at_once"] = max_at_once(submission)
     if submission.target:
-        report["target"] = attrs.asdict(submission.target)
+        report["target"] = attrs.asdict(
+            submission.target, value_serializer=lambda _, __, value: finite(value)
+        )
         report["submission_calls"] = submission.num_calls
     if submission.packing:
         report["packing"] = packing_json(submission.packing)
@@ -69,6 +71,10 @@ def notices(submission: Submission) -> list[str]:
             f"not on {', '.join(submission.excluded_nodes)}, where this experiment failed: see "
             f"launch nodes {short(submission.folder.path)}"
         )
+    if submission.target and submission.due:
+        found += submission.target.notes
+        if submission.packing and (notice := waiting_notice(submission.packing, submission.target)):
+            found.append(notice)
     unknown = [run.unknown_because for run in submission.runs if run.unknown_because]
     if unknown:
         noun = "1 run is" if len(unknown) == 1 else f"{len(unknown)} runs are"

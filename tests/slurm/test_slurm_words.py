@@ -36,6 +36,10 @@ def test_facts_about_the_cluster(sandbox: Sandbox) -> None:
     assert (group.num_nodes, group.num_unusable) == (4, 0)
     assert {"normal", "low", "high"} <= {qos.name for qos in site.qoses}
     assert site.default_account in {each.account for each in site.associations}
+    assert [each.name for each in site.accounts_above(site.default_account)] == ["root"]
+    assert site.user is not None and site.user.is_root
+    assert (site.tracks_memory, site.suspends, site.enforces_associations) == (True, False, True)
+    assert not any(site.refusal(each, account=None, qos=None) for each in site.partitions)
 
 
 def test_a_drained_node_is_counted_apart(sandbox: Sandbox) -> None:
@@ -202,6 +206,21 @@ def test_a_cluster_that_slurm_describes(sandbox: Sandbox) -> None:
     assert (target.partition, target.shape.gpus, target.max_nodes) == ("preemptible", 4, 4)
     assert (target.grace_s, target.requeue, target.accounting) == (8, "scontrol", True)
     assert target.max_array_size > 1
+
+
+def test_several_partitions_as_slurm_takes_them(sandbox: Sandbox) -> None:
+    """A job in any of them has one shape; what it asks for and who pays can be read."""
+    sandbox.configure()
+    config = SlurmClusterConfig(kind="slurm", description="d", partition="preemptible,nograce")
+
+    target = resolve_target(config, client.ask_site(), config_source="c.yaml")
+    job = sandbox.submit("true", f"--partition={target.partition}", "--hold", "--mem=50")
+
+    assert (target.shape.gpus, target.max_nodes) == (4, 4)
+    assert client.queued_jobs()[job].partition == target.partition
+    details = client.job_details(job)
+    assert details is not None
+    assert (details.asked.nodes, details.account) == (1, client.ask_site().default_account)
 
 
 def test_a_cluster_that_preempts_by_qos(sandbox: Sandbox) -> None:

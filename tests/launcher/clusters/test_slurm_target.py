@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
-from launcher.clusters.slurm_target import resolve_target
+from launcher.clusters.slurm_target import limits_elsewhere, resolve_target
 from launcher.errors import DoesNotFitError, LauncherError
 from launcher.packing.demand import Demand, NodeShape
 from launcher.slurm.site import (
@@ -100,6 +100,11 @@ def resolve(site=SITE, *, demands=(ONE_GPU,), given=None, **fields):
     return resolve_target(
         config(**fields), site, config_source="c.yaml", demands=demands, **(given or {})
     )
+
+
+def elsewhere(target, site, **fields):
+    options = {"config_source": "c.yaml", "demands": [ONE_GPU]}
+    return limits_elsewhere(target, config(**fields), site, **options)
 
 
 def refusal(error=LauncherError, **arguments):
@@ -226,7 +231,7 @@ def test_hidden_and_closed_partitions_are_taken_only_by_name():
     site = attrs.evolve(SITE, partitions=(CPU, closed, hidden))
 
     assert resolve(site, partition="gpu").partition == "gpu"
-    assert resolve(site, partition="cpu").elsewhere(site) == {}
+    assert elsewhere(resolve(site, partition="cpu"), site) == {}
     assert "no partition of this cluster" in refusal(DoesNotFitError, site=site)
 
 
@@ -342,9 +347,9 @@ def test_limits_for_packing():
     target = resolve(ACCOUNTED, partition="gpu", nodes=2)
 
     limits = target.pack_limits(runs_per_pack=3)
-    elsewhere = target.elsewhere(ACCOUNTED)
+    others = elsewhere(target, ACCOUNTED)
 
     assert (limits.shape.gpus, limits.time_limit_s, limits.nodes_per_pack) == (4, 12 * HOUR, 2)
     assert (limits.runs_per_pack, limits.max_packs, limits.max_nodes) == (3, 50, 26)
-    assert {name: each.shape.gpus for name, each in elsewhere.items()} == {"cpu": 0, "small": 1}
-    assert elsewhere["small"].max_nodes == 2
+    assert {name: each.shape.gpus for name, each in others.items()} == {"cpu": 0, "small": 1}
+    assert others["small"].max_nodes == 2

@@ -262,6 +262,24 @@ def test_too_few_jobs_are_refused():
     )
 
 
+def test_runs_do_not_wait_long_for_want_of_room_in_the_queue():
+    """A sweep that would take days in the last free job has to wait for earlier jobs to end."""
+    sweep = runs(40, gpus=4, hours=2)
+
+    with pytest.raises(DoesNotFitError) as caught:
+        packed(sweep, max_packs=1, max_packs_later=20)
+    always_few = packed(sweep, max_packs=1, max_packs_later=1)
+    short = packed(runs(4, gpus=4, hours=2), max_packs=1, max_packs_later=20)
+
+    assert str(caught.value) == (
+        "the runs do not fit because they make 40 jobs and 1 more may be in the queue now: one "
+        "after the other they take 3-08:00:00, and 04:00:00 once the queue has room for 20; wait "
+        "for some jobs to end, cancel some, or submit fewer runs"
+    )
+    assert (len(always_few.packs), always_few.num_side_by_side) == (1, 40)
+    assert (len(short.packs), short.num_side_by_side) == (1, 4)
+
+
 def test_what_does_not_fit_is_said_at_once():
     """All reasons, the nearest values that would do, and each reason once."""
     demands = [

@@ -1,3 +1,6 @@
+import math
+
+import attrs
 import pytest
 
 from launcher.packing.demand import NodeShape
@@ -10,6 +13,7 @@ from launcher.slurm.parsing import (
     read_number,
     read_seconds,
 )
+from launcher.slurm.tres import Tres, read_tres
 from launcher.tables import show_seconds
 
 CONFIG = """\
@@ -55,16 +59,20 @@ NodeName=n4 CPUEfctv=94 CPUTot=96 ActiveFeatures=h100,ib Gres=gpu:h100:8(S:0-1) 
 MemSpecLimit=2048 State=MIXED Partitions=preemptible
 """
 QOSES = """\
-normal|00:00:08||requeue|||
-low|00:00:30||requeue|1-00:00:00|4|10
-high|00:00:00|low,normal|cluster|||
+normal|00:00:08||requeue|||||||gres/gpu=4,node=2||
+low|00:00:30||requeue|DenyOnLimit,OverPartQOS|1-00:00:00|4|10|cpu=64,mem=250G||gres/gpu:a100=2||
+high|00:00:00|low,normal|cluster|||||||||
 """
-ASSOCIATIONS = "lab||high,low|low|||200\nlab|priority|high|high|12:00:00|2|5\n"
+ASSOCIATIONS = """\
+lab||high,low|low|||200|||gres/gpu=8
+lab|priority|high|high|12:00:00|2|5|||
+"""
+ACCOUNTS = "root|||\nfaculty||root|gres/gpu=16\nlab||faculty|\nlab|ada||gres/gpu=8\n"
 
 
 def site(**changes):
     said = {"config": CONFIG, "partitions": PARTITIONS, "nodes": NODES, "qoses": QOSES}
-    said |= {"associations": ASSOCIATIONS, "default_account": "lab\n"}
+    said |= {"associations": ASSOCIATIONS, "accounts": ACCOUNTS, "default_account": "lab\n"}
     return parse_site(**(said | changes))
 
 
@@ -191,12 +199,12 @@ def test_nodes_with_gpus_of_several_types_are_in_a_group_for_each():
 
 
 def test_nodes_without_sizes():
-    """Slurm gives nodes whose memory nobody has configured one MB."""
+    """Slurm gives nodes whose memory nobody has configured one MB: it is not known."""
     nodes = "NodeName=n1 CPUTot=4 RealMemory=1 MemSpecLimit=1 Gres=(null) Partitions=preemptible\n"
 
     (group,) = site(nodes=nodes).partition("preemptible").groups
 
-    assert group.shape == NodeShape(gpus=0, cpus=4, memory_gb=1 / 1024)
+    assert group.shape == NodeShape(gpus=0, cpus=4, memory_gb=math.inf)
     assert group.num_unusable == 1
 
 
@@ -227,9 +235,57 @@ def test_qos_and_accounts():
     assert (found.qos("low").max_time_s, found.qos("low").max_submit_jobs) == (86400, 10)
     assert found.qos("high").preempts == ("low", "normal")
     assert found.qos("nosuch") is None
-    assert (found.default_account, found.default_qos, found.max_submit_jobs) == ("lab", "low", 200)
+    everywhere = found.association(account=None, partition="preemptible")
+    assert (found.default_account, everywhere.default_qos) == ("lab", "low")
+    assert everywhere.max_submit_jobs == 200
     assert found.association(account=None, partition="priority").max_submit_jobs == 5
     assert found.association(account="other", partition="priority") is None
+
+
+def test_the_qos_of_a_job_that_asks_for_none():
+    """The account's default one, the only one that it may have, or `normal`, as Slurm decides."""
+    found = site()
+    lab = found.association(account="lab", partition="x")
+    several = attrs.evolve(lab, default_qos=None)
+    one = attrs.evolve(lab, default_qos=None, qos=("high",))
+
+    names = map(found.qos_without_request, (lab, several, one, None))
+
+    assert list(names) == ["low", "normal", "high", "normal"]
+
+
+def test_limits_on_resources():
+    """By Slurm's names for them, with types of GPUs apart."""
+    found = site()
+
+    assert found.qos("normal").tres == {"MaxTRESPerUser": Tres(gpus=4, nodes=2)}
+    assert found.qos("low").tres == {
+        "MaxTRESPerJob": Tres(cpus=64, memory_gb=250),
+        "MaxTRESPerUser": Tres(gpus_by_type={"a100": 2}),
+    }
+    assert found.qos("low").flags == {"DenyOnLimit", "OverPartQOS"}
+    assert found.association(account="lab", partition="x").tres == {"GrpTRES": Tres(gpus=8)}
+    assert [each.name for each in found.accounts_above("lab")] == ["faculty", "root"]
+    assert next(found.accounts_above("lab")).tres == {"GrpTRES": Tres(gpus=16)}
+
+
+@pytest.mark.parametrize(
+    ("text", "memory_gb"),
+    [("mem=250G", 250), ("mem=62.50G", 62.5), ("mem=512M", 0.5), ("mem=2048", 2), ("mem=1T", 1024)],
+)
+def test_amounts_of_memory(text, memory_gb):
+    """With and without a unit."""
+    assert read_tres(text).memory_gb == memory_gb
+
+
+def test_limits_that_are_not_enforced():
+    """They are none."""
+    found = site(config=f"{CONFIG}AccountingStorageEnforce = associations,qos\n")
+
+    assert (found.qos("low").tres, found.qos("low").max_submit_jobs) == ({}, None)
+    association = found.association(account=None, partition="preemptible")
+    assert (association.max_submit_jobs, found.qos("low").grace_s) == (None, 30)
+    assert found.enforces_associations and not site().enforces_associations
 
 
 def test_empty_answers():
@@ -237,7 +293,8 @@ def test_empty_answers():
     found = parse_site(config="", partitions="", nodes="")
 
     assert (found.partitions, found.qoses, found.associations) == ((), (), ())
-    assert (found.accounting, found.max_submit_jobs, found.default_account) == (False, None, None)
+    assert (found.accounting, found.default_account) == (False, None)
+    assert found.qos_without_request(None) is None
 
 
 def queue_line(*cells):
@@ -251,8 +308,13 @@ def test_queue():
     start = "2026-11-25T01:14:40"
     text = "\n".join(
         [
-            queue_line("3_[2-3%2]", "PENDING", "0", "5:00", "N/A", "gpu", "", "JobArrayTaskLimit"),
-            queue_line("3_0", "RUNNING", "2", "1-00:00:00", start, "gpu", "n[1-2]", "None"),
+            queue_line(
+                *("3_[2-3%2]", "PENDING", "0", "5:00", "N/A", "gpu", ""),
+                *("JobArrayTaskLimit", "lab", "low"),
+            ),
+            queue_line(
+                "3_0", "RUNNING", "2", "1-00:00:00", start, "gpu", "n[1-2]", "None", "lab", ""
+            ),
             "",
         ]
     )
@@ -266,6 +328,7 @@ def test_queue():
     assert (runs.state, runs.reason, runs.nodes) == ("RUNNING", None, ("n1", "n2"))
     assert (runs.time_left_s, runs.restarts, runs.partition) == (86400, 2, "gpu")
     assert runs.start_estimate == read_moment(start)
+    assert (waits.account, waits.qos, runs.qos) == ("lab", "low", None)
     assert parse_queue("") == {}
 
 
@@ -295,10 +358,12 @@ def test_records_of_attempts():
 def test_details_of_a_job():
     """A job that gives way says since when."""
     text = (
-        "JobId=7 ArrayJobId=3 ArrayTaskId=1 JobName=x QOS=normal JobState=RUNNING Reason=None "
+        "JobId=7 ArrayJobId=3 ArrayTaskId=1 JobName=x Account=lab QOS=normal Partition=gpu "
+        "JobState=RUNNING Reason=None "
         "Dependency=(null) Requeue=1 Restarts=2 ExitCode=0:0 StartTime=2026-11-25T01:14:40 "
         "EndTime=2026-11-25T01:19:40 PreemptEligibleTime=2026-11-25T01:14:40 "
-        "PreemptTime=2026-11-25T01:15:00 NodeList=n[1-2] BatchHost=n1 NumNodes=1 Command=/a b\n"
+        "PreemptTime=2026-11-25T01:15:00 NodeList=n[1-2] BatchHost=n1 NumNodes=1 "
+        "TRES=cpu=8,mem=4G,node=1,billing=8,gres/gpu=4 Command=/a b\n"
     )
 
     details = parse_details(text)
@@ -308,6 +373,16 @@ def test_details_of_a_job():
     assert details.preempt_time == read_moment("2026-11-25T01:15:00")
     assert details.end_time == read_moment("2026-11-25T01:19:40")
     assert details.nodes == ("n1", "n2")
+    assert (details.partition, details.account, details.qos) == ("gpu", "lab", "normal")
+    assert details.asked == Tres(gpus=4, cpus=8, memory_gb=4, nodes=1)
+
+
+@pytest.mark.parametrize("name", ["TRES", "ReqTRES"])
+def test_what_a_job_asks_for(name):
+    """Slurm has called it ReqTRES since 23.02."""
+    details = parse_details(f"JobId=7 JobState=PENDING {name}=cpu=2,mem=1G,node=1,gres/gpu=3\n")
+
+    assert (details.asked.gpus, details.asked.cpus) == (3, 2)
 
 
 def test_details_that_are_not_there_yet():

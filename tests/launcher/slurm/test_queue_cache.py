@@ -8,7 +8,7 @@ import pytest
 from launcher.slurm.jobs import QUEUE_COLUMNS
 from launcher.slurm.queue_cache import queue_snapshot
 
-CELLS = ("3_[0-1]", "PENDING", "0", "5:00", "N/A", "gpu", "", "Priority")
+CELLS = ("3_[0-1]", "PENDING", "0", "5:00", "N/A", "gpu", "", "Priority", "lab", "normal")
 LINE = "".join(cell.ljust(width) for cell, width in zip(CELLS, QUEUE_COLUMNS.values(), strict=True))
 
 
