@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.environment import for_run
 from launcher.job.slots import Slot
 
 
@@ -43,7 +44,7 @@ class MemberProcess:
         self._was_killed = False
         self._asked_to_stop_s: float | None = None
         variables = {
-            **os.environ,
+            **for_run(os.environ),
             "CUDA_VISIBLE_DEVICES": ",".join(gpus),
             "LAUNCH_SUPERVISOR_PID": str(os.getpid()),
             "OMP_NUM_THREADS": str(cpus),
