@@ -1,6 +1,7 @@
 """LauncherError            a request that cannot be met as it stands
 |- DoesNotFitError        a run asks for more than the cluster has
 |- SubmissionError        the job could not be started
+|  `- UnknownSubmissionError  or it was; Slurm does not say
 |- LockHeldError          another process holds a lock for longer than this one waits
 |- SlurmError             a Slurm command failed, or timed out
 `- FilesError             files of a run cannot be read or written, now or by this user
@@ -27,6 +28,10 @@ class DoesNotFitError(LauncherError):
 
 class SubmissionError(LauncherError):
     """The job could not be started; the message ends with its output."""
+
+
+class UnknownSubmissionError(SubmissionError):
+    """Whether Slurm has taken the jobs is not known: their runs stay submitted until it is."""
 
 
 class LockHeldError(LauncherError):

@@ -232,7 +232,7 @@ class SlurmClusterConfig:
     """How an unfinished job is requeued; None: by scontrol, or resubmitted if that is refused."""
 
     setup: tuple[str, ...] = field(default=(), validator=_one_line_each)
-    """Shell lines at the start of every job."""
+    """Shell lines at the start of every job; one that fails ends it, unless it has `|| true`."""
     environment: dict[str, Any] = field(factory=dict, validator=_variables)
     """Variables that are set in each job."""
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)

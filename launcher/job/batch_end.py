@@ -1,7 +1,8 @@
-"""`python -m launcher.job.batch_end PACK_FOLDER STATUS`: requeue a job whose supervisor died.
+"""`python -m launcher.job.batch_end PACK_FOLDER STATUS [LINE]`: requeue a job whose step died.
 
 The batch script runs this when the step of the node supervisor exited without recording its end,
-as after a SIGKILL. Otherwise the job would end and nothing would requeue it.
+as after a SIGKILL, or when LINE of the setup failed. Otherwise the job would end and nothing would
+requeue it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from attrs import frozen
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import NodeFailure, NodeFailureKind, note_node_failure
 from launcher.job.bookkeeping import PackRecords
+from launcher.job.failed_setup import end_failed_setup
 from launcher.job.node import ThisNode, this_slurm_node
 from launcher.job.pack import (
     Pack,
@@ -53,6 +55,7 @@ _WRITE_TIMEOUT_S = 10.0
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder, status = PackFolder(sys.argv[1]), int(sys.argv[2])
+    setup_line = int(sys.argv[3]) if len(sys.argv) > 3 else None
     try:
         pack = patiently(partial(read_pack, folder))
         submitted = patiently(partial(read_job, folder))
@@ -63,7 +66,12 @@ def main() -> int:
     node = this_slurm_node(os.environ, resubmissions=submitted.resubmissions if submitted else 0)
     if not _is_superseded(folder, submitted, node):
         records = PackRecords(folder)
-        is_requeued = _end(folder, pack, records, node, status, earlier)
+        if setup_line is None:
+            is_requeued = _end(folder, pack, records, node, status, earlier)
+        else:
+            is_requeued = end_failed_setup(
+                folder, pack, records, node, earlier, line=setup_line, status=status
+            )
         records.close(_WRITE_TIMEOUT_S)
         if not is_requeued:
             Notifier(folder.experiment).close(*(member.name for member in pack.members))

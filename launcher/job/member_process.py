@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.environment import for_run
 from launcher.job.gpu_driver import CUDA, GPU_VARIABLES, ROCM
 from launcher.job.slots import Slot
 
@@ -43,7 +44,8 @@ class MemberProcess:
         self.log = log
         self._was_killed = False
         self._asked_to_stop_s: float | None = None
-        others = {name: value for name, value in os.environ.items() if name not in GPU_VARIABLES}
+        inherited = for_run(os.environ)
+        others = {name: value for name, value in inherited.items() if name not in GPU_VARIABLES}
         hiding = (slot.machine.gpu_variable,) if gpus else (CUDA, ROCM)
         variables = {
             **others,

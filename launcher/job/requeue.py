@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
 
-from launcher.errors import LauncherError, SlurmError, is_slurm_away
+from launcher.errors import LauncherError, SlurmError, UnknownSubmissionError, is_slurm_away
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import exclude_list, excluded_by, with_exclude
 from launcher.job.bookkeeping import PackRecords
@@ -28,6 +27,7 @@ from launcher.job.stop_cause import is_cancelled
 from launcher.job.unfinished_members import mark_ended
 from launcher.notify.run_ends import NOT_REQUEUED
 from launcher.slurm import client
+from launcher.slurm.array_files import find_jobs
 from launcher.slurm.jobs import JobDetails
 from launcher.slurm.submit import submit_array
 from trainers.run.backoff import retry
@@ -185,20 +185,28 @@ def _resubmit(
     before = patiently(partial(read_job, folder))
     if before and before.job_id and before.is_replaced(replaces):
         return  # by an earlier call
+    if before and not before.job_id and (found := _found(folder, replaces)):
+        patiently(partial(write_job, folder, attrs.evolve(before, job_id=found)))
+        return  # Slurm had taken it without a word
     resubmissions = before.resubmissions + 1 if before else 1
     job = SubmittedJob(
         job_id="", submitted=time.time(), resubmissions=resubmissions, replaces=replaces
     )
     patiently(partial(write_job, folder, job))  # before the submission: it may start at once
-    # sbatch reads options from the environment, and this one describes the job that ends.
-    for name in filter(client.is_of_job, list(os.environ)):
-        del os.environ[name]
     parameters = with_exclude(terms.parameters, excluded_by(folder.experiment, terms))
     try:
         (job_id,) = submit_array(folder.experiment, [folder], parameters, entry_point)
+    except UnknownSubmissionError:
+        raise  # the record without an id stays: the next call looks for the job
     except LauncherError:
         if before:
             patiently(partial(write_job, folder, before))  # it still has the pack
         raise
     patiently(partial(write_job, folder, attrs.evolve(job, job_id=job_id)))
     records.put_event(PackEventKind.RESUBMITTED, job=job_id)
+
+
+def _found(folder: PackFolder, replaces: str) -> str | None:
+    """Return the job that an earlier call has submitted without learning its id, if any."""
+    found = find_jobs(folder.experiment, [folder.name]).get(folder.name)
+    return None if found == replaces else found

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 import attrs
 
 from launcher.errors import LauncherError
-from launcher.experiment.code_snapshot import verify_snapshot
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.bad_nodes import note_lost_node
@@ -38,6 +37,7 @@ from launcher.job.requeue import end_for_good, requeue_pack
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
+from launcher.job.submitted_code import verify_submitted_code
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.notify.notifier import Notifier
 from launcher.slurm import client
@@ -197,7 +197,7 @@ class _SlurmPack:
         code = self._folder.experiment.code / self._pack.code
         try:
             retry(
-                partial(verify_snapshot, code),
+                partial(verify_submitted_code, code),
                 timeout_s=PATIENCE_S,
                 # Its mount may show no files for now.
                 passes=lambda error: isinstance(error, (LauncherError, OSError)),

@@ -20,6 +20,7 @@ from launcher.monitor.job_status import (
     PackStatus,
     pack_statuses,
 )
+from launcher.monitor.unrecorded_jobs import find_unrecorded_jobs
 from launcher.monitor.wandb_lag import WandbLag, wandb_lag
 from launcher.os_errors import PatientReader, may_pass, problem_of
 from trainers.errors import ConfigError, UnavailableError
@@ -138,6 +139,7 @@ def observe(
     # States of runs that are not over are read again after their packs: a supervisor that has
     # exited in between has written its last state, which the first read may have missed.
     statuses = pack_statuses(packs, unfinished, jobs or JobPoller(), reader, is_locked=is_locked)
+    statuses |= find_unrecorded_jobs(statuses, unfinished)
 
     def observe_one(run: RunFolder) -> ObservedRun:
         experiment = experiments[run]

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from launcher.environment import for_slurm
 from launcher.errors import SlurmError
 from launcher.os_errors import sentence
 from launcher.slurm.access import SlurmUser
@@ -26,20 +27,17 @@ from launcher.slurm.jobs import (
 )
 from launcher.slurm.parse_accounting import ACCOUNT_COLUMNS, ASSOCIATION_COLUMNS, QOS_COLUMNS
 from launcher.slurm.parse_site import parse_site
+from launcher.slurm.parsing import expand_array
 from launcher.slurm.site import SlurmSite
 
 _TIMEOUT_S = 30.0
 SHORT_TIMEOUT_S = 10.0
 """For calls that are tried again: Slurm's own MessageTimeout."""
+_ID_WIDTH, _PATH_WIDTH = 64, 4096
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
 _UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
 """States of a node in the words of `sinfo`; an asterisk marks one that does not respond."""
-
-_PREFIXES = ("SLURM", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SACCTMGR_")
-_KEPT = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
-"""Variables that choose the cluster. All others with these prefixes are removed: they change what a
-command does or prints, such as SQUEUE_FORMAT, or describe the job that this process belongs to."""
 
 
 def user_name() -> str:
@@ -120,6 +118,27 @@ def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:
             f"--Format={columns}",
         )
     )
+
+
+def job_scripts(user: str | None = None) -> dict[str, str]:
+    """Return the paths of the batch scripts of jobs by id, also of those that have just ended.
+
+    Args:
+        user: As for `queued_jobs`.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    text = _run(
+        "squeue",
+        "--noheader",
+        "--array",
+        "--states=all",
+        f"--user={user or user_name()}",
+        f"--Format=JobArrayID:{_ID_WIDTH},Command:{_PATH_WIDTH}",
+    )
+    rows = [(line[:_ID_WIDTH].strip(), line[_ID_WIDTH:].strip()) for line in text.splitlines()]
+    return {job_id: script for job_ids, script in rows for job_id in expand_array(job_ids)}
 
 
 def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
@@ -234,11 +253,6 @@ def cancel(job_ids: Sequence[str], *, only_waiting: bool = False) -> None:
         _run("scancel", *options, *job_ids[start : start + _IDS_PER_CALL])
 
 
-def is_of_job(variable: str) -> bool:
-    """Return whether an environment variable describes a job, or changes Slurm's commands."""
-    return variable.startswith(_PREFIXES) and variable not in _KEPT
-
-
 def _sacctmgr_show(what: Sequence[str]) -> str:
     return _run_or_empty("sacctmgr", "--noheader", "--parsable2", "--readonly", "show", *what)
 
@@ -284,6 +298,5 @@ def _run(program: str, *arguments: str, timeout_s: float = _TIMEOUT_S) -> str:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not is_of_job(name)}
     # By default Slurm cuts the list of an array's tasks, as in 12_[0-9,…], after 64 characters.
-    return {**kept, "SLURM_BITSTR_LEN": "0"}
+    return {**for_slurm(os.environ), "SLURM_BITSTR_LEN": "0"}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.slurm.slurm import SlurmExecutor
+from submitit.core.core import Job
+from submitit.core.utils import DelayedSubmission
+from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.os_errors import doing, sentence
+from launcher.slurm.array_files import ArrayFiles
+from launcher.slurm.sbatch import submit_script
 from trainers.stop_flag import SIGNALS
 
 MAX_FAILED_STARTS = 5
@@ -37,6 +41,8 @@ _COUNT_FAILED_STARTS = shlex.quote(
 )
 """What `batch_end.count_failed_starts` does, for awk."""
 
+logger = logging.getLogger(__name__)
+
 
 def submit_array(
     folder: ExperimentFolder,
@@ -52,34 +58,93 @@ def submit_array(
             by its qualified name, so that name must stay the same while jobs are in the queue.
 
     Raises:
+        UnknownSubmissionError: Slurm may have taken the jobs; `find_jobs` finds out.
         SubmissionError: Slurm refused, or what it needs cannot be written.
     """
-    listing = folder.submitit / f"packs-{uuid4().hex}.txt"
+    files = ArrayFiles(folder=folder.submitit, key=uuid4().hex)
     try:
-        with doing("writing what Slurm is to run", listing):
+        with doing("writing what Slurm is to run", files.packs):
             folder.submitit.mkdir(exist_ok=True)
-            listing.write_text("".join(f"{pack.name}\n" for pack in packs))
-            return _submit(folder, packs, parameters, entry_point, listing)
+            files.packs.write_text("".join(f"{pack.name}\n" for pack in packs))
+            executor = _Executor(files)
+            setup = [
+                _pickle_line(files),
+                *_batch_lines(folder, files.packs),
+                *_setup_lines(parameters["setup"]),
+            ]
+            # submitit's default is a key of its own, which sites that enforce keys refuse.
+            executor.update_parameters(**{"wckey": None, **parameters, "setup": setup})
+            jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
     except OSError as error:
         raise SubmissionError(f"the jobs were not submitted: {sentence(error)}") from error
-
-
-def _submit(
-    folder: ExperimentFolder,
-    packs: Sequence[PackFolder],
-    parameters: Mapping[str, Any],
-    entry_point: Callable[[str], None],
-    listing: Path,
-) -> list[str]:
-    executor = SlurmExecutor(folder.submitit)
-    setup = [*parameters["setup"], *_batch_lines(folder, listing)]
-    # submitit's default is a key of its own, which sites that enforce keys refuse.
-    executor.update_parameters(**{"wckey": None, **parameters, "setup": setup})
-    try:
-        jobs = executor.map_array(entry_point, [str(pack.path) for pack in packs])
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise SubmissionError(f"Slurm refused the jobs: {error}") from error
     return [job.job_id for job in jobs]
+
+
+class _Executor(SlurmExecutor):
+    """submitit's executor, with a call of sbatch of our own.
+
+    submitit's gives sbatch the environment as it is, takes the first number after the word "job" in
+    what it prints, and knows nothing of jobs that were taken without a word.
+    """
+
+    def __init__(self, files: ArrayFiles) -> None:
+        super().__init__(files.folder)
+        self._files = files
+
+    def _internal_process_submissions(
+        self, delayed_submissions: list[DelayedSubmission]
+    ) -> list[Job[Any]]:
+        files = self._files
+        for index, delayed in enumerate(delayed_submissions):
+            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+            delayed.dump(files.pickle(index))
+        number = len(delayed_submissions)
+        if number > 1:
+            self.parameters["map_count"] = number
+        command = self._submitit_command_str
+        files.script.write_text(self._make_submission_file_text(command, files.key))
+        job_id = submit_script(files, self.parameters["job_name"])
+        ids = [job_id] if number == 1 else [f"{job_id}_{index}" for index in range(number)]
+        tasks = list(range(self._num_tasks()))
+        jobs: list[Job[Any]] = [SlurmJob(self.folder, each, tasks) for each in ids]
+        try:
+            for index, job in enumerate(jobs):
+                job.paths.move_temporary_file(files.pickle(index), "submitted_pickle")
+            jobs[0].paths.move_temporary_file(files.script, "submission_file", keep_as_symlink=True)
+        except OSError as error:  # Slurm has the jobs, and they find their files: `_pickle_line`
+            logger.warning("files do not have the names of their jobs: %s", sentence(error))
+        return jobs
+
+
+def _pickle_line(files: ArrayFiles) -> str:
+    """Return a shell line that gives submitit's pickle the name by which the job looks for it.
+
+    The submitting process does the same, unless it never learns the id of the job.
+    """
+    job = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+    folder, pickle = _quoted(files.folder), files.pickle("${SLURM_ARRAY_TASK_ID:-0}").name
+    return f'cp --no-clobber {folder}/"{pickle}" {folder}/"{job}_submitted.pkl" 2> /dev/null'
+
+
+def _setup_lines(setup: Sequence[str]) -> list[str]:
+    """Return the shell lines of the cluster config, of which one that fails ends the job.
+
+    As with `set -e`, a condition may fail, and what stands before `||`; and so may the lines of a
+    file that is sourced, if only its last one succeeds.
+    """
+    return [
+        "setup_failed() {",
+        '  [ "$3" -gt "$LAUNCH_SETUP_DEPTH" ] && return',
+        "  LAUNCH_SETUP_LINE=$(($2 - LAUNCH_SETUP_START))",
+        '  exit "$1"',
+        "}",
+        "LAUNCH_SETUP_LINE=0 LAUNCH_SETUP_DEPTH=${#BASH_SOURCE[@]}",
+        "trap 'setup_failed $? $LINENO ${#BASH_SOURCE[@]}' ERR",
+        "LAUNCH_SETUP_START=$LINENO",
+        *setup,
+        "trap - ERR",
+        "LAUNCH_SETUP_LINE=",
+    ]
 
 
 def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
@@ -96,9 +161,9 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
     python = shlex.quote(sys.executable)
     name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {_quoted(listing)})"'
     return [
-        f"PACK={_quoted(folder.jobs)}/{name}",
-        f"PYTHON={python}",
-        'rm -f "$PACK/over"',
+        f"LAUNCH_PACK={_quoted(folder.jobs)}/{name}",
+        f"LAUNCH_PYTHON={python}",
+        'rm -f "$LAUNCH_PACK/over"',
         "trap : TERM USR1 USR2",
         "leave_node() {",
         '  job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"',
@@ -106,8 +171,8 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
         f"  printf {_FAILED_START} $(date +%s) $SLURMD_NODENAME $job >> {_quoted(folder.nodes)}",
         # Where the pack cannot be written either, the restarts are all that can be counted.
         "  failed=${SLURM_RESTART_COUNT:-0}",
-        f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$PACK/events.jsonl" &&',
-        f'    failed=$(awk {_COUNT_FAILED_STARTS} "$PACK/events.jsonl")',
+        f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$LAUNCH_PACK/events.jsonl" &&',
+        f'    failed=$(awk {_COUNT_FAILED_STARTS} "$LAUNCH_PACK/events.jsonl")',
         f'  [ "$failed" -ge {MAX_FAILED_STARTS} ] && return',
         "  nodes=$(scontrol show job $job | sed -n 's/.* ExcNodeList=\\([^ ]*\\).*/\\1/p')",
         '  [ "$nodes" = "(null)" ] && nodes=""',
@@ -115,9 +180,11 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
         '    scontrol update JobId=$job "ExcNodeList=${nodes:+$nodes,}$SLURMD_NODENAME"',
         "}",
         "end_batch() {",
-        '  [ -e "$PACK/over" ] && return',
-        '  if "$PYTHON" -c "import launcher" 2> /dev/null; then',
-        '    "$PYTHON" -m launcher.job.batch_end "$PACK" "$1"',
+        '  [ -e "$LAUNCH_PACK/over" ] && return',
+        '  [ -n "${LAUNCH_CODE:-}" ] && PYTHONPATH="$LAUNCH_CODE${PYTHONPATH:+:$PYTHONPATH}"',
+        "  export PYTHONPATH PYTHONSAFEPATH=1",
+        '  if "$LAUNCH_PYTHON" -c "import launcher" 2> /dev/null; then',
+        '    "$LAUNCH_PYTHON" -m launcher.job.batch_end "$LAUNCH_PACK" "$1" ${LAUNCH_SETUP_LINE:-}',
         "  else",
         '    leave_node "$1"',
         "  fi",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
 
 from launcher import file_lock
+from launcher.environment import for_run
 from launcher.experiment.experiment import Experiment
 from launcher.job.attempt_end import attempt_end
 from launcher.job.record_end import record_end
@@ -39,9 +42,14 @@ def first_due(experiment: Experiment, options: SubmitOptions) -> PlannedRun | No
 
 
 def run_here(folder: RunFolder) -> int:
-    """Train or resume a run in the foreground; return one of `trainers.exit_codes`."""
+    """Train or resume a run in the foreground; return one of `trainers.exit_codes`.
+
+    Variables of this process that would make it a rank among others are removed.
+    """
     from trainers.__main__ import main
 
+    for name in os.environ.keys() - for_run(os.environ).keys():
+        del os.environ[name]
     exit_status = main([str(folder.path)])
     if exit_status != exit_codes.NOTHING_TO_DO:
         end = attempt_end(

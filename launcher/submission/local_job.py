@@ -14,6 +14,7 @@ import time
 
 from submitit.local.local import LocalExecutor
 
+from launcher.environment import for_run
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack_job import run_pack
@@ -37,7 +38,7 @@ def start_locally(folder: PackFolder) -> None:
             stderr=subprocess.STDOUT,
             # Without it the working directory is first on the path of `python -m`, and a user's
             # folder `trainers/` would hide ours.
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**for_run(os.environ), "PYTHONSAFEPATH": "1"},
             start_new_session=True,
             check=False,
         )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from launcher.clusters.slurm_target import SlurmTarget
 from launcher.clusters.submission_target import SlurmChoice, demand_of
-from launcher.errors import DoesNotFitError, SlurmError, SubmissionError
+from launcher.errors import (
+    DoesNotFitError,
+    SlurmError,
+    SubmissionError,
+    UnknownSubmissionError,
+)
 from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.bad_nodes import excluded_nodes, with_exclude
-from launcher.job.pack import Member, Pack, SlurmTerms, SubmittedJob, write_job, write_pack
+from launcher.job.pack import Member, Pack, SlurmTerms, write_pack
 from launcher.job.pack_job import run_pack
-from launcher.os_errors import doing, sentence
 from launcher.packing.packing import Packing, PlannedPack, infeasible_reasons, pack
 from launcher.slurm import client
 from launcher.slurm.submit import submit_array
@@ -27,6 +31,7 @@ from launcher.submission.job_arrays import arrays_of
 from launcher.submission.options import SubmitOptions
 from launcher.submission.plan import PlannedRun
 from launcher.submission.provenance import submission_record
+from launcher.submission.record_jobs import record_jobs
 from launcher.submission.sbatch_options import sbatch_options
 from launcher.submission.submission import (
     Submission,
@@ -37,11 +42,8 @@ from launcher.submission.submission import (
     write_all_submitted,
 )
 from launcher.submission.write_runs import write_source
-from trainers.run.backoff import retry
 
 _REPORT_EVERY_S = 2.0
-_RECORD_TIMEOUT_S = 20.0
-"""Jobs wait for their record for a minute."""
 
 
 def submit_to_slurm(
@@ -100,9 +102,6 @@ def job_parameters(
         "constraint": target.constraint,
         "array_parallelism": target.max_running or target.max_array_size,
     }
-    # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working directory
-    # is first on the path, and a user's folder `trainers/` would hide ours.
-    ours = {"PYTHONPATH": str(code.packages), "PYTHONSAFEPATH": "1"}
     return {
         **{key: value for key, value in optional.items() if value is not None},
         "job_name": f"launch-{folder.name}",
@@ -117,20 +116,37 @@ def job_parameters(
             # srun does not inherit sbatch's --cpus-per-task since Slurm 22.05.
             f"--cpus-per-task={plan.cpus_per_node}",
             "--kill-on-bad-exit=1",
+            # Where sbatch exports nothing to jobs (--export=NONE), srun would not to the step, too.
+            "--export=ALL",
             # A site's `WaitTime` would kill the other nodes after the first clean exit.
             "--wait=0",
         ],
-        "setup": [
-            *_exports(target.environment),
-            *target.setup,
-            *_exports(ours),
-        ],
+        "setup": setup_lines(target.setup, target.environment, code.packages),
         "additional_parameters": {
             "requeue": True,  # sites may default to JobRequeue=0
             "signal": f"{target.signal}@{_signal_lead_s(plan, target)}",
             **sbatch_options(plan, target),
         },
     }
+
+
+def setup_lines(setup: Sequence[str], environment: Mapping[str, Any], packages: Path) -> list[str]:
+    """Return what the shell of a job does before the step: our packages are imported first.
+
+    What modules, the cluster config and the submitting shell have put on the PYTHONPATH follows.
+
+    Args:
+        packages: Of the code snapshot.
+    """
+    return [
+        f"LAUNCH_CODE={shlex.quote(str(packages))}",
+        *(f"export {name}={shlex.quote(str(value))}" for name, value in environment.items()),
+        *setup,
+        'PYTHONPATH="$LAUNCH_CODE${PYTHONPATH:+:${PYTHONPATH#"$LAUNCH_CODE":}}"',
+        # submitit runs `python -m submitit.core._submit`: without PYTHONSAFEPATH the working
+        # directory would be first, and a user's folder `trainers/` would hide ours.
+        "export PYTHONPATH PYTHONSAFEPATH=1",
+    ]
 
 
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
@@ -176,7 +192,9 @@ def _submit(
             job_ids = submit_array(folder, [path for path, _ in chunk], parameters, run_pack)
             record_jobs([path for path, _ in chunk], job_ids)
         except SubmissionError as error:
-            plans = [plan for rest in left for _, plan in rest.packs]
+            # If Slurm has the first of them perhaps, the next command finds out.
+            refused = left[isinstance(error, UnknownSubmissionError) :]
+            plans = [plan for rest in refused for _, plan in rest.packs]
             restore_states([due[m.demand.name] for plan in plans for m in plan.members])
             if not submitted:
                 raise
@@ -193,26 +211,6 @@ def _submit(
             reported_at_s = time.monotonic()
             report(f"submitted {len(submitted)} of {len(packs)} jobs")
     return attrs.evolve(submission, packs=tuple(submitted), num_calls=num_calls)
-
-
-def record_jobs(packs: Sequence[PackFolder], job_ids: Sequence[str]) -> None:
-    """Record which job has which pack; a disk that has no room for that is waited for.
-
-    Raises:
-        SubmissionError: It cannot be written. The jobs were cancelled: they would wait for it.
-    """
-    for path, job_id in zip(packs, job_ids, strict=True):
-        job = SubmittedJob(job_id=job_id, submitted=time.time())
-        try:
-            with doing(f"recording job {job_id}", path.job):
-                retry(partial(write_job, path, job), timeout_s=_RECORD_TIMEOUT_S)
-        except OSError as error:
-            problem = f"the jobs {', '.join(job_ids)} cannot be recorded: {sentence(error)}"
-            try:
-                client.cancel(job_ids)
-            except SlurmError as refusal:
-                raise SubmissionError(f"{problem}; cancel them: {refusal}") from error
-            raise SubmissionError(f"{problem}; they were cancelled") from error
 
 
 def _snapshot(folder: ExperimentFolder, due: Sequence[PlannedRun]) -> CodeSnapshot:
@@ -273,8 +271,3 @@ def _signal_lead_s(plan: PlannedPack, target: SlurmTarget) -> int:
     At most a third of its time: a short job must train before it is told to stop.
     """
     return min(target.signal_lead_s, plan.time_s // 3)
-
-
-def _exports(variables: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in variables.items():
-        yield f"export {name}={shlex.quote(str(value))}"

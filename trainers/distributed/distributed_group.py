@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainers.distributed.process_group import ProcessGroup
 from trainers.distributed.rank_info import RankInfo
+from trainers.distributed.rendezvous import own_interface
 from trainers.errors import RankError
 from trainers.run.sections import SECTIONS, Section, section
 
@@ -49,6 +50,8 @@ class DistributedGroup(ProcessGroup):
             # open to the network.
             for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
                 os.environ.setdefault(name, "lo")
+        elif "GLOO_SOCKET_IFNAME" not in os.environ and (interface := own_interface()):
+            os.environ["GLOO_SOCKET_IFNAME"] = interface
 
     def __enter__(self) -> Self:
         has_gpu = torch.cuda.is_available()

@@ -9,12 +9,14 @@ address that the ranks use: the store has no authentication.
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import json
 import os
 import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -57,6 +59,7 @@ def meet(
 
     Raises:
         RankError: Some did not join in time, or exited again.
+        ConfigError: Other nodes cannot reach this one under its host name.
         OSError: The folder cannot be written, for WRITE_TIMEOUT_S if that may pass.
         StopRequestedError: A stop was requested meanwhile.
     """
@@ -70,6 +73,7 @@ def meet(
             should_stop=should_stop,
         )
     else:
+        _local_address(rank_info)  # gloo listens there: better no start than a timeout
         published = _await_address(folder, attempt, rank_info, wait)
         if published is None:
             return None
@@ -194,15 +198,55 @@ def _key(rank: int) -> str:
 
 
 def _local_address(rank_info: RankInfo) -> tuple[socket.AddressFamily, str]:
-    """Return the address that rank 0 listens on."""
+    """Return the address that rank 0 listens on.
+
+    Raises:
+        ConfigError: The run is on several nodes, and the others could not reach this one.
+    """
     if rank_info.is_on_one_node:
         return socket.AF_INET, "127.0.0.1"
     interfaces = os.environ.get("GLOO_SOCKET_IFNAME")
     if interfaces:
         return socket.AF_INET, _ipv4_address_of(interfaces.split(",")[0])
+    found = _addresses_of_host()
+    for family, address in found:
+        if _is_seen_by_others(address):
+            return family, address
+    addresses = ", ".join(dict.fromkeys(address for _, address in found))
+    interfaces = ", ".join(name for _, name in socket.if_nameindex())
+    raise ConfigError(
+        f"the run is on several nodes, and the host name {socket.gethostname()} stands for "
+        f"{addresses}, which no other node can reach (Debian's /etc/hosts has such a line). Name "
+        "an interface that all nodes can reach in GLOO_SOCKET_IFNAME, as under `environment` in "
+        f"the cluster config; interfaces here: {interfaces}"
+    )
+
+
+def own_interface() -> str | None:
+    """Return the interface of this node that other nodes can reach, if gloo would take another one.
+
+    It takes the first address of the host name, also if that is 127.0.1.1. GLOO_SOCKET_IFNAME is
+    the one way to tell it.
+    """
+    if _is_seen_by_others(_addresses_of_host()[0][1]):
+        return None
+    seen = [address for _, address in _addresses_of_host() if _is_seen_by_others(address)]
+    for _, name in socket.if_nameindex():
+        with suppress(ConfigError):  # it has no IPv4 address
+            if _ipv4_address_of(name) in seen:
+                return name
+    return None
+
+
+def _addresses_of_host() -> list[tuple[socket.AddressFamily, str]]:
     found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
-    family, _, _, _, address = found[0]
-    return family, str(address[0])
+    return [(family, str(address[0])) for family, _, _, _, address in found]
+
+
+def _is_seen_by_others(address: str) -> bool:
+    """Return whether other nodes may reach an address, which is neither loopback nor link-local."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)
 
 
 def _ipv4_address_of(interface: str) -> str:

@@ -4,13 +4,14 @@ import shlex
 
 import pytest
 
-from launcher.errors import SubmissionError
+from launcher.errors import SubmissionError, UnknownSubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job import requeue
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.pack import Member, SubmittedJob, read_job, read_pack_events, write_job
 from launcher.job.requeue import requeue_pack
+from launcher.slurm.array_files import ArrayFiles
 from tests.launcher.job.test_node_supervisor import TERMS
 from trainers.run.run_state import RunState, read_state, write_state
 
@@ -163,3 +164,40 @@ def test_a_cancelled_job_stays_cancelled(job, submissions):
 
     assert read_state(job.run).status == "cancelled"
     assert job.calls("requeue") == 0
+
+
+def submitted_unseen(job, *job_ids):
+    """An earlier call has left no id; squeue shows that its script made these jobs."""
+    write_job(job.pack, SubmittedJob(job_id="", submitted=0.0, replaces="12"))
+    files = ArrayFiles(folder=job.pack.experiment.submitit, key="abc")
+    files.folder.mkdir()
+    files.packs.write_text("pack-0000\n")
+    lines = [f"printf '%-64s%s\\n' {each} {shlex.quote(str(files.script))}" for each in job_ids]
+    (job.folder / "squeue").write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    (job.folder / "squeue").chmod(0o755)
+
+
+@pytest.mark.parametrize(("jobs", "is_found"), [(["13", "12"], True), (["12"], False), ([], False)])
+def test_a_new_job_that_nobody_has_recorded_is_found(job, submissions, jobs, is_found):
+    """Slurm had taken it when the call was cut short; a third one would be one too many."""
+    submitted_unseen(job, *jobs)
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue()
+
+    assert len(submissions) == (not is_found)
+    assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
+
+
+def test_a_new_job_of_which_nothing_is_known_is_looked_for(job, monkeypatch):
+    """The record without an id stays: the job may be there."""
+
+    def give_no_answer(*_):
+        raise UnknownSubmissionError("jobs may be queued")
+
+    monkeypatch.setattr(requeue, "submit_array", give_no_answer)
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert not job.requeue()
+
+    assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("", "12")

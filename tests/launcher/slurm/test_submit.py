@@ -135,7 +135,7 @@ def test_a_step_that_ended_in_good_order_is_left_alone(experiment, tmp_path, mon
     """Its supervisor has left the file `over`."""
     over = experiment.pack("pack-0001").is_over
     lines = submit._batch_lines(experiment, tmp_path / "none")
-    script = "\n".join([*lines, f'PACK="{over.parent}"', 'touch "$PACK/over"'])
+    script = "\n".join([*lines, f'LAUNCH_PACK="{over.parent}"', 'touch "$LAUNCH_PACK/over"'])
 
     subprocess.run(["bash", "-c", script], check=True)
 
@@ -147,3 +147,80 @@ def test_a_node_with_python_leaves_it_to_batch_end(experiment, tmp_path, monkeyp
     assert run_batch_script(experiment, tmp_path, monkeypatch, python=sys.executable) == []
 
     assert read_node_failures(experiment) == []
+
+
+class Setup:
+    """The batch script of a job with lines of `setup`, its Python one that notes its arguments."""
+
+    def __init__(self, folder, experiment, monkeypatch):
+        self.folder = folder
+        self._experiment = experiment
+        python = folder / "python"
+        python.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo "$@" >{folder}/noted\n')
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+
+    def run(self, *lines, step="echo the step runs; exit 9", **variables):
+        """The exit code, the arguments of `batch_end` after the pack, and what was printed."""
+        script = [
+            *submit._batch_lines(self._experiment, self.folder / "none"),
+            *submit._setup_lines(lines),
+            step,
+        ]
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(script)],
+            env={"PATH": os.environ["PATH"], **variables},
+            capture_output=True,
+            text=True,
+        )
+        noted = (self.folder / "noted").read_text().split()
+        assert noted[:2] == ["-m", "launcher.job.batch_end"]
+        return done.returncode, noted[4:], done.stdout
+
+
+@pytest.fixture
+def setup(experiment, tmp_path, monkeypatch) -> Setup:
+    return Setup(tmp_path, experiment, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "line"),
+    [
+        (["true", "module load no-such-module"], 127, "2"),
+        (["false", "true"], 1, "1"),
+        (["if true; then", "  false", "fi"], 1, "2"),
+        (["export PYTHON=/elsewhere PACK=mine", "(exit 4)"], 4, "2"),
+        (["set -e", "false"], 1, "2"),
+        (["exit 3"], 3, "0"),
+        (["f() { return 5; }", "f"], 5, "2"),
+    ],
+)
+def test_a_setup_line_that_fails_ends_the_start(setup, lines, status, line):
+    """The step does not run; which line it was is passed on, with its exit code."""
+    assert setup.run(*lines) == (status, [str(status), line], "")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["false || true"],
+        ["[ -d /no/folder ] && false"],
+        ["if false; then", "  true", "fi"],
+        ["f() { false; true; }", "f"],
+        ["! true"],
+    ],
+)
+def test_lines_that_may_fail_do_not(setup, lines):
+    """As with `set -e`; what fails after the setup is no failure of it."""
+    assert setup.run(*lines) == (9, ["9"], "the step runs\n")
+
+
+def test_a_sourced_file_fails_with_its_last_line_only(setup, tmp_path):
+    """Files of modules and of conda have lines that fail, and do not mind."""
+    file = tmp_path / "it's sourced"
+    file.write_text("false\ntrue\n")
+    assert setup.run(f'. "{file}"')[0] == 9
+
+    file.write_text("true\nfalse\n")
+    assert setup.run("true", f'source "{file}"')[:2] == (1, ["1", "2"])

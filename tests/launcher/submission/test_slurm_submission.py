@@ -1,6 +1,8 @@
-"""What becomes of jobs that Slurm has taken, and whose records cannot be written."""
+"""What a job does before its step; records of jobs that Slurm has taken."""
 
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,8 @@ from launcher.errors import LockHeldError, SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.pack import read_job
 from launcher.submission.plan import PlannedRun
-from launcher.submission.slurm_submission import record_jobs
+from launcher.submission.record_jobs import record_jobs
+from launcher.submission.slurm_submission import setup_lines
 from launcher.submission.submission import restore_states
 from tests.fakes.fake_slurm import submitted
 from trainers.errors import StateUnavailableError
@@ -71,3 +74,24 @@ def test_a_run_that_cannot_be_given_back_stops_no_other(packs, monkeypatch, refu
     restore_states(runs)
 
     assert [read_state(run).status for run in (first, second)] == ["submitted", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("setup", "environment", "before", "expected"),
+    [
+        ((), {}, None, "/my code"),
+        ((), {}, "/of/the/shell", "/my code:/of/the/shell"),
+        ((), {"PYTHONPATH": "/of/the/config"}, "/of/the/shell", "/my code:/of/the/config"),
+        (("export PYTHONPATH=/module:$PYTHONPATH",), {}, "/a:/b", "/my code:/module:/a:/b"),
+        ((), {}, "/my code:/a", "/my code:/a"),
+    ],
+)
+def test_the_snapshot_is_first_on_the_path(setup, environment, before, expected):
+    """What modules, config and shell have put there follows, also in a job that a job submits."""
+    lines = setup_lines(setup, environment, Path("/my code"))
+    script = "\n".join([*lines, 'printenv PYTHONPATH; [ "$PYTHONSAFEPATH" = 1 ]'])
+    shell = {"PATH": "/usr/bin:/bin"} | ({} if before is None else {"PYTHONPATH": before})
+
+    done = subprocess.run(["bash", "-c", script], env=shell, stdout=subprocess.PIPE, check=True)
+
+    assert done.stdout.decode() == f"{expected}\n"

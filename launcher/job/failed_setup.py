@@ -1,0 +1,106 @@
+"""What becomes of a job when a line of `setup` in the cluster config has failed.
+
+That is a failed start of its own kind. A wrong line fails on every node, and so no node is blamed
+for it; but a module or a file system may be missing on this one. So the job is tried once more,
+elsewhere, and is given up when the setup fails again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import PackFolder
+from launcher.job.bad_nodes import bad_nodes, exclude_list, nodes_to_exclude, read_node_failures
+from launcher.job.bookkeeping import PackRecords
+from launcher.job.node import ThisNode
+from launcher.job.pack import Pack, PackEventKind, SlurmTerms
+from launcher.job.pack_job import run_pack
+from launcher.job.requeue import requeue_pack
+from launcher.job.unfinished_members import mark_ended, unfinished
+from launcher.notify.run_ends import GIVEN_UP
+from launcher.slurm import client
+from trainers.run.run_state import Status
+from trainers.stop_flag import SIGNALS
+
+logger = logging.getLogger(__name__)
+
+_MAX_FAILED_SETUPS = 2
+"""In a row; then the job is given up."""
+
+
+def end_failed_setup(
+    folder: PackFolder,
+    pack: Pack,
+    records: PackRecords,
+    node: ThisNode,
+    earlier: Sequence[Mapping[str, Any]],
+    *,
+    line: int,
+    status: int,
+) -> bool:
+    """Requeue the job or give it up; return whether it runs again.
+
+    Args:
+        earlier: The events of the pack, oldest first.
+        line: Which line of the setup has failed, counted from 1; 0 if that is not known.
+        status: Its exit code.
+    """
+    terms = pack.slurm
+    assert terms is not None
+    error = _error(terms, line, status)
+    records.put_event(
+        PackEventKind.STEP_ENDED, job=node.job, status=status, node=node.name, setup=error
+    )
+    left = unfinished(folder, pack.members)
+    if status not in (128 + signum for signum in SIGNALS):  # else Slurm has stopped the job
+        nodes = [*failed_setups(earlier), node.name]
+        if len(nodes) >= _MAX_FAILED_SETUPS:
+            where = " and then on ".join(nodes)
+            mark_ended(
+                folder,
+                left,
+                status=Status.FAILED,
+                reason=f"{GIVEN_UP}its job could not start on {where}: {error}. Correct `setup` in "
+                f"the cluster config {terms.cluster}, or append `|| true` to a line that may fail; "
+                "then submit again",
+            )
+            return False
+        reason = f"its job could not start on {node.name}: {error}"
+        mark_ended(folder, left, status=Status.WAITING, reason=reason)
+    if not left or not requeue_pack(folder, records, terms, node, left, run_pack):
+        return False
+    _send_elsewhere(folder, pack, terms, node)
+    return True
+
+
+def failed_setups(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the nodes on which the setup has failed since a member began last, oldest first."""
+    nodes: list[str] = []
+    for event in events:
+        if event["event"] == PackEventKind.BEGAN:
+            nodes = []
+        elif event["event"] == PackEventKind.STEP_ENDED and "setup" in event:
+            nodes.append(event["node"])
+    return nodes
+
+
+def _error(terms: SlurmTerms, line: int, status: int) -> str:
+    lines = terms.parameters["setup"]
+    if 0 < line <= len(lines):
+        return f"the setup line `{lines[line - 1]}` failed with exit code {status}"
+    return f"a setup line ended the job with exit code {status}"
+
+
+def _send_elsewhere(folder: PackFolder, pack: Pack, terms: SlurmTerms, node: ThisNode) -> None:
+    """Keep the requeued job from this node, if there are others."""
+    bad = [node.name, *bad_nodes(read_node_failures(folder.experiment))]
+    try:
+        usable = client.usable_nodes(terms.partition)
+        nodes = nodes_to_exclude(bad, usable, num_nodes=pack.num_nodes)
+        if nodes:
+            client.exclude_nodes(node.job, exclude_list(terms.parameters, nodes))
+    except LauncherError as error:
+        logger.warning("%s: the job may start on %s again: %s", folder.name, node.name, error)
