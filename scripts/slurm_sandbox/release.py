@@ -37,7 +37,7 @@ def plugin_settings(release: str) -> str:
 
 def slurmd_options(release: str) -> list[str]:
     """The path of slurmstepd is compiled in."""
-    return [] if release == INSTALLED else ["-d", f"{_sbin(release)}/slurmstepd"]
+    return [] if release == INSTALLED else ["-d", f"{_programs(release)[-1]}/slurmstepd"]
 
 
 def provide(release: str) -> None:
@@ -100,12 +100,12 @@ def _relocate(new: Path, tree: Path) -> None:
     """Bind Slurm's own programs and plugins to the libraries that came with them."""
     (loader,) = (new / "system" / "usr" / "lib").glob("*/ld-linux*.so.*")
     libraries = tree / loader.parent.relative_to(new)
-    runpath = f"{tree / _plugins(new).relative_to(new)}:{libraries}"
+    rpath = f"{tree / _plugins(new).relative_to(new)}:{libraries}"
     for file in (new / "slurm" / "usr").rglob("*"):
         if file.is_symlink() or not file.is_file() or not _is_elf(file):
             continue
-        # inherited by libraries, which $LD_LIBRARY_PATH's modern form is not
-        command = ["patchelf", "--force-rpath", "--set-rpath", runpath]
+        # an rpath, unlike a runpath, holds for the libraries of a library, too
+        command = ["patchelf", "--force-rpath", "--set-rpath", rpath]
         if file.parent.name in ("bin", "sbin"):
             command += ["--set-interpreter", str(tree / loader.relative_to(new))]
         subprocess.run([*command, file], check=True)
@@ -124,7 +124,3 @@ def _plugins(tree: Path) -> Path:
 def _programs(release: str) -> list[str]:
     usr = TREES / release / "slurm" / "usr"
     return [] if release == INSTALLED else [str(usr / "bin"), str(usr / "sbin")]
-
-
-def _sbin(release: str) -> str:
-    return _programs(release)[1]

@@ -48,8 +48,8 @@ class Sandbox:
     def configure(self, **options: Option) -> None:
         """Start it, or change it: `configure(user_signal=False, grace=2)`; the rest is default."""
         self.options = options
-        fixed = {"port_base": self.port_base, "release": self.release}
-        self.script("up", *map(_argument, (fixed | options).items()))
+        own: dict[str, Option] = {"port_base": self.port_base, "release": self.release}
+        self.script("up", *map(_argument, (own | options).items()))
 
     def script(self, command: str, *arguments: str) -> str:
         """A command of scripts/slurm-sandbox."""
