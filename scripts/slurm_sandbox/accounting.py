@@ -46,6 +46,11 @@ def bring_up(options: Options, folder: Folder, host: str) -> None:
     _once(folder, "grace", str(options.grace), _grace(options.grace))
 
 
+def limit(folder: Folder) -> None:
+    """Slurmdbd learns from slurmctld that there are GPUs, so this comes after that has started."""
+    _once(folder, "limits", "1", _LIMITS)
+
+
 def take_down(folder: Folder) -> None:
     stop(folder, "slurmdbd")
     stop(folder, "mariadbd")
@@ -81,6 +86,12 @@ _ACCOUNTS = [
     "modify user root where account=sandbox set qos=normal,low,high defaultqos=normal",
 ]
 """Root may submit with every QOS; `high` preempts the other two."""
+
+_LIMITS = [
+    "add qos capped Priority=1 PreemptMode=requeue",
+    "modify qos capped set MaxTRESPerJob=gres/gpu=2 MaxTRESPerUser=gres/gpu=3",
+    "modify user root where account=sandbox set qos+=capped",
+]
 
 
 def _grace(seconds: int) -> list[str]:

@@ -11,13 +11,28 @@ from scripts.slurm_sandbox.folder import Folder
 from scripts.slurm_sandbox.job_processes import kill_job_processes
 from scripts.slurm_sandbox.options import Options, read_options, write_options
 from scripts.slurm_sandbox.progress import say, wait_until
+from scripts.slurm_sandbox.release import provide
 from scripts.slurm_sandbox.slurm_commands import slurm, succeeds
 from scripts.slurm_sandbox.whole_file import write_whole
 
 
 def up(options: Options, folder: Folder) -> None:
     """Make it as the options say, whatever it is now; jobs in the queue stay."""
-    machine.check_programs(options.accounting)
+    _check_release(options, folder)
+    provide(options.release)
+    machine.check_programs(options.accounting, options.release)
+    ran_before = started(folder)
+    try:
+        _bring_up(options, folder)
+    except BaseException:
+        _end([name for name in started(folder) if name not in ran_before], folder)
+        if not ran_before:
+            machine.forget_nodes(_mark(folder))
+        raise
+    say(f'{options.nodes} nodes are up: eval "$(scripts/slurm-sandbox env)"')
+
+
+def _bring_up(options: Options, folder: Folder) -> None:
     host = machine.host()
     folder.make(options.node_names, options.gpus)
     machine.name_nodes(options.node_names, _mark(folder))
@@ -28,13 +43,14 @@ def up(options: Options, folder: Folder) -> None:
     if options.accounting:
         accounting.bring_up(options, folder, host)
     _controller(daemons.slurmctld(options, folder, host), options, folder)
+    if options.limits:
+        accounting.limit(folder)
     if not options.accounting:
         accounting.take_down(folder)
     _nodes(options, folder, host)
     _reconfigure(folder)
     _check_taken(options, folder)
     _wait_for_nodes(options, folder)
-    say(f'{options.nodes} nodes are up: eval "$(scripts/slurm-sandbox env)"')
 
 
 def down(folder: Folder, *, wipe: bool) -> None:
@@ -42,16 +58,19 @@ def down(folder: Folder, *, wipe: bool) -> None:
     if running(folder, "slurmctld"):
         _cancel_jobs(folder)
     kill_job_processes(folder)
-    names = started(folder)
+    _end(started(folder), folder)
+    machine.forget_nodes(_mark(folder))
+    if wipe:
+        shutil.rmtree(folder.path)
+        say(f"removed {folder.path}")
+
+
+def _end(names: list[str], folder: Folder) -> None:
     slurmds = [name for name in names if name.startswith("slurmd-")]
     for name in (*slurmds, "slurmctld", "slurmdbd", "mariadbd", "munged"):
         if name in names:
             stop(folder, name)
             say(f"{name} has ended")
-    machine.forget_nodes(_mark(folder))
-    if wipe:
-        shutil.rmtree(folder.path)
-        say(f"removed {folder.path}")
 
 
 def kill_slurmd(node: str, folder: Folder) -> None:
@@ -75,6 +94,16 @@ def _options_with(node: str, folder: Folder) -> Options:
     if node not in options.node_names:
         raise SandboxError(f"no node {node!r}; there are {', '.join(options.node_names)}")
     return options
+
+
+def _check_release(options: Options, folder: Folder) -> None:
+    before = read_options(folder.options)
+    if before and before.release != options.release:
+        raise SandboxError(
+            f"--release {options.release}: the queue and the accounts in {folder.path} are those "
+            f"of Slurm {before.release}, and one cannot read the other's. Choose another --folder, "
+            "or remove these: scripts/slurm-sandbox down --wipe"
+        )
 
 
 def _mark(folder: Folder) -> str:

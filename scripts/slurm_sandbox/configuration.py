@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scripts.slurm_sandbox.folder import Folder
 from scripts.slurm_sandbox.options import Options
+from scripts.slurm_sandbox.release import plugin_settings
 
 CLUSTER = "sandbox"
 
@@ -12,13 +13,17 @@ LIVE = ("SlurmctldParameters", "KillWait", "JobRequeue", "SlurmdTimeout", "Parti
 
 
 def slurm_conf(options: Options, folder: Folder, host: str) -> str:
-    gres = f" Gres=gpu:{options.gpus}" if options.gpus else ""
+    types = options.gpus_by_type
+    counts = [f"gpu:{name}:{number}" for name, number in types.items()] or [f"gpu:{options.gpus}"]
+    gres = f" Gres={','.join(counts)}" if options.gpus else ""
+    memory = f" RealMemory={options.memory_mb}" if options.memory_mb else ""
+    selected, share = ("CR_CPU_Memory", "DefMemPerCPU=100 ") if memory else ("CR_CPU", "")
     ports = f"[{options.node_port('n1')}-{options.node_port(f'n{options.nodes}')}]"
     user_signal = "SlurmctldParameters=preempt_send_user_signal\n" if options.user_signal else ""
     preemption = "partition_prio" if options.preempt_by == "partition" else "qos"
-    partition = "Nodes=ALL DefMemPerCPU=100 DefaultTime=01:00:00 MaxTime=INFINITE State=UP"
+    partition = f"Nodes=ALL {share}DefaultTime=01:00:00 MaxTime=INFINITE State=UP"
     return f"""\
-ClusterName={CLUSTER}
+{plugin_settings(options.release)}ClusterName={CLUSTER}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={options.controller_port}
 SrunPortRange={options.port_base + 200}-{options.port_base + 999}
@@ -61,15 +66,15 @@ MaxArraySize={options.max_array_size}
 MaxJobCount=20000
 SchedulerType=sched/backfill
 SchedulerParameters={",".join(_SCHEDULER)}
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
+SelectType=select/{options.select}
+SelectTypeParameters={selected}
 PreemptType=preempt/{preemption}
 PreemptMode=REQUEUE
 PreemptExemptTime=0
 GresTypes=gpu
 {_accounting(options, folder)}
 NodeName=n[1-{options.nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} \
-CPUs={options.cpus} RealMemory={options.memory_mb}{gres} State=UNKNOWN
+CPUs={options.cpus}{memory}{gres} State=UNKNOWN
 PartitionName=preemptible Default=YES PriorityTier=1 PreemptMode=REQUEUE \
 GraceTime={options.grace} {partition}
 PartitionName=nograce PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 {partition}
@@ -99,7 +104,7 @@ AccountingStoragePort={options.accounting_port}
 # the munge socket; without it sacctmgr asks the machine's own munge
 AccountingStoragePass={folder.munge_socket}
 AccountingStorageTRES=gres/gpu
-AccountingStorageEnforce=associations,qos
+AccountingStorageEnforce=associations,qos{",limits" if options.limits else ""}
 PriorityType=priority/multifactor
 PriorityWeightQOS=1000
 PriorityWeightPartition=1000"""
@@ -108,8 +113,13 @@ PriorityWeightPartition=1000"""
 def gres_conf(options: Options, folder: Folder) -> str:
     if not options.gpus:
         return "AutoDetect=off\n"
-    devices = folder.gpu(f"[0-{options.gpus - 1}]")
-    return f"AutoDetect=off\nNodeName=n[1-{options.nodes}] Name=gpu File={devices}\n"
+    lines, first = ["AutoDetect=off"], 0
+    for name, number in (options.gpus_by_type or {"": options.gpus}).items():
+        kind = f" Type={name}" if name else ""
+        devices = folder.gpu(f"[{first}-{first + number - 1}]")
+        lines.append(f"NodeName=n[1-{options.nodes}] Name=gpu{kind} File={devices}")
+        first += number
+    return "\n".join([*lines, ""])
 
 
 def cgroup_conf() -> str:
@@ -123,7 +133,7 @@ ConstrainDevices=no
 
 def slurmdbd_conf(options: Options, folder: Folder, host: str) -> str:
     return f"""\
-AuthType=auth/munge
+{plugin_settings(options.release)}AuthType=auth/munge
 AuthInfo=socket={folder.munge_socket}
 DbdAddr=127.0.0.1
 DbdHost={host}
@@ -149,15 +159,17 @@ def fixed_part(text: str) -> str:
 
 def expected(options: Options) -> list[str]:
     """What `scontrol show config` and `show partition` say when slurmctld has taken the options."""
-    storage = "slurmdbd" if options.accounting else "none"
+    # without accounting, a newer Slurm says nothing of it
+    storage = ["AccountingStorageType = accounting_storage/slurmdbd"] * options.accounting
     preemption = "qos" if options.preempt_by == "qos" else "partition_prio"
     parameters = "preempt_send_user_signal" if options.user_signal else "(null)"
     return [
-        f"AccountingStorageType = accounting_storage/{storage}",
+        *storage,
         f"JobRequeue = {int(options.requeue)}",
         f"KillWait = {options.kill_wait} sec",
         f"MaxArraySize = {options.max_array_size}",
         f"PreemptType = preempt/{preemption}",
+        f"SelectType = select/{options.select}",
         f"SlurmctldParameters = {parameters}",
         f"SlurmctldPort = {options.controller_port}",
         f"SlurmdTimeout = {options.slurmd_timeout} sec",

@@ -12,6 +12,7 @@ from typing import Any
 from scripts.slurm_sandbox.errors import SandboxError
 from scripts.slurm_sandbox.folder import Folder
 from scripts.slurm_sandbox.process import Process, process_of
+from scripts.slurm_sandbox.release import search_path
 from scripts.slurm_sandbox.whole_file import write_whole
 
 STOP_S = 10
@@ -39,7 +40,11 @@ class Daemon:
                 stdout=out,
                 stderr=out,
                 cwd=folder.path,
-                env={"PATH": PATH, "HOME": "/root", "SLURM_CONF": str(folder.slurm_conf)},
+                env={
+                    "PATH": search_path(folder.release, PATH),
+                    "HOME": "/root",
+                    "SLURM_CONF": str(folder.slurm_conf),
+                },
                 start_new_session=True,
             )
         process = process_of(child.pid)

@@ -6,6 +6,7 @@ from scripts.slurm_sandbox.configuration import fixed_part, gres_conf, slurm_con
 from scripts.slurm_sandbox.daemon import Daemon
 from scripts.slurm_sandbox.folder import Folder
 from scripts.slurm_sandbox.options import Options
+from scripts.slurm_sandbox.release import slurmd_options
 
 
 def munged(folder: Folder) -> Daemon:
@@ -40,4 +41,5 @@ def slurmctld(options: Options, folder: Folder, host: str) -> Daemon:
 
 def slurmd(node: str, options: Options, folder: Folder, host: str) -> Daemon:
     settings = slurmctld(options, folder, host).settings
-    return Daemon(name=f"slurmd-{node}", command=("slurmd", "-D", "-N", node), settings=settings)
+    command = ("slurmd", "-D", "-N", node, *slurmd_options(options.release))
+    return Daemon(name=f"slurmd-{node}", command=command, settings=settings)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.slurm_sandbox.errors import SandboxError
+from scripts.slurm_sandbox.options import read_options
+from scripts.slurm_sandbox.release import INSTALLED, search_path
 
 DEFAULT = Path("~/.cache/launch/slurm-sandbox")
 MAX_PATH = 75
@@ -34,6 +36,12 @@ class Folder:
         self.munge_key = self.path / "munge" / "munge.key"
         self.queue = self.path / "spool" / "ctld"
 
+    @property
+    def release(self) -> str:
+        """Whose Slurm runs here."""
+        options = read_options(self.options)
+        return options.release if options else INSTALLED
+
     def spool(self, node: str) -> Path:
         return self.path / "spool" / node
 
@@ -53,7 +61,9 @@ class Folder:
 
     def environment(self) -> dict[str, str]:
         """What Slurm's commands, and jobs on nodes that are all this machine, need."""
+        path = search_path(self.release, os.environ["PATH"])
         return {
+            **({"PATH": path} if path != os.environ["PATH"] else {}),
             "SLURM_CONF": str(self.slurm_conf),
             "GLOO_SOCKET_IFNAME": "lo",
             "NCCL_SOCKET_IFNAME": "lo",

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from scripts.slurm_sandbox.daemon import PATH
 from scripts.slurm_sandbox.errors import CannotHereError, SandboxError
+from scripts.slurm_sandbox.release import search_path
 
 HOSTS = Path("/etc/hosts")
 PROGRAMS = ["slurmctld", "slurmd", "scontrol", "munged"]
 ACCOUNTING_PROGRAMS = ["slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db"]
 
 
-def check_programs(accounting: bool) -> None:
+def check_programs(accounting: bool, release: str) -> None:
+    path = search_path(release, PATH)
     wanted = PROGRAMS + ACCOUNTING_PROGRAMS * accounting
-    missing = [name for name in wanted if not shutil.which(name, path=PATH)]
+    missing = [name for name in wanted if not shutil.which(name, path=path)]
     if missing:
         raise CannotHereError(
             f"not installed: {', '.join(missing)}. On Debian, 'sudo scripts/setup-slurm' installs "

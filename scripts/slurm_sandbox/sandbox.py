@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from scripts.slurm_sandbox.errors import CannotHereError, SandboxError
+from scripts.slurm_sandbox.folder import Folder
+from scripts.slurm_sandbox.release import INSTALLED
 
 SCRIPT = Path(__file__).resolve().parents[1] / "slurm-sandbox"
 FOLDERS = Path.home() / ".cache" / "launch"
 NUM_SLOTS = 10
 FIRST_PORT = 20800
 CANNOT_HERE = 3
+TIMEOUT_S = 900
+"""The first start with a release downloads it."""
 Option = str | int | bool
 T = TypeVar("T")
 
@@ -27,27 +32,29 @@ T = TypeVar("T")
 class Sandbox:
     """Slurm with nodes n1 to n4; `configure` takes the options of `slurm-sandbox up`."""
 
-    def __init__(self, folder: Path, port_base: int) -> None:
+    def __init__(self, folder: Path, port_base: int, release: str) -> None:
         self.folder = folder
         self.port_base = port_base
+        self.release = release
         self.options: Mapping[str, Option] = {}
 
     @cached_property
     def env(self) -> dict[str, str]:
         """What a process needs beside its own environment."""
-        lines = self.script("env").splitlines()
-        pairs = (line.removeprefix("export ").partition("=") for line in lines)
+        words = (shlex.split(line) for line in self.script("env").splitlines())
+        pairs = (assignment.partition("=") for _export, assignment in words)
         return {name: value for name, _, value in pairs}
 
     def configure(self, **options: Option) -> None:
         """Start it, or change it: `configure(user_signal=False, grace=2)`; the rest is default."""
         self.options = options
-        self.script("up", f"--port-base={self.port_base}", *map(_argument, options.items()))
+        own: dict[str, Option] = {"port_base": self.port_base, "release": self.release}
+        self.script("up", *map(_argument, (own | options).items()))
 
     def script(self, command: str, *arguments: str) -> str:
         """A command of scripts/slurm-sandbox."""
         words = [sys.executable, str(SCRIPT), command, f"--folder={self.folder}", *arguments]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode == CANNOT_HERE:
             raise CannotHereError(done.stderr.strip())
         if done.returncode:
@@ -116,8 +123,12 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox_of_own(**options: Option) -> Iterator[Sandbox]:
-    """One that no other process uses, in a folder that is kept, since a second start is quicker."""
+def sandbox_of_own(*, release: str | None = None, **options: Option) -> Iterator[Sandbox]:
+    """One that no other process uses, in a folder that is kept, since a second start is quicker.
+
+    Without a release it is that of the variable SANDBOX_RELEASE, or else the installed Slurm.
+    """
+    release = release or os.environ.get("SANDBOX_RELEASE", INSTALLED)
     FOLDERS.mkdir(parents=True, exist_ok=True)
     for slot in range(NUM_SLOTS):
         folder = FOLDERS / f"slurm-tests-{slot}"
@@ -126,8 +137,9 @@ def sandbox_of_own(**options: Option) -> Iterator[Sandbox]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            sandbox = Sandbox(folder, FIRST_PORT + 1000 * slot)
-            sandbox.script("down")  # what a killed test left
+            sandbox = Sandbox(folder, FIRST_PORT + 1000 * slot, release)
+            kept = Folder(folder).release == release  # one cannot read what another has written
+            sandbox.script("down", *([] if kept else ["--wipe"]))  # what a killed test left
             try:
                 sandbox.configure(**options)
                 yield sandbox

@@ -7,6 +7,7 @@ import subprocess
 
 from scripts.slurm_sandbox.errors import SandboxError
 from scripts.slurm_sandbox.folder import Folder
+from scripts.slurm_sandbox.release import search_path
 
 TIMEOUT_S = 20
 
@@ -37,9 +38,10 @@ def _run(folder: Folder, command: tuple[str, ...]) -> subprocess.CompletedProces
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("SLURM_")
     }
+    path = search_path(folder.release, environment["PATH"])
     return subprocess.run(
         command,
-        env=environment | {"SLURM_CONF": str(folder.slurm_conf)},
+        env=environment | {"SLURM_CONF": str(folder.slurm_conf), "PATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ def report(folder: Folder) -> bool:
     if options is None:
         print(f"no sandbox in {folder.path}: scripts/slurm-sandbox up")
         return False
-    print(f"{folder.path}, ports from {options.port_base}")
+    print(f"{folder.path}, Slurm {options.release}, ports from {options.port_base}")
     healthy = True
     for name in _daemons(options):
         process = running(folder, name)

@@ -112,7 +112,8 @@ def test_members_take_turns(sandbox, workplace):
     ]
     times.sort()
     assert all(ended <= begun for (_, ended), (begun, _) in itertools.pairwise(times))
-    assert "gres/gpu=4" in sandbox.details(workplace.job(names[0]))["TRES"]
+    details = sandbox.details(workplace.job(names[0]))
+    assert "gres/gpu=4" in (details.get("TRES") or details["ReqTRES"])  # its name since 23.02
 
 
 def test_shares_have_one_gpu_between_them(sandbox, workplace):
