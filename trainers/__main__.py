@@ -79,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # By default idle OpenMP threads spin, on cores that the data workers need. The variable is read
     # once, when torch loads the library: set it before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read once, too, when NumPy is imported. Samples are made on several threads; OpenBLAS with
+    # threads of its own has mixed up the products of two callers (releases before mid-2026), and
+    # may round otherwise than the processes of data workers do, which have one thread as well.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     log_in_background()
     try:
         watchdog.start()

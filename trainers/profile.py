@@ -33,6 +33,7 @@ from trainers.run.run_folder import RunFolder
 from trainers.stream.sample_worker import SampleWorker
 from trainers.training.determinism import set_determinism
 from trainers.training.disable_dynamo import disable_dynamo
+from trainers.training.incompatible_packages import check_packages
 from trainers.training.run_parts import RunParts, build_parts
 from trainers.training.training_run import num_threads
 from trainers.training_iteration_stats import TrainingIterationStats
@@ -116,6 +117,7 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
 
 @contextmanager
 def _built_parts(config: RunConfig) -> Iterator[RunParts]:
+    check_packages()
     set_determinism(config.deterministic, num_threads(config, ALONE))
     disable_dynamo()
     assert isinstance(config.trainer, GunpowderTrainerConfig)

@@ -6,11 +6,26 @@ import os
 import re
 from pathlib import Path
 
+_TRACKER = b"multiprocessing.resource_tracker"
+
 
 def children(pid: int | None = None) -> set[int]:
-    """Processes that a process, by default this one, has started, and that have not ended."""
+    """Processes that a process, by default this one, has started, and that have not ended.
+
+    Without the tracker of multiprocessing, which Python 3.14 starts with the first lock that any
+    package makes, and which ends with its process.
+    """
     files = Path(f"/proc/{pid or os.getpid()}/task").glob("*/children")
-    return {int(each) for file in files for each in file.read_text().split()}
+    found = {int(each) for file in files for each in file.read_text().split()}
+    return {each for each in found if _TRACKER not in command_line(each)}
+
+
+def command_line(pid: int) -> bytes:
+    """With a zero byte behind each argument; empty if the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def is_running(pid: int) -> bool:

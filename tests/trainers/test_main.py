@@ -9,6 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from launcher.experiment.experiment import read_experiment
@@ -290,6 +291,27 @@ def test_too_little_memory_has_an_exit_code_of_its_own(make_run, tmp_path, error
 
     state = read_state(folder)
     assert (state.status, state.reason.split(": ")[1]) == ("failed", "too little")
+
+
+@pytest.mark.slow
+def test_numpy_multiplies_on_one_thread(make_run, tmp_path, monkeypatch):
+    """Whatever the shell says: samples are the same for any number of cores."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    libraries = Path(np.__file__).parents[1] / "numpy.libs"
+    (tmp_path / "counting.py").write_text(
+        "import ctypes, pathlib, numpy, torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, in_channels):\n"
+        f"        (blas,) = pathlib.Path({str(libraries)!r}).glob('libscipy_openblas64_*')\n"
+        "        number = ctypes.CDLL(blas).scipy_openblas_get_num_threads64_()\n"
+        "        raise ValueError(f'{number} of its own')\n"
+    )
+    network = {"kind": "custom", "import_path": "counting:Net", "input_shape": [8, 8, 8]}
+    folder = make_run(**{"architecture": network, "python_path": [str(tmp_path)]})
+
+    Attempt(folder).process.wait()
+
+    assert "1 of its own" in read_state(folder).reason
 
 
 def test_a_folder_without_config_is_refused(tmp_path):

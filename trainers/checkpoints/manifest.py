@@ -117,6 +117,8 @@ def _parse_checked(data: bytes) -> dict[str, Any]:
             content.pop(_CHECKSUM_KEY, None)
             if with_checksum(content) == data:
                 return content
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:  # each Python has another text for it
+        raise DamagedCheckpointError(f"{MANIFEST_NAME} is nested too deeply") from error
+    except ValueError as error:
         raise DamagedCheckpointError(f"{MANIFEST_NAME} cannot be parsed: {error}") from error
     raise DamagedCheckpointError(f"{MANIFEST_NAME} does not match its own checksum")

@@ -133,7 +133,11 @@ def parse_header(header: memoryview, num_bytes: int) -> dict[str, TensorSpan]:
     data_start = header_size(header)
     try:
         return _parse(header, data_start, num_bytes)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:  # each Python has another text for it
+        raise ValueError(
+            "not a readable safetensors file: its header is nested too deeply"
+        ) from error
+    except ValueError as error:
         raise ValueError(f"not a readable safetensors file: {error}") from error
 
 

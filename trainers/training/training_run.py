@@ -31,6 +31,7 @@ from trainers.training.determinism import (
 )
 from trainers.training.device import check_gpu
 from trainers.training.disable_dynamo import disable_dynamo
+from trainers.training.incompatible_packages import check_packages
 from trainers.training.non_finite import (
     NonFiniteStepError,
     agree_on_left_out,
@@ -69,10 +70,11 @@ def train_run(
         startup: From `background_startup`.
 
     Raises:
-        TrainerError: Config, data or checkpoints are not usable, the GPU is not, or a rank was
-            lost.
+        TrainerError: Config, data, packages or checkpoints are not usable, the GPU is not, or a
+            rank was lost.
     """
     startup.times.end("imports")
+    check_packages()
     check_gpu()  # before the ranks meet: they would agree on the CPU
     with open_process_group(folder, attempt, should_stop) as ranks:
         if ranks is None:

@@ -6,11 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from scripts.slurm_sandbox.process import Process, process_of
 from scripts.stress.storm_packs.faults import Fault, Faults
-from scripts.workloads.processes import children
+from scripts.workloads.processes import children, command_line
 
 WORKER = b"trainers.stream.worker_main"
 
@@ -102,14 +101,7 @@ def _with_descendants(pid: int) -> list[int]:
 
 
 def _a_worker(storm: Faults, rank: int) -> int:
-    workers = [pid for pid in children(rank) if WORKER in _command(pid)]
+    workers = [pid for pid in children(rank) if WORKER in command_line(pid)]
     if not workers:
         raise ProcessLookupError
     return storm.draw.choice(sorted(workers))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""

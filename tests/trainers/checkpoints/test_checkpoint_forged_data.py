@@ -68,7 +68,7 @@ LONG = json.dumps({"a": F32}).encode()
         (struct.pack("<Q", len(LONG) + 9) + LONG + bytes(8), "bytes, the file"),
         (safetensors(b""), "Expecting value"),
         (safetensors(b"[]"), "its header is no JSON object"),
-        (safetensors(b"[" * 100_000), "recursion"),
+        (safetensors(b"[" * 100_000), "its header is nested too deeply"),
         (safetensors(b"{\xff}"), "codec can't decode"),
         (safetensors(b'{"a": ' + LONG[6:-1] + b', "a": ' + LONG[6:], bytes(8)), "stands twice"),
         (safetensors({"a": F32, "b": F32}, bytes(8)), "b lies at"),
