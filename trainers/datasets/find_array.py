@@ -12,13 +12,13 @@ import attrs
 from attrs import frozen
 
 from trainers.config_faults import not_one_of
-from trainers.datasets.remedies import refuse_file
 from trainers.datasets.dataset_config import ArrayConfig
 from trainers.datasets.formats.n5 import is_n5_array, n5_levels
 from trainers.datasets.formats.ome_image import image_levels
 from trainers.datasets.formats.precomputed import is_precomputed_volume
 from trainers.datasets.formats.stored_array import same_size
 from trainers.datasets.formats.zarr import is_zarr_array
+from trainers.datasets.remedies import refuse_file
 from trainers.datasets.remote_path import RemotePath, VolumePath
 from trainers.errors import DataError, DataUnavailableError
 

@@ -54,7 +54,7 @@ def read_offset_nm(
     translation = grid.translation
     if config.offset_nm is not None:
         offset = _for_axes(config.offset_nm, "offset_nm", spatial)
-    elif isinstance(translation, NotUnderstood) or not any(translation or ()):
+    elif translation is None or isinstance(translation, NotUnderstood) or not any(translation):
         offset = (0.0,) * len(spatial)
     else:
         if config.offset_is is None and grid.corner is not None:

@@ -31,8 +31,11 @@ def plain_info(info: ArrayInfo) -> dict[str, Any]:
 
 
 def _info(data: Mapping[str, Any]) -> ArrayInfo:
-    values = {key: tuple(each) if isinstance(each, list) else each for key, each in data.items()}
-    return ArrayInfo(**{**values, "path": volume_path(data["path"])})
+    values: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in data.items()
+    }
+    values["path"] = volume_path(data["path"])
+    return ArrayInfo(**values)
 
 
 def _problem(info: ArrayInfo) -> str | None:

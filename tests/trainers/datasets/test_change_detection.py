@@ -54,7 +54,7 @@ def test_identities_of_earlier_commits_are_compared_as_they_were_made(tmp_path: 
     assert volume_identity(info, f"metadata {now}") == f"metadata {now}"
 
 
-METADATA = {
+METADATA: dict[Any, tuple[str, dict[str, Any], dict[str, Any]]] = {
     write_zarr2: (".zarray", {"name": "raw"}, {"fill_value": 1}),
     write_zarr3: ("zarr.json", {"attributes": {"window": [0, 255]}}, {"fill_value": 1}),
     write_n5: ("attributes.json", {"max": 255}, {"blockSize": [2, 2, 2]}),

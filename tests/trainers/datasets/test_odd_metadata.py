@@ -88,7 +88,7 @@ def test_cosem(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["zarr 3", "xarray"])
 def test_names_that_say_nothing(tmp_path: Path, names: list[str], axes: str, kind: str) -> None:
     """They count as no names; others are read wherever they stand."""
-    attributes = {"voxel_size": [8, 4, 2]}
+    attributes: dict[str, Any] = {"voxel_size": [8, 4, 2]}
     if kind == "xarray":
         write_zarr2(tmp_path, VOXELS, _ARRAY_DIMENSIONS=names, **attributes)
     else:

@@ -51,11 +51,10 @@ def read_precomputed_array(folder: VolumePath, scale: str) -> StoredArray:
 
 
 def _read_grid(level: Mapping[str, Any]) -> Grid:
-    resolution = level.get("resolution")
+    resolution: Any = level.get("resolution")
+    voxel_offset: Any = level.get("voxel_offset", [0, 0, 0])
     translation = understood(
-        lambda: [
-            a * b for a, b in zip(level.get("voxel_offset", [0, 0, 0]), resolution, strict=True)
-        ]  # voxels to nm
+        lambda: [a * b for a, b in zip(voxel_offset, resolution, strict=True)]  # voxels to nm
     )
     if isinstance(translation, NotUnderstood):
         return Grid.not_understood(_AXES, translation)

@@ -216,20 +216,18 @@ def corner_of_level(level: Grid, first: Grid) -> tuple[float, ...] | None:
     begin at the same corner.
     """
     parts = (level.scale, level.translation, first.scale, first.translation)
-    if any(part is None or isinstance(part, NotUnderstood) for part in parts):
+    lists = [part for part in parts if isinstance(part, tuple)]
+    if len(lists) < len(parts):
         return None
-    scale, translation, first_scale, first_translation = parts
     shifts = [
         (shift - zero, (size - first_size) / 2, size)
-        for size, shift, first_size, zero in zip(
-            scale, translation, first_scale, first_translation, strict=True
-        )
+        for size, shift, first_size, zero in zip(*lists, strict=True)
     ]
     is_center = all(
         math.isclose(found, expected, abs_tol=1e-3 * size) for found, expected, size in shifts
     )
     is_moved = any(expected for _, expected, _ in shifts)
-    return first_translation if is_center and is_moved else None
+    return lists[-1] if is_center and is_moved else None
 
 
 def _numbers(values: Any, axes: Sequence[str], other: float) -> tuple[float, ...] | None:

@@ -65,8 +65,9 @@ def readable_zarr2(metadata: Mapping[str, Any], *, is_nested: bool) -> dict[str,
 
 def readable_zarr3(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the content of a `zarr.json` as TensorStore reads it; None: it reads it as it is."""
-    codecs = [_zarr3_codec(codec) for codec in metadata["codecs"]]
-    return None if codecs == metadata["codecs"] else {**metadata, "codecs": codecs}
+    given = metadata.get("codecs")
+    codecs = [_zarr3_codec(codec) for codec in given] if isinstance(given, list) else given
+    return None if codecs == given else {**metadata, "codecs": codecs}
 
 
 def _text(metadata: Mapping[str, Any]) -> str:
