@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 def submit(arguments: Namespace) -> int:
     from launcher.clusters.cluster_search import open_cluster
+    from launcher.experiment import array_trial
     from launcher.experiment.experiment import read_experiment
     from launcher.submission.plan import refuse_invalid
 
     cluster = open_cluster(arguments.cluster)
     options = _options(arguments)
     options.slurm.refuse_unless_slurm(cluster)
-    experiment = read_experiment(arguments.file, arguments.overrides)
+    try_arrays = partial(array_trial.try_arrays, report=print_progress)
+    experiment = read_experiment(arguments.file, arguments.overrides, try_arrays)
     if not options.allow_invalid:
         refuse_invalid(experiment.runs)
     return _submit_to(cluster, experiment, options, arguments)
@@ -131,9 +134,15 @@ def _submit_to(
 
 
 def _report(submission: Submission, arguments: Namespace) -> int:
+    from launcher.submission.data_report import arrays_json, arrays_of, arrays_text
     from launcher.submission.submission_report import report_json, report_text
 
     report = report_json(submission)
+    if arguments.dry_run:
+        arrays = arrays_of(run.config for run in submission.runs)
+        report["arrays"] = arrays_json(arrays)
+        if not arguments.json:
+            print_text(arrays_text(arrays))
     if not arguments.json:
         print_text(report_text(submission))
     code = exit_codes.OK if submission.due else exit_codes.NOTHING_TO_DO
@@ -152,6 +161,7 @@ def _report(submission: Submission, arguments: Namespace) -> int:
 
 def _submit_here(experiment: Experiment, options: SubmitOptions, arguments: Namespace) -> int:
     from launcher.monitor.status import read_statuses
+    from launcher.submission.data_report import arrays_json, arrays_of, arrays_text
     from launcher.submission.debug_run import first_due, run_here
     from launcher.tables import short
     from trainers.exit_codes import FINISHED, STOPPED
@@ -167,6 +177,8 @@ def _submit_here(experiment: Experiment, options: SubmitOptions, arguments: Name
     if others:
         say(f"not run: {', '.join(others)}")
     if options.dry_run:
+        arrays = arrays_of([run.config])
+        print_result(arguments, arrays_json(arrays), arrays_text(arrays))
         return exit_codes.OK
     exit_status = run_here(run.folder)
     if arguments.json:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from launcher.experiment.notify_config import NotifyConfig, without_secrets
 from launcher.experiment.overrides import with_overrides
-from launcher.experiment.run_checks import RunChecks
+from launcher.experiment.run_checks import RunChecks, TryArrays
 from launcher.experiment.sweep import SweepPoint, sweep_points, without_sweep
 from trainers.config.converter import FieldsReader, from_plain
 from trainers.config.run_config import RunConfig
@@ -45,11 +45,14 @@ class Experiment:
     """Who is told; not a part of any run."""
 
 
-def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+def read_experiment(
+    path: Path, overrides: Sequence[str] = (), try_arrays: TryArrays | None = None
+) -> Experiment:
     """Read an experiment file and resolve it: every value, every path, every run of its sweep.
 
     Args:
         overrides: Each `key=value`, such as `trainer.batch_size=4`; the value is YAML.
+        try_arrays: Opens all arrays, as the trainers will; None: only their metadata are read.
 
     Raises:
         ConfigError: Lists all faults of the file, the overrides, and the arrays that they name: a
@@ -77,6 +80,9 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         faults |= point.source.located([*malformed, *checks.faults(sections)])
         if not faults:
             runs.append(_run(sections, point.name))
+    if try_arrays and not faults:
+        for point, unreadable in zip(points, checks.unreadable(runs, try_arrays), strict=True):
+            faults |= point.source.located(unreadable)
     if faults:
         raise config_error(faults)
     return Experiment(

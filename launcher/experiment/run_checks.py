@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from trainers.architectures.architecture_config import ArchitectureConfig
+from trainers.config.run_config import RunConfig
 from trainers.config_faults import Fault, Key
 from trainers.datasets.array_info import ArrayInfo, read_array_info
 from trainers.datasets.compatibility import dataset_faults
 from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
+from trainers.datasets.formats.stored_array import same_size
 from trainers.datasets.sample_points import read_sample_points
 from trainers.errors import DataError
 from trainers.gp_augments.spatial_configs import ElasticAugmentConfig
@@ -19,6 +21,10 @@ from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.tasks.task_configs import AffinitiesTaskConfig
 
 _CHECKED = ("datasets", "architecture", "task", "trainer", "python_path")
+
+
+TryArrays = Callable[[Sequence[ArrayInfo]], Sequence[str | None]]
+"""Opens arrays; returns why a trainer could not read each, or None."""
 
 
 class RunChecks:
@@ -42,6 +48,29 @@ class RunChecks:
         if key not in self._faults:
             self._faults[key] = (checked, list(self._find(sections)))
         return self._faults[key][1]
+
+    def unreadable(self, runs: Sequence[RunConfig], try_arrays: TryArrays) -> Iterator[list[Fault]]:
+        """Yield for each run the arrays that it could not read; each array is opened once.
+
+        Args:
+            runs: Without other faults.
+        """
+        arrays = {
+            array: info
+            for run in runs
+            if isinstance(run.trainer, GunpowderTrainerConfig)  # others read none
+            for dataset in run.datasets
+            for array in dataset.arrays.values()
+            if isinstance(info := self._info(array), ArrayInfo)
+        }
+        problems = dict(zip(arrays, try_arrays(list(arrays.values())), strict=True))
+        for run in runs:
+            yield [
+                Fault(("datasets", position, name), problem)
+                for position, dataset in enumerate(run.datasets)
+                for name, array in dataset.arrays.items()
+                if (problem := problems.get(array))
+            ]
 
     def _find(self, sections: Mapping[str, Any]) -> Iterator[Fault]:
         datasets: Sequence[DatasetConfig] = sections.get("datasets", ())
@@ -70,7 +99,12 @@ class RunChecks:
         for name, result in results.items():
             if isinstance(result, DataError):
                 yield Fault((name,), str(result))
-        infos = {name: result for name, result in results.items() if isinstance(result, ArrayInfo)}
+        num_axes = 3 if architecture is None else len(architecture.input_shape)
+        infos = {
+            name: result.with_axes(num_axes)
+            for name, result in results.items()
+            if isinstance(result, ArrayInfo)
+        }
         if architecture is not None and len(infos) == len(results):
             for key, message in dataset_faults(
                 dataset,
@@ -94,7 +128,7 @@ class RunChecks:
             channels, expected = result.num_channels or 1, first.num_channels or 1
             if channels != expected:
                 yield Fault(key, f"found {channels} channels; must be {expected}, as in {name}")
-            if result.voxel_size_nm != first.voxel_size_nm:
+            if not same_size(result.voxel_size_nm, first.voxel_size_nm):
                 yield Fault(
                     key,
                     f"found voxels of {list(result.voxel_size_nm)} nm; must be "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -12,6 +13,7 @@ from launcher.clusters.cluster_config import DebugClusterConfig, LocalClusterCon
 from launcher.clusters.cluster_search import Cluster, open_cluster
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import LauncherError
+from launcher.experiment.array_trial import try_arrays
 from launcher.experiment.experiment import Experiment, read_experiment
 from launcher.submission.dashboards import make_dashboards
 from launcher.submission.options import SubmitOptions
@@ -50,7 +52,9 @@ def submit(
     opened = open_cluster(str(cluster))
     options.slurm.refuse_unless_slurm(opened)
     if not isinstance(experiment, Experiment):
-        experiment = read_experiment(Path(experiment), overrides)
+        experiment = read_experiment(
+            Path(experiment), overrides, partial(try_arrays, report=_logger.info)
+        )
     elif overrides:
         raise LauncherError(
             f"found overrides for an experiment that is already read: {', '.join(overrides)}; "

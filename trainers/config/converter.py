@@ -169,9 +169,11 @@ def _origin(cls: Any) -> Any:
 
 
 def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
-    if isinstance(data, str) and is_url(data):
-        return volume_path(data)
-    return _read_path(folder, data, cls)
+    """Return a path or URL with its environment variables replaced, those that are set."""
+    if not isinstance(data, str):
+        return _read_path(folder, data, cls)
+    text = os.path.expandvars(data)
+    return volume_path(text) if is_url(text) else _read_path(folder, text, cls)
 
 
 def _read_weights_path(folder: Path, data: Any, cls: Any) -> WeightsPath | None:

@@ -40,6 +40,21 @@ _NO_PART_OF_RESULT = (
 """Keys of a trainer that do not influence the weights that it has trained so far."""
 
 
+_NEW_ARRAY_KEYS = ("scale", "axes", "time", "channel", "offset_is")
+"""Keys of arrays that earlier runs do not have: without a value they are not in fingerprints."""
+
+
+def _without_new_keys(dataset: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {
+            key: value[key] for key in value if key not in _NEW_ARRAY_KEYS or value[key] is not None
+        }
+        if isinstance(value, dict)
+        else value
+        for name, value in dataset.items()
+    }
+
+
 def _folder_name(_: object, __: Attribute[str], name: str) -> None:
     if not _FOLDER_NAME.fullmatch(name):
         raise ValueError(
@@ -249,7 +264,7 @@ class RunConfig:
         trainer = to_plain(self.trainer)
         return {
             "seed": self.seed,
-            "datasets": to_plain(self.datasets),
+            "datasets": [_without_new_keys(each) for each in to_plain(self.datasets)],
             "task": to_plain(self.task),
             "architecture": to_plain(self.architecture),
             "init_from": to_plain(self.init_from),

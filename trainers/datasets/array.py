@@ -12,7 +12,6 @@ import numpy.typing as npt
 from funlib.geometry import Coordinate, Roi
 
 from trainers.datasets.array_info import ArrayInfo
-from trainers.datasets.formats.stored_array import SPATIAL_AXES
 from trainers.datasets.read_options import Reading
 from trainers.datasets.stored_voxels import StoredVoxels
 from trainers.run.backoff import never
@@ -40,9 +39,8 @@ class Array:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Axes of what is read: z, y, x or y, x, preceded by c with more than one channel."""
-        spatial = SPATIAL_AXES[-self.info.ndim :]
-        return spatial if self.num_channels is None else ("c", *spatial)
+        """Axes of what is read, in this order."""
+        return self.info.axes
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from attrs import frozen
 
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.read_options import Reading
-from trainers.datasets.remote_path import RemotePath, VolumePath
+from trainers.datasets.remote_path import RemotePath
 from trainers.errors import DataError
 
 CHECK_INTERVAL_S = 10.0
@@ -30,6 +31,17 @@ _METADATA = {
     "n5": "attributes.json",
     "neuroglancer_precomputed": "info",
 }
+_DECISIVE = (
+    *("zarr_format", "node_type", "shape", "chunks", "dtype", "compressor", "filters", "order"),
+    *("fill_value", "dimension_separator"),
+    *("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "storage_transformers"),
+    *("dimensions", "blockSize", "dataType", "compression", "compressionType"),
+    "num_channels",
+)
+"""Keys of metadata that decide about voxels, in any format; others, such as attributes, may change
+while a volume is read."""
+_DECISIVE_ONLY = "metadata "
+"""Begins the identities that leave the other keys out; earlier ones do not."""
 
 
 @frozen
@@ -39,7 +51,7 @@ class _FileState:
     version: Any
     """Inode, size and mtime, or a server's generation: if it is the same, so is the file."""
     digest: bytes
-    """SHA-256 of the first MiB and the size."""
+    """SHA-256 of what decides about voxels: of a chunk, the first MiB and the size."""
 
 
 class ReplacementWatch:
@@ -49,7 +61,7 @@ class ReplacementWatch:
     """
 
     def __init__(self, info: ArrayInfo, reading: Reading) -> None:
-        self._path = info.path
+        self._info = info
         self._reading = reading
         self._names = [_METADATA[info.driver]]
         self._seen: dict[str, _FileState] = {}
@@ -86,40 +98,40 @@ class ReplacementWatch:
             return False
 
     def _states(self) -> Iterator[tuple[str, _FileState]]:
-        if len(self._names) == 1 and isinstance(self._path, Path):
-            self._names += _some_chunk(self._path)
+        if len(self._names) == 1 and isinstance(self._info.path, Path):
+            self._names += _some_chunk(self._info.path)
         for name in self._names:
-            yield name, _read_state(self._path, name, self._seen.get(name), self._reading)
+            yield name, _read_state(self._info, name, self._seen.get(name), self._reading)
 
     def _compare(self, name: str, now: _FileState) -> None:
         before = self._seen.setdefault(name, now)
         if now.digest != before.digest:
             raise DataError(
-                f"{self._path}: {name} is not what it was when the training began: the volume was "
-                "replaced or written to. Samples would be of another volume from here on; put the "
-                "old one back, or start a new run"
+                f"{self._info.path}: {name} is not what it was when the training began: the "
+                "volume was replaced or written to. Samples would be of another volume from here "
+                "on; put the old one back, or start a new run"
             )
         self._seen[name] = now
 
 
 def _read_state(
-    folder: VolumePath, name: str, before: _FileState | None, reading: Reading
+    info: ArrayInfo, name: str, before: _FileState | None, reading: Reading
 ) -> _FileState:
     """Return the state of a file now; read it only if it may have changed."""
-    if isinstance(folder, RemotePath):
-        return _read_remote_state(folder, name, before, reading)
+    if isinstance(info.path, RemotePath):
+        return _read_remote_state(info, info.path, name, before, reading)
     # Opened, not only looked up: NFS clients answer the latter from memory.
-    with (folder / name).open("rb", buffering=0) as file:
+    with (info.path / name).open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         version = (status.st_ino, status.st_size, status.st_mtime_ns)
         if before is not None and before.version == version:
             return before
-        head = file.read(_HEAD_BYTES)
-    return _FileState(version, hashlib.sha256(head + str(status.st_size).encode()).digest())
+        head = file.read() if name in _METADATA.values() else file.read(_HEAD_BYTES)
+    return _FileState(version, _digest(info, name, head, status.st_size))
 
 
 def _read_remote_state(
-    folder: RemotePath, name: str, before: _FileState | None, reading: Reading
+    info: ArrayInfo, folder: RemotePath, name: str, before: _FileState | None, reading: Reading
 ) -> _FileState:
     store = ts.KvStore.open(folder.kvstore, context=reading.context).result()
     known = before.version if before is not None else None
@@ -128,7 +140,23 @@ def _read_remote_state(
         raise FileNotFoundError(f"{folder / name}: not found")
     if before is not None and found.state == "unspecified":  # `if_not_equal` held: unchanged
         return before
-    return _FileState(found.stamp.generation, hashlib.sha256(found.value).digest())
+    return _FileState(found.stamp.generation, _digest(info, name, found.value, len(found.value)))
+
+
+def _digest(info: ArrayInfo, name: str, content: bytes, size: int) -> bytes:
+    """Return the digest of a file; raise a ValueError if it is torn metadata."""
+    if name in _METADATA.values():
+        return hashlib.sha256(_decisive(info, content)).digest()
+    return hashlib.sha256(content + str(size).encode()).digest()
+
+
+def _decisive(info: ArrayInfo, metadata: bytes) -> bytes:
+    """Return what decides about voxels; raise a ValueError if the metadata are torn."""
+    parsed = json.loads(metadata)
+    kept = {key: parsed[key] for key in _DECISIVE if key in parsed}
+    if info.scale_index is not None:
+        kept["scales"] = parsed.get("scales", [])[info.scale_index :][:1]
+    return json.dumps(kept, sort_keys=True).encode()
 
 
 def _some_chunk(folder: Path) -> list[str]:
@@ -144,7 +172,9 @@ def _some_chunk(folder: Path) -> list[str]:
 
 
 def volume_identity(info: ArrayInfo, known: str = "") -> str:
-    """Return a digest of an array's metadata and of one of its chunks, and the chunk's name.
+    """Return a digest of what decides about an array's voxels, and the name of one of its chunks.
+
+    The digest is of metadata and of that chunk.
 
     Empty if the array is not on a file system, or cannot be read: reading the voxels reports that.
 
@@ -153,12 +183,14 @@ def volume_identity(info: ArrayInfo, known: str = "") -> str:
     """
     if not isinstance(info.path, Path):
         return ""
-    digest = hashlib.sha256()
-    with suppress(OSError):
-        before = known.partition(" ")[2]
+    prefix = _DECISIVE_ONLY if known.startswith(_DECISIVE_ONLY) or not known else ""
+    with suppress(OSError, ValueError):
+        before = known.removeprefix(prefix).partition(" ")[2]
         chunks = [before] if before else _some_chunk(info.path)
-        for name in (_METADATA[info.driver], *chunks):
+        metadata = (info.path / _METADATA[info.driver]).read_bytes()
+        digest = hashlib.sha256(_decisive(info, metadata) if prefix else metadata[:_HEAD_BYTES])
+        for name in chunks:
             with (info.path / name).open("rb") as file:
                 digest.update(file.read(_HEAD_BYTES))
-        return f"{digest.hexdigest()[:16]} {''.join(chunks)}"
+        return f"{prefix}{digest.hexdigest()[:16]} {''.join(chunks)}"
     return ""

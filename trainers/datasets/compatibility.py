@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.dataset_config import DatasetConfig
+from trainers.datasets.formats.stored_array import same_size
 from trainers.datasets.world_units import offset_voxels, units_per_nm
 from trainers.errors import DataError
 
@@ -66,7 +66,7 @@ def array_faults(config: DatasetConfig, infos: Mapping[str, ArrayInfo]) -> list[
             )
         )
     if gt is not None:
-        if not gt.is_integer:
+        if not gt.holds_labels:
             faults.append(("gt", f"holds {gt.dtype}; must hold integers, one id per voxel"))
         faults.extend(("gt", message) for message in _not_labels_of(gt, raw))
     if mask is not None:
@@ -88,7 +88,11 @@ def _bad_world(infos: Mapping[str, ArrayInfo]) -> Iterator[str]:
 def _not_labels_of(labels: ArrayInfo, raw: ArrayInfo) -> Iterator[str]:
     """Yield why an array cannot label the voxels of raw."""
     if labels.num_channels is not None:
-        yield f"has {labels.num_channels} channels; must have no channel axis"
+        yield (
+            f"has {labels.num_channels} channels; must have no channel axis; read one of them with "
+            "`channel`, or, if each channel is a class, store the classes' numbers: "
+            "numpy.argmax(voxels, axis=0) with the channels first"
+        )
     if labels.ndim != raw.ndim:
         yield f"has {labels.ndim} spatial axes; must have {raw.ndim}, as raw"
         return
@@ -102,7 +106,7 @@ def _not_labels_of(labels: ArrayInfo, raw: ArrayInfo) -> Iterator[str]:
 
 def _wrong_voxel_size(info: ArrayInfo, raw: ArrayInfo, scale: Sequence[float]) -> Iterator[str]:
     expected = [size * factor for size, factor in zip(raw.voxel_size_nm, scale, strict=True)]
-    if not all(map(math.isclose, info.voxel_size_nm, expected)):
+    if not same_size(info.voxel_size_nm, tuple(expected)):
         yield (
             f"has voxels of {list(info.voxel_size_nm)} nm; must be {expected} nm, as raw's are "
             f"{list(raw.voxel_size_nm)} nm; choose another scale of the volume, or resample it"
@@ -142,7 +146,4 @@ def _extent(info: ArrayInfo) -> str:
 
 def _spans_nm(info: ArrayInfo) -> list[tuple[float, float]]:
     """Return begin and end of an array in nm, along each axis."""
-    return [
-        (begin, round(begin + length * size, 6))
-        for begin, length, size in zip(info.offset_nm, info.shape, info.voxel_size_nm, strict=True)
-    ]
+    return list(zip(info.offset_nm, info.end_nm, strict=True))

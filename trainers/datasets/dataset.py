@@ -12,7 +12,7 @@ from trainers.datasets.compatibility import array_faults
 from trainers.datasets.dataset_config import DatasetConfig
 from trainers.datasets.read_options import Reading
 from trainers.datasets.sample_points import read_sample_points
-from trainers.datasets.world_units import offset_voxels, units_per_nm
+from trainers.datasets.world_units import offset_voxels, units_per_nm, world_voxel_size
 from trainers.errors import DataError
 
 
@@ -21,12 +21,17 @@ class Dataset:
 
     A world unit is 1 / `units_per_nm` nm; the first voxel of raw begins at 0.
 
+    Args:
+        num_axes: Of the network; to one of two axes, an array of a single plane is an image.
+
     Raises:
         DataError: An array or the file of points cannot be used, or they do not fit each other.
     """
 
-    def __init__(self, config: DatasetConfig) -> None:
-        infos = {key: read_array_info(array) for key, array in config.arrays.items()}
+    def __init__(self, config: DatasetConfig, num_axes: int = 3) -> None:
+        infos = {
+            key: read_array_info(array).with_axes(num_axes) for key, array in config.arrays.items()
+        }
         if faults := array_faults(config, infos):
             listed = "; ".join(f"{key}: {message}" for key, message in faults)
             raise DataError(f"dataset {config.name!r} does not fit together: {listed}")
@@ -61,7 +66,7 @@ class Dataset:
         return self.gt
 
     def _place(self, info: ArrayInfo, *, origin: ArrayInfo) -> Array:
-        voxel_size = Coordinate(round(size * self.units_per_nm) for size in info.voxel_size_nm)
+        voxel_size = Coordinate(world_voxel_size(info, raw=origin, units_per_nm=self.units_per_nm))
         offset = voxel_size * Coordinate(offset_voxels(info, origin=origin))
         return Array(info, voxel_size=voxel_size, offset=offset)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, lt, max_len, min_len, optional
 
+from trainers.datasets.formats.stored_array import axis_name
 from trainers.datasets.remote_path import VolumePath, volume_path
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 AbsentChunks = Literal["error", "fill"]
+OffsetIs = Literal["corner", "center"]
 
 _TWO_OR_THREE: Any = and_(min_len(2), max_len(3))
 _DEFAULT_CACHE_SHARE = 4
@@ -30,18 +32,39 @@ def _stays_inside(instance: Any, attribute: Any, value: str) -> None:
         raise ValueError(f"must be a path relative to the container, such as raw/s0; found {value}")
 
 
+def _names_axes(_: Any, __: Any, axes: tuple[str, ...]) -> None:
+    names = {axis_name(axis) for axis in axes}
+    if len(names) != len(axes) or not {"y", "x"} <= names:
+        raise ValueError(
+            "must name each stored axis once, y and x among them, such as [t, c, z, y, x]; "
+            f"found {', '.join(axes)}"
+        )
+
+
 @frozen(kw_only=True)
 class ArrayConfig:
     """A zarr 2, zarr 3, N5 or neuroglancer precomputed array.
 
-    Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files.
+    Spatial values are in z, y, x order (2-D: y, x), whatever the order in the files. What is given
+    here is not looked for in the files.
     """
 
     path: VolumePath = field(converter=volume_path)
-    """The container, or the folder of the array itself: a path, or a URL that begins with http://,
-    https://, s3:// or gs://."""
+    """The container, or the folder of the array itself: a path, which may hold environment
+    variables, or a URL that begins with http://, https://, s3://, gs:// or file://."""
     array: str = field(default="", validator=_stays_inside)
-    """The array in the container; for a precomputed volume, the key or the index of a scale."""
+    """The array in the container, or an image of several scales; for a precomputed volume, the key
+    or the index of a scale."""
+    scale: int | None = field(default=None, validator=optional(ge(0)))
+    """The level of an image of several scales, 0 for the finest. None: the one that
+    `voxel_size_nm` describes."""
+    axes: tuple[str, ...] | None = field(default=None, validator=optional(_names_axes))
+    """Names of the stored axes, in the order in which the files list the shape: z, y, x, c for
+    channels, t for time. None: as the files say, or else the last of t, c, z, y, x."""
+    time: int | None = field(default=None, validator=optional(ge(0)))
+    """The time point to read, if there are several."""
+    channel: int | None = field(default=None, validator=optional(ge(0)))
+    """The only channel to read. None: all of them."""
     voxel_size_nm: tuple[float, ...] | None = field(
         default=None,
         validator=optional(deep_iterable(and_(gt(0), lt(math.inf)), _TWO_OR_THREE)),
@@ -51,7 +74,11 @@ class ArrayConfig:
         default=None,
         validator=optional(deep_iterable(and_(gt(-math.inf), lt(math.inf)), _TWO_OR_THREE)),
     )
-    """Lower corner of the first voxel, not its center; overrides what the files say."""
+    """Position of the first voxel: of its lower corner, unless `offset_is` says center. Overrides
+    what the files say."""
+    offset_is: OffsetIs | None = field(default=None, validator=optional(in_(get_args(OffsetIs))))
+    """Which point of the first voxel the offset is, of the files or `offset_nm`. None: the corner;
+    except that the levels of an image begin together, if their offsets are centers."""
     value_range: tuple[float, float] | None = None
     """Raw values that are mapped to 0 and 1. None: the full range of an integer dtype; floats are
     kept as they are."""
@@ -111,7 +138,7 @@ class DatasetConfig:
         arrays = {"raw": self.raw, "gt": self.gt, "mask": self.mask}
         return {key: array for key, array in arrays.items() if array is not None}
 
-    def build(self) -> Dataset:
+    def build(self, num_axes: int = 3) -> Dataset:
         from trainers.datasets.dataset import Dataset
 
-        return Dataset(self)
+        return Dataset(self, num_axes)

@@ -22,10 +22,13 @@ T = TypeVar("T")
 _POLL_S = 0.2
 
 
-def open_dataset(config: DatasetConfig, reading: Reading) -> Dataset:
+def open_dataset(config: DatasetConfig, reading: Reading, num_axes: int = 3) -> Dataset:
     """Read the metadata of a dataset; wait for volumes that are not there, or not readable.
 
     They were there when the run was submitted.
+
+    Args:
+        num_axes: Of the network; see `Dataset`.
 
     Raises:
         DataUnavailableError: One of them stayed away for `reading.timeout_s`.
@@ -33,7 +36,7 @@ def open_dataset(config: DatasetConfig, reading: Reading) -> Dataset:
         StopRequestedError: `reading.should_stop` said so meanwhile.
     """
     return wait_out(
-        lambda seconds: _in_time(config.build, seconds, reading.should_stop),
+        lambda seconds: _in_time(lambda: config.build(num_axes), seconds, reading.should_stop),
         volume=f"dataset {config.name!r}",
         part="its metadata",
         reading=reading,

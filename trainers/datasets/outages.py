@@ -149,7 +149,7 @@ def wait_out(
             ) from error
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{volume}: cannot read {part}: {error}{advice(error)}") from error
+        raise DataError(f"{volume}: cannot read {part}: {brief(error)}{advice(error)}") from error
     if was_away:
         _outages.end(str(volume))
     return result

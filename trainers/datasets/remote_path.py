@@ -91,7 +91,7 @@ def volume_path(text: str | VolumePath) -> VolumePath:
     if match is None:
         return text if isinstance(text, RemotePath) else Path(text)
     if match[1] == "file":
-        return Path(unquote(match[2]))
+        return Path(unquote(match[2].removeprefix("localhost")))
     return RemotePath(str(text).rstrip("/"))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from trainers.datasets.array_info import ArrayInfo
 from trainers.datasets.change_detection import ReplacementWatch
 from trainers.datasets.outages import is_of_this_moment, wait_out
 from trainers.datasets.read_options import Reading
+from trainers.datasets.remedies import ABSENT, REFUSED, remedy
 from trainers.datasets.remote_path import kvstore
 from trainers.errors import DataError, StopRequestedError
 from trainers.run.sections import beat
@@ -29,9 +32,6 @@ _SENTINEL_S = 5.0
 _POLL_S = 0.2
 """How often a read that waits asks for a stop."""
 
-_ABSENT = "NOT_FOUND: chunk"
-_REFUSED = ("NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED")
-
 T = TypeVar("T")
 Index = tuple[slice, ...]
 Voxels = npt.NDArray[Any]
@@ -44,7 +44,7 @@ class StoredVoxels:
     that cannot be decoded should fail before training starts.
 
     Args:
-        axes: Names, in the order of the result; all other axes must have length 1.
+        axes: Names, in the order of the result; of all other axes one index is read.
 
     Raises:
         DataUnavailableError: The volume stayed away for `reading.timeout_s`.
@@ -109,7 +109,7 @@ class StoredVoxels:
         try:
             return self._result(reading, seconds)
         except ValueError as error:
-            if self._info.absent_chunks == "fill" and str(error).startswith(_ABSENT):
+            if self._info.absent_chunks == "fill" and str(error).startswith(ABSENT):
                 return self._fill(region, seconds)
             raise
 
@@ -132,7 +132,7 @@ class StoredVoxels:
             try:
                 voxels[within] = self._result(reading, seconds)
             except ValueError as error:
-                if not str(error).startswith(_ABSENT):
+                if not str(error).startswith(ABSENT):
                     raise
                 failure = error
                 missing.append(part)
@@ -148,7 +148,7 @@ class StoredVoxels:
             try:
                 self._result(reading, seconds)
             except ValueError as error:
-                if not str(error).startswith(_ABSENT):
+                if not str(error).startswith(ABSENT):
                     raise
             else:
                 return False
@@ -171,7 +171,10 @@ class StoredVoxels:
         }
         if info.scale_index is not None:
             spec["scale_index"] = info.scale_index
-        return ts.open(spec, open=True, read=True, context=context)
+        if info.metadata is None:
+            return ts.open(spec, open=True, read=True, context=context)
+        spec["metadata"] = json.loads(info.metadata)
+        return ts.open(spec, open=True, assume_metadata=True, read=True, context=context)
 
     def _uncached(self, seconds: float) -> ts.TensorStore:
         """Open the array once more, so that every read of it looks at the storage."""
@@ -180,7 +183,11 @@ class StoredVoxels:
 
     def _arrange(self, store: ts.TensorStore) -> ts.TensorStore:
         kept = [axis for axis in self._info.stored_axes if axis in self._axes]
-        others = tuple(slice(None) if axis in kept else 0 for axis in self._info.stored_axes)
+        selected = dict(self._info.selected)
+        others = tuple(
+            slice(None) if axis in kept else selected.get(axis, 0)
+            for axis in self._info.stored_axes
+        )
         return store[ts.d[:].translate_to[0]][others].transpose(
             [kept.index(axis) for axis in self._axes]
         )
@@ -210,7 +217,7 @@ class StoredVoxels:
             part=part,
             reading=self._reading,
             grace_s=self._grace_s,
-            advice=_advice,
+            advice=partial(remedy, self._info),
         )
 
     def _grace_s(self, error: Exception) -> float | None:
@@ -221,7 +228,7 @@ class StoredVoxels:
             self._watch.make_due()
             return None
         self._watch.check()
-        return ABSENT_S if str(error).startswith(_REFUSED) else UNDECODABLE_S
+        return ABSENT_S if str(error).startswith(REFUSED) else UNDECODABLE_S
 
     def _is_there(self) -> bool:
         """Return whether the volume gives right now what it gave before."""
@@ -234,7 +241,7 @@ class StoredVoxels:
         except TimeoutError:
             return False
         except ValueError as error:
-            return not (is_of_this_moment(error) or str(error).startswith(_REFUSED))
+            return not (is_of_this_moment(error) or str(error).startswith(REFUSED))
         return True
 
     def _result(self, future: ts.Future[T], seconds: float) -> T:
@@ -271,17 +278,3 @@ def _parts_by_chunk(region: ts.TensorStore) -> Iterator[Index]:
 def _voxels(index: Index) -> str:
     begin, end = zip(*((each.start, each.stop) for each in index), strict=True)
     return f"voxels {begin} to {end}"
-
-
-def _advice(error: Exception) -> str:
-    if str(error).startswith(_ABSENT):
-        return (
-            ". If chunks of this volume were never written because they are empty, set "
-            "`absent_chunks: fill`; otherwise it is lost, and has to be restored"
-        )
-    if str(error).startswith(_REFUSED):
-        return (
-            ". Check the credentials. A bucket without the right to list it also refuses what it "
-            "does not have: for chunks that were never written, grant the right to list"
-        )
-    return ""

@@ -47,8 +47,8 @@ class VolumeReader:
         return _begin(self.dataset.raw, roi, self._raw_extent, self._convert_raw)
 
     def begin_gt(self, roi: Roi) -> PendingBlock:
-        """Read ids, `[z, y, x]`, in the stored dtype."""
-        return _begin(self.gt, roi, self.gt.roi, lambda ids: ids)
+        """Read ids, `[z, y, x]`, in the stored dtype; bool is 0 and 1."""
+        return _begin(self.gt, roi, self.gt.roi, _ids)
 
     def begin_mask(self, roi: Roi) -> PendingBlock:
         """Read the mask, uint8 `[z, y, x]`, 1 where ground truth is known.
@@ -117,6 +117,10 @@ def _begin(array: Array, roi: Roi, extent: Roi, convert: Callable[[Block], Block
     inside = roi.intersect(extent)
     read = _no_voxels(array) if inside.empty else array.begin_read(inside)
     return lambda: _pad(convert(read()), inside, roi, array.voxel_size)
+
+
+def _ids(values: Block) -> Block:
+    return values.view(np.uint8) if values.dtype == np.bool_ else values
 
 
 def _no_voxels(array: Array) -> PendingBlock:

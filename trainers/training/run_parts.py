@@ -123,8 +123,9 @@ def build_parts(
     if not can_share:
         raise ConfigError(reason)
     reading = Reading(timeout_s=config.trainer.data_timeout_s, should_stop=should_stop)
+    num_axes = len(config.architecture.input_shape)
     datasets = ranks.all_or_none(
-        lambda: [open_dataset(dataset, reading) for dataset in config.datasets]
+        lambda: [open_dataset(dataset, reading, num_axes) for dataset in config.datasets]
     )
     trainer = config.trainer.build()
     trainer.context = TrainingContext(

@@ -102,6 +102,18 @@ def test_identity_does_not_see(change):
     assert attrs.evolve(RUN, **change).fingerprint == RUN.fingerprint
 
 
+def test_keys_that_earlier_runs_do_not_have_are_no_part_of_their_identity():
+    """Without a value; with one, they count like all others."""
+    dataset = RUN.datasets[0]
+    assert not {"scale", "axes", "time", "channel", "offset_is"} & set(
+        RUN.fingerprint_fields["datasets"][0]["raw"]
+    )
+    for given in ({"scale": 0}, {"time": 0}, {"channel": 0}, {"offset_is": "corner"}):
+        raw = attrs.evolve(dataset.raw, **given)
+        changed = attrs.evolve(RUN, datasets=(attrs.evolve(dataset, raw=raw),))
+        assert changed.fingerprint != RUN.fingerprint
+
+
 def test_identity_is_the_same_everywhere(tmp_path):
     """Another process that reads the keys in another order finds the same identity."""
 

@@ -285,28 +285,30 @@ def test_value_range_of_a_type(
         ),
         (
             {"level": [{"type": "scale", "scale": [40, 4]}]},
-            "its metadata are not understood: ValueError: found the coordinate transformation "
+            "its metadata are not understood: found the coordinate transformation "
             "{'type': 'scale', 'scale': [40, 4]} for the axes z, y, x; only scale and translation "
-            "with a value for each axis are understood",
+            "with a value for each axis are understood; set `voxel_size_nm` and `offset_nm`",
         ),
         (
             {"level": [{"type": "rotation"}]},
-            "its metadata are not understood: ValueError: found the coordinate transformation "
+            "its metadata are not understood: found the coordinate transformation "
             "{'type': 'rotation'} for the axes z, y, x; only scale and translation with a value "
-            "for each axis are understood",
+            "for each axis are understood; set `voxel_size_nm` and `offset_nm`",
         ),
         (
             {"axes": "abc", "level": [SCALE]},
-            "has the shape [5, 6, 7] and the axes [a, b, c]; expected z, y, x or y, x among them",
+            "has the shape [5, 6, 7] and the axes [a, b, c]; expected z, y, x or y, x among them; "
+            "set `axes`",
         ),
         (
             {"axes": "tyx", "level": [SCALE]},
             "has the shape [5, 6, 7] and the axes [t, y, x]; besides z, y, x, c an axis must have "
-            "length 1",
+            "length 1; set `time`",
         ),
         (
             {"axes": "yx", "level": [{"type": "scale", "scale": [4, 4]}]},
-            "has the shape [5, 6, 7] and the axes [y, x]; expected one name for each axis",
+            "has the shape [5, 6, 7] and the axes [y, x]; expected one name for each axis; "
+            "set `axes`",
         ),
     ],
 )

@@ -25,6 +25,10 @@ RAW = ArrayInfo(
     value_range=(0.0, 255.0),
 )
 GT = attrs.evolve(RAW, dtype="uint64")
+NO_CHANNELS = (
+    "must have no channel axis; read one of them with `channel`, or, if each channel is a class, "
+    "store the classes' numbers: numpy.argmax(voxels, axis=0) with the channels first"
+)
 
 
 def changed(info: ArrayInfo, **values: Any) -> ArrayInfo:
@@ -49,6 +53,12 @@ def faults(infos: dict[str, ArrayInfo], **model: Any) -> list[tuple[str, str]]:
         {"raw": changed(RAW, shape=(20, 20, 20)), "gt": changed(GT, shape=(5, 5, 5))},
         {"raw": RAW, "gt": changed(GT, offset_nm=(-500.0, 20.05, 30.0))},
         {"raw": changed(RAW, dtype="float32"), "gt": GT},
+        {"raw": RAW, "gt": changed(GT, dtype="bool")},
+        {
+            "raw": changed(RAW, voxel_size_nm=(108.333,) * 3),
+            "gt": changed(GT, voxel_size_nm=(108.333333,) * 3),
+        },
+        {"raw": RAW, "gt": changed(GT, voxel_size_nm=(10.000001, 10.0, 9.999999))},
     ],
 )
 def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
@@ -70,7 +80,8 @@ def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
             {"raw": RAW, "gt": changed(GT, offset_nm=(0.0, 5.0, 0.0))},
             [
                 "gt: begins at [0.0, 5.0, 0.0] nm, which is [0.0, 0.5, 0.0] voxels from raw's "
-                "[0.0, 0.0, 0.0] nm; it must be whole voxels away; set `offset_nm`, or resample it"
+                "[0.0, 0.0, 0.0] nm; it must be whole voxels away; the nearest such place is "
+                "`offset_nm: [0.0, 0.0, 0.0]`, which moves the array; or resample it"
             ],
         ),
         (
@@ -86,7 +97,7 @@ def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
         ),
         (
             {"raw": RAW, "gt": changed(GT, num_channels=3)},
-            ["gt: has 3 channels; must have no channel axis"],
+            [f"gt: has 3 channels; {NO_CHANNELS}"],
         ),
         (
             {
@@ -135,7 +146,7 @@ def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
             },
             [
                 "gt: holds float64; must hold integers, one id per voxel",
-                "gt: has 2 channels; must have no channel axis",
+                f"gt: has 2 channels; {NO_CHANNELS}",
                 "mask: has voxels of [20.0, 20.0, 20.0] nm; must be [10.0, 10.0, 10.0] nm, as "
                 "raw's are [10.0, 10.0, 10.0] nm; choose another scale of the volume, or resample "
                 "it",
@@ -146,6 +157,29 @@ def test_what_fits(infos: dict[str, ArrayInfo]) -> None:
 def test_what_does_not_fit(infos: dict[str, ArrayInfo], expected: list[str]) -> None:
     """Every fault is found, and says what was found and what must hold."""
     assert [f"{key}: {message}" for key, message in faults(infos)] == expected
+
+
+@pytest.mark.parametrize(
+    ("raw_nm", "gt_nm", "gt_size", "says"),
+    [
+        (0.0, 5.0, 20.0, "if the offsets of both arrays are centers of voxels"),
+        (0.0, 5.0, 10.0, "if the offsets of this array are centers of voxels"),
+        (5.0, 0.0, 10.0, "if the offsets of this array are centers of voxels"),
+        (0.0, 2.5, 10.0, None),
+    ],
+)
+def test_offsets_that_may_be_centers(
+    raw_nm: float, gt_nm: float, gt_size: float, says: str | None
+) -> None:
+    """Where that explains the half voxel, the message says so, and what to set."""
+    raw = changed(RAW, offset_nm=(raw_nm,) * 3)
+    gt = changed(GT, offset_nm=(gt_nm,) * 3, voxel_size_nm=(gt_size,) * 3)
+
+    (message,) = [text for _, text in faults({"raw": raw, "gt": gt}) if "begins at" in text]
+
+    assert ("set `offset_is: center`" in message) == (says is not None)
+    assert says is None or says in message
+    assert "the nearest such place is `offset_nm: [" in message
 
 
 def test_value_range_lets_wide_integers_pass() -> None:

@@ -63,6 +63,35 @@ def test_voxel_sizes_with_decimals(
     np.testing.assert_array_equal(block, RAW[1:3, 1:3, 1:3])
 
 
+def test_voxel_sizes_without_end(tmp_path: Path) -> None:
+    """325/3 nm is the same size however it was rounded, and labels lie on raw's voxels."""
+    write_zarr2(tmp_path / "raw", RAW, voxel_size=[108.333, 16.25, 16.25])
+    write_zarr2(
+        tmp_path / "gt",
+        RAW[2:],
+        voxel_size=[325 / 3, 16.250000953674316, 16.25],
+        offset=[650 / 3, 0, 0],
+    )
+
+    dataset = config(tmp_path, "gt").build()
+    assert dataset.units_per_nm == 1000
+    assert dataset.gt is not None
+    assert dataset.gt.voxel_size == dataset.raw.voxel_size == (108333, 16250, 16250)
+    np.testing.assert_array_equal(dataset.raw[dataset.gt.roi], dataset.gt[dataset.gt.roi])
+
+
+def test_a_single_plane(tmp_path: Path) -> None:
+    """It is an image to a network of two axes, in all arrays and for points."""
+    for name in ("raw", "gt"):
+        write_zarr2(tmp_path / name, RAW[:1], voxel_size=[40, 4, 4])
+    points = tmp_path / "points.csv"
+    points.write_text("y,x\n6,6\n")
+
+    dataset = config(tmp_path, "gt", sample_points=points).build(num_axes=2)
+    assert dataset.raw.roi == Roi((0, 0), (32, 32))
+    np.testing.assert_array_equal(dataset.raw[dataset.raw.roi], RAW[0])
+
+
 def test_voxel_size_with_too_many_decimals(tmp_path: Path) -> None:
     """A voxel size that no unit makes whole is refused."""
     write_zarr2(tmp_path / "raw", RAW, voxel_size=[40, 4.1667, 4.1667])
@@ -84,8 +113,8 @@ def test_slightly_off_the_grid(tmp_path: Path) -> None:
         config(tmp_path, "mask", "gt").build()
     assert str(caught.value) == (
         "dataset 'fly' does not fit together: mask: begins at [25.0, 0.0, 0.0] nm, which is "
-        "[2.5, 0.0, 0.0] voxels from raw's [0.0, 0.0, 0.0] nm; it must be whole voxels away; set "
-        "`offset_nm`, or resample it"
+        "[2.5, 0.0, 0.0] voxels from raw's [0.0, 0.0, 0.0] nm; it must be whole voxels away; the "
+        "nearest such place is `offset_nm: [20.0, 0.0, 0.0]`, which moves the array; or resample it"
     )
 
 

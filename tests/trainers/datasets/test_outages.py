@@ -416,7 +416,7 @@ def test_a_file_system_that_hangs_is_given_up(
 ) -> None:
     """One that is mounted `hard` never answers."""
     answer = threading.Event()
-    monkeypatch.setattr(DatasetConfig, "build", lambda _: answer.wait(LONG_S))
+    monkeypatch.setattr(DatasetConfig, "build", lambda *_: answer.wait(LONG_S))
 
     with pytest.raises(DataUnavailableError, match=r"its metadata, tried for .*: no answer"):
         open_dataset(dataset_of(tmp_path / "raw"), Reading(timeout_s=0.5))

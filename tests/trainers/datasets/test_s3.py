@@ -115,3 +115,24 @@ def test_addresses_survive_in_config_files(tmp_path: Path) -> None:
         DatasetConfig, {"name": "near", "raw": {"path": "file:///data/a%20b.zarr"}}, folder=tmp_path
     )
     assert near.raw.path == Path("/data/a b.zarr")
+
+
+def test_paths_may_hold_environment_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In paths and URLs; one that is not set stays as it was written."""
+    monkeypatch.setenv("VOLUMES", "/data")
+    monkeypatch.setenv("BUCKET", "volumes")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("HOME", "/home/ann")
+    for text, path in {
+        "$VOLUMES/a.zarr/raw/s0": Path("/data/a.zarr/raw/s0"),
+        "${VOLUMES}/a.zarr": Path("/data/a.zarr"),
+        "file://$VOLUMES/a.zarr": Path("/data/a.zarr"),
+        "file://localhost/data/a.zarr": Path("/data/a.zarr"),
+        "s3://$BUCKET/a.zarr": RemotePath("s3://volumes/a.zarr"),
+        "~/a.zarr": Path("/home/ann/a.zarr"),
+        "$NOWHERE/a.zarr": tmp_path / "$NOWHERE/a.zarr",
+    }.items():
+        plain = {"name": "far", "raw": {"path": text}}
+        assert from_plain(DatasetConfig, plain, folder=tmp_path).raw.path == path

@@ -30,6 +30,16 @@ def test_all_is_zero_where_there_is_no_data(make_dataset: Callable[..., Dataset]
     assert np.count_nonzero(gt) == 4
 
 
+def test_labels_of_bool_are_0_and_1(make_dataset: Callable[..., Dataset]) -> None:
+    """As numbers, so that every task can compute with them."""
+    labels = np.array([[True, False], [True, True]])
+    reader = VolumeReader(make_dataset(RAW, labels, gt_offset=(2, 3)), clip_raw=False)
+
+    gt = reader.begin_gt(EVERYWHERE)()
+    assert gt.dtype == np.uint8
+    assert gt[3:5, 4:6].tolist() == [[1, 0], [1, 1]] and gt.sum() == 3
+
+
 def test_clipped_raw_ends_with_the_ground_truth(make_dataset: Callable[..., Dataset]) -> None:
     """Outside of it, raw reads as 0."""
     reader = VolumeReader(make_dataset(RAW, GT, gt_offset=(2, 3)), clip_raw=True)

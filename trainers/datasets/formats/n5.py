@@ -6,8 +6,31 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.datasets.formats.stored_array import Grid, StoredArray, axis_name, read_json
+import attrs
+
+from trainers.datasets.formats.stored_array import (
+    Grid,
+    NotUnderstood,
+    StoredArray,
+    axis_names,
+    corner_of_level,
+    cosem_grid,
+    read_json,
+    understood,
+)
 from trainers.datasets.remote_path import VolumePath
+from trainers.errors import DataError
+
+_LEVEL = re.compile(r"s(\d+)")
+_COMPRESSIONS = {
+    "raw": (),
+    "gzip": ("level", "useZlib"),
+    "bzip2": ("blockSize",),
+    "xz": ("preset",),
+    "blosc": ("cname", "clevel", "shuffle", "blocksize"),
+    "zstd": ("level",),
+}
+"""The compressions that TensorStore reads, and the members that it knows."""
 
 
 def is_n5_array(folder: VolumePath) -> bool:
@@ -22,15 +45,33 @@ def read_n5_array(folder: VolumePath) -> StoredArray:
     (n5-viewer) or `resolution` (funlib; in nm without `units`) times `downsamplingFactors`, which
     may also be in the parent folder, and the offset is `offset`. Without `axes` they are the first
     of x, y, z, c.
+
+    Raises:
+        DataError: It holds label multisets.
     """
     attributes = _attributes(folder)
+    if attributes.get("isLabelMultiset"):
+        raise DataError(
+            f"{folder}: holds label multisets of Paintera; must hold a number per voxel; export "
+            "the labels as uint64"
+        )
     shape = tuple(map(int, attributes["dimensions"]))
-    axes = tuple(axis_name(name) for name in attributes.get("axes", "xyzc"[: len(shape)]))
-    if "transform" in attributes:
-        grid = _cosem_grid(axes, attributes["transform"])
-    else:
-        grid = _grid(axes, attributes, _attributes(folder.parent), folder.name)
-    return StoredArray(driver="n5", shape=shape, dtype=str(attributes["dataType"]), grid=grid)
+    return StoredArray(
+        driver="n5",
+        shape=shape,
+        dtype=str(attributes["dataType"]),
+        metadata=_readable(attributes),
+        read_grid=lambda: _read_grid(folder, attributes, len(shape)),
+    )
+
+
+def n5_levels(folder: VolumePath) -> list[str]:
+    """Return the names of the levels of the pyramid in a group, from the finest one; [] if none."""
+    attributes = _attributes(folder)
+    if paths := [level["path"].strip("/") for level in _cosem_levels(attributes)]:
+        return paths
+    factors = attributes.get("downsamplingFactors", attributes.get("scales"))
+    return [f"s{level}" for level in range(len(factors))] if isinstance(factors, list) else []
 
 
 def _attributes(folder: VolumePath) -> dict[str, Any]:
@@ -38,20 +79,58 @@ def _attributes(folder: VolumePath) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _cosem_grid(axes: tuple[str, ...], transform: Mapping[str, Any]) -> Grid:
-    """Read a COSEM `transform`, which lists its own axes, mostly z first, unlike N5 itself."""
-    order = [transform["axes"].index(axis) for axis in axes]
-    return Grid.from_lists(
-        axes,
-        scale=[transform["scale"][i] for i in order],
-        translation=[transform["translate"][i] for i in order],
-        units=[transform["units"][i] for i in order],
-    )
+def _readable(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what TensorStore is to take for the attributes; None: it reads them as they are."""
+    compression = attributes.get("compression")
+    if compression is None and "compressionType" in attributes:  # as before N5 2.0
+        compression = {"type": attributes["compressionType"]}
+    kept = compression
+    if isinstance(compression, Mapping):
+        known = _COMPRESSIONS.get(str(compression.get("type")), tuple(compression))
+        kept = {key: compression[key] for key in compression if key in ("type", *known)}
+    if kept == attributes.get("compression"):
+        return None
+    needed = {key: attributes[key] for key in ("dimensions", "blockSize", "dataType")}
+    return {**needed, "compression": kept}
 
 
-def _grid(
-    axes: tuple[str, ...], attributes: Mapping[str, Any], parent: Mapping[str, Any], level: str
-) -> Grid:
+def _read_grid(folder: VolumePath, attributes: Mapping[str, Any], ndim: int) -> Grid:
+    default = "xyzc"[:ndim]
+    axes = axis_names(attributes.get("axes"), default) or tuple(default)
+    parent = understood(lambda: _attributes(folder.parent))
+    above: Mapping[str, Any] = {} if isinstance(parent, NotUnderstood) else parent
+    levels = {level["path"].strip("/"): level.get("transform") for level in _cosem_levels(above)}
+    transform = attributes.get("transform") or levels.get(folder.name)
+    if transform is not None:
+        grid = cosem_grid(axes, transform)
+        first = next(iter(levels.values()), None)
+        if first is None:
+            sibling = understood(lambda: _attributes(folder.parent / "s0"))
+            first = None if isinstance(sibling, NotUnderstood) else sibling.get("transform")
+        corner = None if first is None else corner_of_level(grid, cosem_grid(axes, first))
+        return attrs.evolve(grid, corner=corner)
+    scale = understood(lambda: _scale(attributes, above, folder.name))
+    if isinstance(scale, NotUnderstood):
+        return Grid.not_understood(axes, scale)
+    size, units = scale
+    if size is None and isinstance(parent, NotUnderstood):
+        return Grid.not_understood(axes, parent)
+    return Grid.from_lists(axes, scale=size, translation=attributes.get("offset"), units=units)
+
+
+def _cosem_levels(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    images = attributes.get("multiscales")
+    image = images[0] if isinstance(images, list) and images else None
+    levels = image.get("datasets") if isinstance(image, Mapping) else None
+    return [
+        level
+        for level in (levels if isinstance(levels, list) else [])
+        if isinstance(level, Mapping) and isinstance(level.get("path"), str)
+    ]
+
+
+def _scale(attributes: Mapping[str, Any], parent: Mapping[str, Any], level: str) -> tuple[Any, Any]:
+    """Return voxel size and units of an array or of the pyramid that it is a level of."""
     scale, units = _resolution(attributes)
     factors = attributes.get("downsamplingFactors")
     if scale is None:
@@ -59,10 +138,10 @@ def _grid(
         factors = factors or _factors_of_level(parent, level)
     if scale is not None and factors is not None:
         scale = [size * factor for size, factor in zip(scale, factors, strict=True)]
-    return Grid.from_lists(axes, scale=scale, translation=attributes.get("offset"), units=units)
+    return scale, units
 
 
-def _resolution(attributes: Mapping[str, Any]) -> tuple[Sequence[float] | None, Any]:
+def _resolution(attributes: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return voxel size, and one unit for all axes or one each."""
     match attributes.get("pixelResolution"):
         case None:
@@ -76,5 +155,5 @@ def _resolution(attributes: Mapping[str, Any]) -> tuple[Sequence[float] | None, 
 def _factors_of_level(parent: Mapping[str, Any], level: str) -> Sequence[float] | None:
     """Return the factors of a level: for `s2`, the third of the pyramid in the parent folder."""
     levels = parent.get("downsamplingFactors", parent.get("scales"))
-    match = re.fullmatch(r"s(\d+)", level)
+    match = _LEVEL.fullmatch(level)
     return levels[int(match[1])] if levels and match else None

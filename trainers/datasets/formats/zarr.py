@@ -1,14 +1,29 @@
-"""Metadata of zarr 2 and zarr 3 arrays, and of the OME-Zarr images that they are levels of."""
+"""Metadata of zarr 2 and zarr 3 arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from trainers.datasets.formats.stored_array import Grid, StoredArray, axis_name, read_json
+import attrs
+
+from trainers.datasets.formats.ome_image import ome_grid, zarr_attributes
+from trainers.datasets.formats.stored_array import (
+    Grid,
+    NotUnderstood,
+    StoredArray,
+    axis_names,
+    cosem_grid,
+    read_json,
+    understood,
+)
+from trainers.datasets.formats.zarr_codecs import readable_zarr2, readable_zarr3
 from trainers.datasets.remote_path import VolumePath
 
-_LAST_AXES = "tczyx"
+_LAST_AXES = ("t", "c", "z", "y", "x")
+_AXIS_KEYS = ("axis_names", "_ARRAY_DIMENSIONS")
+"""Of attributes: funlib's and DaCapo's, then xarray's."""
 _ZARR2_KINDS = {"u": "uint", "i": "int", "f": "float"}
 
 
@@ -24,72 +39,65 @@ def read_zarr_array(folder: VolumePath) -> StoredArray:
     """Read the metadata of the array in a folder.
 
     Voxel size and offset come from the OME-Zarr image that the array is a level of, or else from
-    its own attributes: `voxel_size` or `resolution`, `offset`, `units` (nm by default) and
-    `axis_names`, as funlib and DaCapo write them. Axes without names are the last of t, c, z, y, x.
+    its own attributes: `transform`, as COSEM writes it, or `voxel_size` or `resolution`, `offset`
+    and `units` (nm by default), as funlib and DaCapo write them. Axes are named by the image, by
+    `axis_names` (funlib), `_ARRAY_DIMENSIONS` (xarray) or the dimensions of zarr 3; without names
+    they are the last of t, c, z, y, x.
     """
     if (folder / ".zarray").is_file():
         metadata = read_json(folder / ".zarray")
         driver, dtype, names = "zarr", _zarr2_dtype(metadata["dtype"]), None
+        readable = readable_zarr2(metadata, is_nested=_is_nested(folder))
     else:
         metadata = read_json(folder / "zarr.json")
         driver, dtype = "zarr3", str(metadata["data_type"])
         names = metadata.get("dimension_names")
+        readable = readable_zarr3(metadata)
     shape = tuple(map(int, metadata["shape"]))
+    default = _LAST_AXES[-len(shape) :]
     return StoredArray(
         driver=driver,
         shape=shape,
         dtype=dtype,
-        grid=ome_grid(folder) or _attributes_grid(folder, names or _LAST_AXES[-len(shape) :]),
+        metadata=readable,
+        read_grid=lambda: _read_grid(folder, axis_names(names, default), default),
     )
 
 
-def zarr_attributes(folder: VolumePath) -> dict[str, Any] | None:
-    """Read the attributes of a zarr 2 or zarr 3 group or array; None if the folder is neither."""
-    if (folder / "zarr.json").is_file():
-        attributes: dict[str, Any] = read_json(folder / "zarr.json").get("attributes", {})
-        return attributes
-    if (folder / ".zattrs").is_file():
-        return read_json(folder / ".zattrs")
-    return {} if (folder / ".zgroup").is_file() or (folder / ".zarray").is_file() else None
+def _is_nested(folder: VolumePath) -> bool:
+    """Return whether chunks lie in folders: those of index 0 along the first axis in `0`."""
+    return isinstance(folder, Path) and (folder / "0").is_dir()
 
 
-def ome_grid(folder: VolumePath) -> Grid | None:
-    """Return the grid that the OME-Zarr image of an array gives; None if it is in no image."""
-    for group in folder.parents:
-        attributes = zarr_attributes(group)
-        if attributes is None:
-            return None
-        for image in attributes.get("ome", attributes).get("multiscales", []):
-            for level in image["datasets"]:
-                if group / level["path"] == folder:
-                    return _level_grid(image, level)
-    return None
+def _read_grid(folder: VolumePath, named: tuple[str, ...] | None, default: Sequence[str]) -> Grid:
+    attributes = understood(lambda: zarr_attributes(folder) or {})
+    if isinstance(attributes, NotUnderstood):
+        own = Grid.not_understood(named or tuple(default), attributes)
+    else:
+        own = _attributes_grid(attributes, named, default)
+    image = ome_grid(folder, own.axes)
+    if image is None:
+        return own
+    if image.scale is None:  # as before OME-Zarr 0.4
+        return attrs.evolve(own, axes=image.axes)
+    return image
 
 
-def _level_grid(image: Mapping[str, Any], level: Mapping[str, Any]) -> Grid:
-    """Compose the transformations of a level, then those of the image, as OME-Zarr says."""
-    axes = tuple(axis_name(axis["name"]) for axis in image["axes"])
-    scale, translation = [1.0] * len(axes), [0.0] * len(axes)
-    steps = [
-        *level["coordinateTransformations"],
-        *image.get("coordinateTransformations", []),
-    ]
-    for step in steps:
-        match step:
-            case {"type": "identity"}:
-                pass
-            case {"type": "scale", "scale": [*factors]} if len(factors) == len(axes):
-                scale = [a * b for a, b in zip(scale, factors, strict=True)]
-                translation = [a * b for a, b in zip(translation, factors, strict=True)]
-            case {"type": "translation", "translation": [*shifts]} if len(shifts) == len(axes):
-                translation = [a + b for a, b in zip(translation, shifts, strict=True)]
-            case _:
-                raise ValueError(
-                    f"found the coordinate transformation {step} for the axes {', '.join(axes)}; "
-                    "only scale and translation with a value for each axis are understood"
-                )
-    units = [axis.get("unit") for axis in image["axes"]]
-    return Grid.from_lists(axes, scale=scale, translation=translation, units=units)
+def _attributes_grid(
+    attributes: Mapping[str, Any], named: tuple[str, ...] | None, default: Sequence[str]
+) -> Grid:
+    listed = (axis_names(attributes.get(key), default) for key in _AXIS_KEYS)
+    named = next(filter(None, listed), named)
+    transform = attributes.get("transform")
+    if isinstance(transform, Mapping) and "axes" in transform:
+        named = named or axis_names(transform["axes"], default)
+        return cosem_grid(named or tuple(default), transform)
+    return Grid.from_lists(
+        named or tuple(default),
+        scale=attributes.get("voxel_size", attributes.get("resolution")),
+        translation=attributes.get("offset"),
+        units=attributes.get("units", "nm"),
+    )
 
 
 def _zarr2_dtype(name: Any) -> str:
@@ -99,13 +107,3 @@ def _zarr2_dtype(name: Any) -> str:
         return "bool"
     kind, size = text[1:2], text[2:]
     return f"{_ZARR2_KINDS[kind]}{8 * int(size)}" if kind in _ZARR2_KINDS else text
-
-
-def _attributes_grid(folder: VolumePath, default_axes: list[str] | str) -> Grid:
-    attributes = zarr_attributes(folder) or {}
-    return Grid.from_lists(
-        tuple(axis_name(name) for name in attributes.get("axis_names", default_axes)),
-        scale=attributes.get("voxel_size", attributes.get("resolution")),
-        translation=attributes.get("offset"),
-        units=attributes.get("units", "nm"),
-    )
