@@ -5,6 +5,7 @@ import os
 import pytest
 
 from launcher.environment import for_run, for_slurm
+from launcher.job.machine import Machine
 from launcher.job.member_process import MemberProcess
 from launcher.job.slots import Slot
 from launcher.submission import debug_run
@@ -115,7 +116,7 @@ def test_a_member_is_no_rank_of_what_surrounds_its_supervisor(tmp_path, monkeypa
 
     process = MemberProcess(
         ["env"],
-        slot=Slot(gpus=(), cores=(), descriptors=()),
+        slot=Slot(machine=Machine(cores=()), gpus=(), cores=(), descriptors=()),
         gpus=(),
         cpus=1,
         log=log,
