@@ -70,9 +70,14 @@ def end_failed_setup(
             return False
         reason = f"its job could not start on {node.name}: {error}"
         mark_ended(folder, left, status=Status.WAITING, reason=reason)
+    kept_from = _kept_from(folder, pack, terms, node) if left else ""
     if not left or not requeue_pack(folder, records, terms, node, left, run_pack):
         return False
-    _send_elsewhere(folder, pack, terms, node)
+    if kept_from:
+        try:
+            client.exclude_nodes(node.job, kept_from)
+        except LauncherError as error:
+            logger.warning("%s: it may start on %s again: %s", folder.name, node.name, error)
     return True
 
 
@@ -94,13 +99,13 @@ def _error(terms: SlurmTerms, line: int, status: int) -> str:
     return f"a setup line ended the job with exit code {status}"
 
 
-def _send_elsewhere(folder: PackFolder, pack: Pack, terms: SlurmTerms, node: ThisNode) -> None:
-    """Keep the requeued job from this node, if there are others."""
+def _kept_from(folder: PackFolder, pack: Pack, terms: SlurmTerms, node: ThisNode) -> str:
+    """Return the nodes to keep the job from, this one among them if there are others."""
     bad = [node.name, *bad_nodes(read_node_failures(folder.experiment))]
     try:
         usable = client.usable_nodes(terms.partition)
-        nodes = nodes_to_exclude(bad, usable, num_nodes=pack.num_nodes)
-        if nodes:
-            client.exclude_nodes(node.job, exclude_list(terms.parameters, nodes))
     except LauncherError as error:
-        logger.warning("%s: the job may start on %s again: %s", folder.name, node.name, error)
+        logger.warning("which other nodes there are is not known: %s", error)
+        return ""
+    nodes = nodes_to_exclude(bad, usable, num_nodes=pack.num_nodes)
+    return exclude_list(terms.parameters, nodes) if nodes else ""

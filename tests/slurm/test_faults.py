@@ -274,15 +274,12 @@ def test_a_job_that_may_not_be_requeued(sandbox, workplace, undisturbed):
     ]
 
 
-def test_a_preempted_job_that_its_user_forbids_to_requeue(
-    sandbox, workplace, undisturbed, monkeypatch
-):
+def test_a_preempted_job_that_its_user_forbids_to_requeue(sandbox, workplace, undisturbed):
     """Slurm ends it where it would requeue it; nobody has cancelled it, so it is submitted anew."""
-    with monkeypatch.context() as environment:
-        environment.setenv("SBATCH_NO_REQUEUE", "1")
-        workplace.submit("--partition=nograce")
+    workplace.submit("--partition=nograce")
     workplace.wait_for_iteration(60)
     first = workplace.job()
+    sandbox.run("scontrol", "update", f"JobId={first}", "Requeue=0")
 
     sandbox.preempt(first)
 
