@@ -17,7 +17,7 @@ from scripts.slurm_sandbox.progress import say
 
 INSTALLED = "installed"
 RELEASES = (INSTALLED, "bookworm", "trixie")
-TREES = Path.home() / ".cache" / "launch" / "slurm-releases"
+TREES = Path("/var/cache/launch/slurm-releases")
 PACKAGES = ("slurmctld", "slurmd", "slurmdbd", "slurm-client", "slurm-wlm-basic-plugins")
 TOOLS = ("debootstrap", "dpkg-deb", "patchelf")
 ELF = b"\x7fELF"
@@ -98,9 +98,10 @@ def _unpack(new: Path) -> None:
 
 def _relocate(new: Path, tree: Path) -> None:
     """Bind Slurm's own programs and plugins to the libraries that came with them."""
-    (loader,) = (new / "system" / "usr" / "lib").glob("*/ld-linux*.so.*")
-    libraries = tree / loader.parent.relative_to(new)
-    rpath = f"{tree / _plugins(new).relative_to(new)}:{libraries}"
+    architecture = _plugins(new).parent.name
+    (loader,) = (new / "system" / "lib" / architecture).glob("ld-linux*.so.*")
+    libraries = [tree / "system" / each / architecture for each in ("lib", "usr/lib")]
+    rpath = ":".join(map(str, [tree / _plugins(new).relative_to(new), *libraries]))
     for file in (new / "slurm" / "usr").rglob("*"):
         if file.is_symlink() or not file.is_file() or not _is_elf(file):
             continue

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from scripts.slurm_sandbox.errors import SandboxError
+from scripts.slurm_sandbox.errors import CannotHereError, SandboxError
 from scripts.slurm_sandbox.machine import HOSTS
+from scripts.slurm_sandbox.release import TREES
 from scripts.slurm_sandbox.sandbox import SCRIPT, Sandbox, sandbox_of_own
 from scripts.workloads.processes import is_running
 
@@ -237,6 +240,24 @@ def test_limits_of_a_qos(sandbox: Sandbox) -> None:
     reason = sandbox.wait_for(lambda: sandbox.details(job)["Reason"].removeprefix("None"))
 
     assert reason == "QOSMaxGRESPerJob"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sandbox")  # skips it where there can be none
+def test_another_release() -> None:
+    """Its jobs run on this machine's file system, and speak to a Slurm of that release."""
+    try:
+        with sandbox_of_own(release="trixie", accounting=False) as sandbox:
+            version = sandbox.run("srun", "scontrol", "--version")
+            python = sandbox.run("srun", sys.executable, "--version")
+            daemon = pids(sandbox)["slurmctld"]
+            program = Path(f"/proc/{daemon}/exe").readlink()
+    except CannotHereError as error:
+        pytest.skip(str(error))
+
+    assert version.startswith("slurm-wlm 24.11")
+    assert python == f"Python {platform.python_version()}"
+    assert program == TREES / "trixie" / "slurm" / "usr" / "sbin" / "slurmctld-wlm"
 
 
 def processes_that_name(path: Path) -> list[str]:
