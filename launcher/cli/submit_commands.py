@@ -138,13 +138,13 @@ def _report(submission: Submission, arguments: Namespace) -> int:
     from launcher.submission.submission_report import report_json, report_text
 
     report = report_json(submission)
+    if not arguments.json:
+        print_text(report_text(submission))
     if arguments.dry_run:
         arrays = arrays_of(run.config for run in submission.runs)
         report["arrays"] = arrays_json(arrays)
         if not arguments.json:
-            print_text(arrays_text(arrays))
-    if not arguments.json:
-        print_text(report_text(submission))
+            print_text(f"\n{arrays_text(arrays)}")
     code = exit_codes.OK if submission.due else exit_codes.NOTHING_TO_DO
     if submission.refusal:
         print_progress(f"the other jobs were refused: {submission.refusal}")

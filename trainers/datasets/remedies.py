@@ -53,7 +53,7 @@ def refuse_file(path: Path, array: str) -> None:
     kind = f"a file in the format {name}" if name else "a file"
     raise DataError(
         f"{container}: is {kind}; expected the folder of a zarr, N5 or precomputed volume"
-        f"{_conversion(container, name, array)}"
+        f"{_conversion(container, name, (path / array).relative_to(container))}"
     )
 
 
@@ -78,19 +78,23 @@ def remedy(info: ArrayInfo, error: Exception) -> str:
 def _conversion_of_array(driver: str, path: VolumePath) -> str:
     if driver == "neuroglancer_precomputed":
         return f". Convert it: igneous image xfer {path} TARGET --encoding raw"
-    source = f"zarr(zarr.N5Store('{path}'))" if driver == "n5" else f"zarr('{path}')"
-    also = ", zarr" if driver == "n5" else ""
-    command = _BY_DASK.format(also=also, source=source, target=_target(path))
+    if driver == "n5":
+        return (
+            f". Convert it (https://github.com/saalfeldlab/n5-utils): n5-copy -i {path.parent} "
+            f"-o TARGET -d /{path.name} -c gzip"
+        )
+    command = _BY_DASK.format(also="", source=f"zarr('{path}')", target=_target(path))
     return f". Convert it (pip install dask zarr): {command}"
 
 
-def _conversion(path: Path, name: str | None, array: str) -> str:
+def _conversion(path: Path, name: str | None, inside: Path) -> str:
     target = _target(path)
     match name:
         case "zip":
             return f"; unpack it: unzip {path} -d {target}"
         case "HDF5":
-            source = f"array(h5py.File('{path}')['{array or 'DATASET'}'])"
+            dataset = inside.as_posix() if inside.parts else "DATASET"
+            source = f"array(h5py.File('{path}')['{dataset}'])"
             command = _BY_DASK.format(also=", h5py", source=source, target=target)
             return f"; convert it (pip install dask zarr h5py): {command}"
         case "TIFF":
@@ -104,8 +108,5 @@ def _conversion(path: Path, name: str | None, array: str) -> str:
 
 def _target(path: VolumePath) -> str:
     """Return the name of the folder for a converted volume, beside where the command is run."""
-    name = path.name.removesuffix(".zip")
-    stem = name.partition(".")[0] or "volume"
-    return (
-        f"{stem}.zarr" if name != f"{stem}.zarr" or path.name != name else f"{stem}-converted.zarr"
-    )
+    stem = path.name.partition(".")[0]
+    return f"{stem}-converted.zarr" if path.name == f"{stem}.zarr" else f"{stem}.zarr"

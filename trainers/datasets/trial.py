@@ -56,7 +56,8 @@ def main() -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         trials = {pool.submit(_problem, info): index for index, info in enumerate(infos)}
         for trial in as_completed(trials):
-            print(json.dumps([trials[trial], trial.result()]), flush=True)  # noqa: T201
+            sys.stdout.write(json.dumps([trials[trial], trial.result()]) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,12 @@ def test_a_dry_run_writes_nothing(workplace, tmp_path):
         "seed-1  to submit  1 of 2 cores  experiments/dummies/runs/seed-1",
         "seed-2  to submit  1 of 2 cores  experiments/dummies/runs/seed-2",
         "2 of 2 to do, at most 2 at once",
+        "",
+        "DATASET  ARRAY  VOXEL nm   VOXELS     EXTENT nm              TYPE    STORED AXES  PATH",
+        "empty    raw    8 x 8 x 8  8 x 8 x 8  0, 0, 0 to 64, 64, 64  uint8   z y x        "
+        "volume.zarr/raw",
+        "empty    gt     8 x 8 x 8  8 x 8 x 8  0, 0, 0 to 64, 64, 64  uint64  z y x        "
+        "volume.zarr/labels",
     ]
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -40,7 +46,12 @@ def test_a_dry_run_as_json(workplace, tmp_path):
     assert workplace.submit("--dry-run", "--json") == 0
 
     folder = tmp_path / "experiments" / "dummies"
-    assert json.loads(workplace.out) == {
+    report = json.loads(workplace.out)
+    assert [(each["dataset"], each["array"]) for each in report.pop("arrays")] == [
+        ("empty", "raw"),
+        ("empty", "gt"),
+    ]
+    assert report == {
         "dashboards": [],
         "experiment": "dummies",
         "folder": str(folder),

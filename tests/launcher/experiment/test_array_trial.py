@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import cli, exit_codes, submit
 from launcher.experiment import array_trial
 from launcher.experiment.array_trial import try_arrays
 from launcher.experiment.experiment import read_experiment
@@ -83,6 +84,31 @@ def test_what_cannot_be_read_is_a_fault_of_its_line(volume: Path, spoil, says: s
     (line,) = str(caught.value).split("\n")
     assert line.startswith(f"{file}:6: datasets.0.gt: {volume}/labels: cannot read ")
     assert says in line
+
+
+@pytest.mark.parametrize("cluster", ["local", "debug"])
+def test_the_dry_run_opens_them(
+    volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, cluster: str
+) -> None:
+    """And shows them, if they can be read."""
+    monkeypatch.chdir(volume.parent)
+    command = ("submit", "experiment.yaml", f"--cluster={cluster}", "--dry-run")
+
+    assert cli.main(command) == exit_codes.OK
+    assert "8 x 8 x 8" in capsys.readouterr().out
+    change(volume / "labels", compressor={"id": "lz4"})
+    assert cli.main(command) == exit_codes.UNUSABLE
+    assert "experiment.yaml:6: datasets.0.gt: " in capsys.readouterr().err
+
+
+def test_so_does_a_submission_by_a_program(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it writes anything."""
+    monkeypatch.chdir(volume.parent)
+    change(volume / "labels", compressor={"id": "lz4"})
+
+    with pytest.raises(ConfigError, match="Convert it"):
+        submit("experiment.yaml", "local")
+    assert not Path("experiments").exists()
 
 
 def test_only_metadata_are_read_without_a_trial(volume: Path) -> None:
