@@ -233,7 +233,12 @@ def _job_limits(
 
 
 def as_seen(
-    site: SlurmSite, *, account: str | None, qos: str | None, has_reservation: bool = False
+    site: SlurmSite,
+    *,
+    account: str | None,
+    qos: str | None,
+    has_reservation: bool = False,
+    whole_nodes: bool = False,
 ) -> SlurmSite:
     """Return the site as it is for jobs of the user: what they may use of nodes, and which
     partitions are closed to them.
@@ -241,13 +246,15 @@ def as_seen(
     Args:
         account: None is the user's default account.
         qos: None is the account's default QOS.
+        whole_nodes: Leave the limits out of what jobs may use of nodes.
     """
 
     def seen(partition: SlurmPartition) -> SlurmPartition:
         limits = Limits.of(site, partition, account, qos)
         refusal = site.refusal(partition, account=account, qos=qos, has_reservation=has_reservation)
+        most = () if whole_nodes else (limits.of_node(), limits.of_job())
         return attrs.evolve(
-            within(partition, limits.of_node(), limits.of_job()),
+            within(partition, *most),
             closed_because=refusal.reason if refusal else None,
         )
 
@@ -256,7 +263,7 @@ def as_seen(
 
 def within(partition: SlurmPartition, *limits: JobLimits) -> SlurmPartition:
     """Return the partition with what a job may use of each node."""
-    most = tightest(limits)
+    most = tightest(limits or [JobLimits()])
     groups = [attrs.evolve(each, shape=each.shape.within(most)) for each in partition.groups]
     return attrs.evolve(partition, groups=tuple(groups))
 

@@ -11,6 +11,7 @@ from launcher.clusters.slurm_target import limits_elsewhere, resolve_target
 from launcher.errors import DoesNotFitError, LauncherError
 from launcher.packing.demand import Demand
 from launcher.packing.packing import infeasible_reasons, pack
+from launcher.slurm.tres import Tres
 from tests.launcher.clusters.site_files import SITES, USER, read_site
 
 HOUR_S = 3600
@@ -263,6 +264,21 @@ def test_limits_on_what_jobs_use():
         "48 cores, by QOS normal (MaxTRESPerJob)",
         "100 GB of memory, by QOS normal (MaxTRESPerJob)",
     )
+
+
+def test_a_limit_that_allows_no_gpus():
+    """It is what the refusal names."""
+    site = read_site("tres_limits")
+    none = attrs.evolve(site.qos("normal"), tres={"MaxTRESPerJob": Tres(gpus=0)})
+    site = attrs.evolve(site, qoses=(none,))
+    config = SlurmClusterConfig(kind="slurm", description="d")
+
+    target = resolve_target(config, site, config_source="c.yaml", demands=[run()])
+
+    assert infeasible_reasons([run()], target.pack_limits()) == [
+        "run-0 does not fit because resources.gpus is 1 and QOS normal (MaxTRESPerJob) gives a job "
+        "at most 0; resources.gpus=0 would fit"
+    ]
 
 
 def test_a_qos_that_beats_that_of_the_partition():
