@@ -64,6 +64,6 @@ def test_whole_nodes_whose_gpus_slurm_does_not_know_of(sandbox, workplace):
     assert workplace.state().attempts == {"finished": 1}, workplace.story()
     details = sandbox.details(workplace.job())
     assert details["OverSubscribe"] == "NO"
-    assert not [key for key, value in details.items() if "gres/gpu" in value]
+    assert "TresPerNode" not in details
     (launched,) = [event for event in workplace.events() if event["event"] == "launched"]
     assert [gpu[:12] for gpu in launched["gpus"]] == ["GPU-00000000", "GPU-00000001"]

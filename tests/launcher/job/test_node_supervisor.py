@@ -267,6 +267,7 @@ def test_gpus_that_take_one_process_are_not_shared(make_node):
         gpus_of_node={"shares_gpus": False},
         gpus=0.25,
     )
+    node.pack_folder.path.mkdir(parents=True)
 
     node.run()
 
