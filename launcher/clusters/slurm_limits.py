@@ -119,7 +119,8 @@ class Limits:
             name: least(*(self._first_tres(scope, name) for scope in _OF_ALL_JOBS))[0]
             for name in WORDS
         }
-        return _job_limits(bounds, all_jobs)
+        least_of_job = {name: self._first_tres("MinTRESPerJob", name)[0] for name in WORDS}
+        return _job_limits(bounds, all_jobs, least_of_job)
 
     def of_node(self) -> JobLimits:
         """Return what a job may ask for on each of its nodes."""
@@ -218,16 +219,20 @@ def tightest(limits: Sequence[JobLimits]) -> JobLimits:
             for name in (*WORDS, "memory_gb_per_cpu")
         },
         {name: least(*((each.all_jobs.get(name), "") for each in limits))[0] for name in WORDS},
+        {name: max(each.least.get(name, 0) for each in limits) or None for name in WORDS},
     )
 
 
 def _job_limits(
-    bounds: Mapping[str, Bound], all_jobs: Mapping[str, float | None] | None = None
+    bounds: Mapping[str, Bound],
+    all_jobs: Mapping[str, float | None] | None = None,
+    least_of_job: Mapping[str, float | None] | None = None,
 ) -> JobLimits:
     limits: dict[str, Any] = {name: limit for name, (limit, _) in bounds.items()}
     return JobLimits(
         **limits,
         all_jobs={name: most for name, most in (all_jobs or {}).items() if most is not None},
+        least={name: few for name, few in (least_of_job or {}).items() if few is not None},
         sources={name: who for name, (limit, who) in bounds.items() if limit is not None},
     )
 

@@ -253,7 +253,7 @@ def resolve_target(
         environment=choose("environment", None, {}, "default"),
         sbatch=choose("sbatch", None, {}, "default"),
         sources=choose.sources,
-        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, site)),
+        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, job, site)),
     )
 
 

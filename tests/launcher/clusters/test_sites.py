@@ -322,6 +322,26 @@ def test_packs_are_cut_to_the_limits():
     ]
 
 
+def test_a_qos_that_takes_no_small_jobs():
+    """Jobs ask for the least that it takes, and that is said."""
+    site = read_site("tres_limits")
+    large = attrs.evolve(site.qos("normal"), tres={"MinTRESPerJob": Tres(gpus=2, cpus=6)})
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    target = resolve_target(
+        config, attrs.evolve(site, qoses=(large,)), config_source="c.yaml", demands=[run()]
+    )
+
+    (small,) = pack([run()], target.pack_limits()).packs
+    (enough,) = pack([run(gpus=4, cpus=8)], target.pack_limits()).packs
+
+    assert (small.gpus_per_node, small.cpus_per_node, small.memory_gb_per_node) == (2, 6, 16)
+    assert (enough.gpus_per_node, enough.cpus_per_node) == (4, 8)
+    assert target.notes == (
+        "jobs ask for at least 2 GPUs: their QOS takes no smaller ones",
+        "jobs ask for at least 6 cores: their QOS takes no smaller ones",
+    )
+
+
 def test_jobs_that_cannot_run_at_once_are_one():
     """Runs wait for each other better than in the queue, if that makes no long jobs."""
     limits = resolve("tres_limits", qos="normal").pack_limits()

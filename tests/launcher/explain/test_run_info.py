@@ -56,7 +56,7 @@ esac
 """
 SACCTMGR = """\
 case "$5" in
-  qos) echo 'low|00:00:00||requeue|||||||gres/gpu=2||';;
+  qos) echo 'low|00:00:00||requeue|||||||gres/gpu=2|||';;
   assoc) echo 'lab||low|low||||||';;
   *) echo 'lab';;
 esac
