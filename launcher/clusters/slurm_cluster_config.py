@@ -170,7 +170,8 @@ class SlurmClusterConfig:
     """What `launch clusters` shows."""
 
     partition: str | None = field(default=None, validator=optional(min_len(1)))
-    """Where jobs are submitted."""
+    """Where jobs are submitted: a partition, or several such as `a,b`, of which the first that is
+    free takes a job; None is the default one, or another that has what the runs need."""
     account: str | None = field(default=None, validator=optional(min_len(1)))
     """The Slurm account to charge."""
     qos: str | None = field(default=None, validator=optional(min_len(1)))

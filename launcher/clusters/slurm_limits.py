@@ -119,7 +119,8 @@ class Limits:
             name: least(*(self._first_tres(scope, name) for scope in _OF_ALL_JOBS))[0]
             for name in WORDS
         }
-        return _job_limits(bounds, all_jobs)
+        least_of_job = {name: self._first_tres("MinTRESPerJob", name)[0] for name in WORDS}
+        return _job_limits(bounds, all_jobs, least_of_job)
 
     def of_node(self) -> JobLimits:
         """Return what a job may ask for on each of its nodes."""
@@ -218,22 +219,31 @@ def tightest(limits: Sequence[JobLimits]) -> JobLimits:
             for name in (*WORDS, "memory_gb_per_cpu")
         },
         {name: least(*((each.all_jobs.get(name), "") for each in limits))[0] for name in WORDS},
+        {name: max(each.least.get(name, 0) for each in limits) or None for name in WORDS},
     )
 
 
 def _job_limits(
-    bounds: Mapping[str, Bound], all_jobs: Mapping[str, float | None] | None = None
+    bounds: Mapping[str, Bound],
+    all_jobs: Mapping[str, float | None] | None = None,
+    least_of_job: Mapping[str, float | None] | None = None,
 ) -> JobLimits:
     limits: dict[str, Any] = {name: limit for name, (limit, _) in bounds.items()}
     return JobLimits(
         **limits,
         all_jobs={name: most for name, most in (all_jobs or {}).items() if most is not None},
+        least={name: few for name, few in (least_of_job or {}).items() if few is not None},
         sources={name: who for name, (limit, who) in bounds.items() if limit is not None},
     )
 
 
 def as_seen(
-    site: SlurmSite, *, account: str | None, qos: str | None, has_reservation: bool = False
+    site: SlurmSite,
+    *,
+    account: str | None,
+    qos: str | None,
+    has_reservation: bool = False,
+    whole_nodes: bool = False,
 ) -> SlurmSite:
     """Return the site as it is for jobs of the user: what they may use of nodes, and which
     partitions are closed to them.
@@ -241,13 +251,15 @@ def as_seen(
     Args:
         account: None is the user's default account.
         qos: None is the account's default QOS.
+        whole_nodes: Leave the limits out of what jobs may use of nodes.
     """
 
     def seen(partition: SlurmPartition) -> SlurmPartition:
         limits = Limits.of(site, partition, account, qos)
         refusal = site.refusal(partition, account=account, qos=qos, has_reservation=has_reservation)
+        most = () if whole_nodes else (limits.of_node(), limits.of_job())
         return attrs.evolve(
-            within(partition, limits.of_node(), limits.of_job()),
+            within(partition, *most),
             closed_because=refusal.reason if refusal else None,
         )
 
@@ -256,7 +268,7 @@ def as_seen(
 
 def within(partition: SlurmPartition, *limits: JobLimits) -> SlurmPartition:
     """Return the partition with what a job may use of each node."""
-    most = tightest(limits)
+    most = tightest(limits or [JobLimits()])
     groups = [attrs.evolve(each, shape=each.shape.within(most)) for each in partition.groups]
     return attrs.evolve(partition, groups=tuple(groups))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from launcher.clusters.slurm_limits import WORDS
 from launcher.clusters.slurm_nodes import ChosenNodes
+from launcher.packing.demand import JobLimits
 from launcher.slurm.site import SlurmPartition, SlurmQos, SlurmSite
 
 
@@ -12,6 +14,7 @@ def surprises(
     chosen: ChosenNodes,
     queues: Sequence[SlurmPartition],
     qos: SlurmQos | None,
+    job: JobLimits,
     site: SlurmSite,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that the user may not expect.
@@ -19,10 +22,13 @@ def surprises(
     Args:
         queues: The partitions that jobs are submitted to.
         qos: Of the jobs.
+        job: The limits of each.
     """
     if chosen.num_nodes and not chosen.num_usable:
         nodes = "the node that fits takes" if chosen.num_nodes == 1 else "the nodes that fit take"
         yield f"{nodes} no jobs now (down, drained or reserved): jobs wait; see `sinfo -R`"
+    for name, few in job.least.items():
+        yield f"jobs ask for at least {few:g} {WORDS[name]}: their QOS takes no smaller ones"
     for each in site.maintenances:
         yield (
             f"maintenance {each.name} of {each.num_nodes} nodes begins at {each.start}: jobs that "

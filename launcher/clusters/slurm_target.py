@@ -194,6 +194,8 @@ def resolve_target(
         "has_reservation": _has_reservation(config),
     }
     seen = as_seen(site, **rules)
+    if not seen.knows_gpus:  # a limit is what forbids them, not the lack of them
+        seen = as_seen(site, **rules, whole_nodes=True)
     among = wanted.gpu_type if wanted.is_known else None
     queues = choose_partitions(choose, partition, seen, demands, among)
     qos = choose_qos(choose, qos, seen, account, queues[0])
@@ -251,7 +253,7 @@ def resolve_target(
         environment=choose("environment", None, {}, "default"),
         sbatch=choose("sbatch", None, {}, "default"),
         sources=choose.sources,
-        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, site)),
+        notes=(*filter(None, doubts), *surprises(chosen, queues, limits[0].qos, job, site)),
     )
 
 

@@ -82,6 +82,8 @@ class JobLimits:
     """A job that asks for more memory asks for more CPUs."""
     all_jobs: Mapping[str, float] = field(factory=dict)
     """The most of gpus, cpus, memory_gb and nodes for all such jobs that run at once."""
+    least: Mapping[str, float] = field(factory=dict)
+    """The least gpus, cpus and memory_gb of a job: one that needs less asks for so much."""
     sources: Mapping[str, str] = field(factory=dict)
     """Who sets each limit, by its name here."""
 

@@ -148,15 +148,22 @@ def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> Planned
     time_s = job.time_s
     if limits.time_limit_s is not None:
         time_s = min(time_s, limits.time_limit_s)
-    cpus, per_cpu = asked.cpus, limits.job.memory_gb_per_cpu
-    if per_cpu is not None:
-        cpus = max(cpus, min(limits.shape.cpus, ceil(asked.memory / GB / per_cpu)))
+    shape, least = limits.shape, limits.job.least
+
+    def at_least(name: str, needed: float) -> float:
+        """Return what each node is asked for, so that the job has the least that it may have."""
+        return max(needed, min(getattr(shape, name), least.get(name, 0) / job.num_nodes))
+
+    memory_gb = at_least("memory_gb", asked.memory / GB)
+    cpus = ceil(at_least("cpus", asked.cpus))
+    if (per_cpu := limits.job.memory_gb_per_cpu) is not None:
+        cpus = max(cpus, min(shape.cpus, ceil(memory_gb / per_cpu)))
     return PlannedPack(
         members=members,
         num_nodes=job.num_nodes,
-        gpus_per_node=asked.whole,
+        gpus_per_node=ceil(at_least("gpus", asked.whole)),
         cpus_per_node=cpus,
-        memory_gb_per_node=asked.memory / GB,
+        memory_gb_per_node=memory_gb,
         time_s=time_s,
     )
 

@@ -22,6 +22,7 @@ QOS_COLUMNS = (
     "MaxTRESPerUser",
     "MaxTRESPerAccount",
     "GrpTRES",
+    "MinTRESPerJob",
 )
 """Fields of `sacctmgr show qos`."""
 
@@ -68,7 +69,7 @@ def parse_accounts(text: str, *, enforced: bool) -> tuple[SlurmAccount, ...]:
 
 
 def _qos(row: Mapping[str, str], enforced: bool) -> SlurmQos:
-    names = ("MaxTRESPerJob", "MaxTRESPerNode", "MaxTRESPerUser", "MaxTRESPerAccount", "GrpTRES")
+    names = tuple(name for name in QOS_COLUMNS if "TRES" in name)
     return SlurmQos(
         name=row["Name"],
         grace_s=read_seconds(row["GraceTime"]) or 0,

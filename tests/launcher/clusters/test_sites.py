@@ -11,6 +11,7 @@ from launcher.clusters.slurm_target import limits_elsewhere, resolve_target
 from launcher.errors import DoesNotFitError, LauncherError
 from launcher.packing.demand import Demand
 from launcher.packing.packing import infeasible_reasons, pack
+from launcher.slurm.tres import Tres
 from tests.launcher.clusters.site_files import SITES, USER, read_site
 
 HOUR_S = 3600
@@ -265,6 +266,21 @@ def test_limits_on_what_jobs_use():
     )
 
 
+def test_a_limit_that_allows_no_gpus():
+    """It is what the refusal names."""
+    site = read_site("tres_limits")
+    none = attrs.evolve(site.qos("normal"), tres={"MaxTRESPerJob": Tres(gpus=0)})
+    site = attrs.evolve(site, qoses=(none,))
+    config = SlurmClusterConfig(kind="slurm", description="d")
+
+    target = resolve_target(config, site, config_source="c.yaml", demands=[run()])
+
+    assert infeasible_reasons([run()], target.pack_limits()) == [
+        "run-0 does not fit because resources.gpus is 1 and QOS normal (MaxTRESPerJob) gives a job "
+        "at most 0; resources.gpus=0 would fit"
+    ]
+
+
 def test_a_qos_that_beats_that_of_the_partition():
     """With OverPartQOS; a limit for each node counts as well."""
     target = resolve("tres_limits", qos="big")
@@ -304,6 +320,26 @@ def test_packs_are_cut_to_the_limits():
         "wide does not fit because resources.gpus is 2 and QOS normal (MaxTRESPerUser) gives each "
         "of 2 nodes at most 1; resources.gpus=1 would fit",
     ]
+
+
+def test_a_qos_that_takes_no_small_jobs():
+    """Jobs ask for the least that it takes, and that is said."""
+    site = read_site("tres_limits")
+    large = attrs.evolve(site.qos("normal"), tres={"MinTRESPerJob": Tres(gpus=2, cpus=6)})
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    target = resolve_target(
+        config, attrs.evolve(site, qoses=(large,)), config_source="c.yaml", demands=[run()]
+    )
+
+    (small,) = pack([run()], target.pack_limits()).packs
+    (enough,) = pack([run(gpus=4, cpus=8)], target.pack_limits()).packs
+
+    assert (small.gpus_per_node, small.cpus_per_node, small.memory_gb_per_node) == (2, 6, 16)
+    assert (enough.gpus_per_node, enough.cpus_per_node) == (4, 8)
+    assert target.notes == (
+        "jobs ask for at least 2 GPUs: their QOS takes no smaller ones",
+        "jobs ask for at least 6 cores: their QOS takes no smaller ones",
+    )
 
 
 def test_jobs_that_cannot_run_at_once_are_one():
