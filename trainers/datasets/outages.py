@@ -25,6 +25,8 @@ _PASSING_STATUS = re.compile(
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 """The errno in a message of TensorStore, whose own status may be misleading: that of ENOTCONN is
 FAILED_PRECONDITION, as for a chunk that cannot be decoded."""
+_SOURCE_LOCATIONS = re.compile(r" \[source locations='[^']*'\]")
+"""In the messages of TensorStore up to 0.1.85: lines of its own code, for its developers."""
 _LAST_ATTEMPT_S = 1.0
 """The time that an attempt gets at least, so that the last one is worth making."""
 
@@ -149,14 +151,15 @@ def wait_out(
             ) from error
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{volume}: cannot read {part}: {error}{advice(error)}") from error
+        message = _SOURCE_LOCATIONS.sub("", str(error))
+        raise DataError(f"{volume}: cannot read {part}: {message}{advice(error)}") from error
     if was_away:
         _outages.end(str(volume))
     return result
 
 
 def brief(error: Exception) -> str:
-    """Return the message of an error without the source locations that TensorStore appends."""
+    """Return the message of an error without the details in brackets that TensorStore appends."""
     if isinstance(error, TimeoutError):
         return "no answer"
     return str(error).split(" [", 1)[0]
