@@ -25,6 +25,8 @@ _PASSING_STATUS = re.compile(
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 """The errno in a message of TensorStore, whose own status may be misleading: that of ENOTCONN is
 FAILED_PRECONDITION, as for a chunk that cannot be decoded."""
+_SOURCE_LOCATIONS = re.compile(r" \[source locations='[^']*'\]")
+"""In the messages of TensorStore up to 0.1.85: lines of its own code, for its developers."""
 _LAST_ATTEMPT_S = 1.0
 """The time that an attempt gets at least, so that the last one is worth making."""
 
@@ -156,7 +158,7 @@ def wait_out(
 
 
 def brief(error: Exception) -> str:
-    """Return the message of an error without the source locations that TensorStore appends."""
+    """Return the message of an error without the details in brackets that TensorStore appends."""
     if isinstance(error, TimeoutError):
         return "no answer"
-    return str(error).split(" [", 1)[0]
+    return _SOURCE_LOCATIONS.sub("", str(error))

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
-from trainers.datasets.outages import is_of_this_moment
+from trainers.datasets.outages import brief, is_of_this_moment
 from trainers.errors import DataError, DataUnavailableError
 
 _URL = re.compile(r"(file|https?|s3|gs)://(.*)", re.DOTALL)
@@ -131,5 +131,5 @@ def _read(url: str) -> bytes | None:
         if str(error).startswith("PERMISSION_DENIED"):
             return None
         kind = DataUnavailableError if is_of_this_moment(error) else DataError
-        raise kind(f"{url}: cannot be read: {error or 'no answer'}") from error
+        raise kind(f"{url}: cannot be read: {brief(error)}") from error
     return bytes(found.value) if found.state == "value" else None

@@ -455,3 +455,29 @@ def test_reading_metadata_itself_waits_for_nothing(
 
     with pytest.raises(DataUnavailableError, match="no such directory"):
         read_array_info(ArrayConfig(path=tmp_path / "none"))
+
+
+def test_lines_of_the_code_of_tensorstore_are_left_out() -> None:
+    """Versions up to 0.1.85 name them between their message and the code of the system."""
+    said = (
+        "FAILED_PRECONDITION: Error reading local file [source locations='tensorstore/kvstore/"
+        "file.cc:380\\ntensorstore/driver/read.cc:7'] [os_error_code='22']"
+    )
+
+    def attempt(seconds: float) -> None:
+        raise ValueError(said)
+
+    with pytest.raises(DataError) as caught:
+        outages.wait_out(
+            attempt,
+            volume="raw",
+            part="voxels (0,) to (1,)",
+            reading=Reading(timeout_s=1),
+            grace_s=lambda error: 0,
+            advice=lambda error: ". Restore it",
+        )
+
+    assert str(caught.value) == (
+        "raw: cannot read voxels (0,) to (1,): FAILED_PRECONDITION: Error reading local file "
+        "[os_error_code='22']. Restore it"
+    )
