@@ -75,6 +75,9 @@ class JobDetails:
     end_time: float | None
     """Unix time at which it ended, or will end at the latest."""
     nodes: tuple[str, ...]
+    recorded: str = ""
+    """How the accounting records say that it ended, while the controller says COMPLETING of any job
+    that ends; empty if that is not known, or was not asked."""
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:
