@@ -64,12 +64,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if arguments.command == "logs" and arguments.follow and (arguments.json or arguments.job):
         option = "--json" if arguments.json else "--job"
         parser.error(f"{option} prints a log as it is now; leave out {option} or --follow")
-    if arguments.command == "status" and arguments.usage:
+    if arguments.command == "status" and (arguments.usage or arguments.heal):
         others = {"--watch": arguments.watch, "--state": arguments.state, "--sort": arguments.sort}
-        if given := [
-            name for name, value in {**others, "--limit": arguments.limit}.items() if value
-        ]:
-            parser.error(f"--usage shows what all of the runs have used; leave out {given[0]}")
+        others |= {"--limit": arguments.limit, "--usage": arguments.heal and arguments.usage}
+        if given := [name for name, value in others.items() if value]:
+            does = "submits jobs again" if arguments.heal else "shows what all runs have used"
+            option = "--heal" if arguments.heal else "--usage"
+            parser.error(f"{option} {does}; leave out {given[0]}")
     if arguments.command == "status" and arguments.watch and arguments.json:
         parser.error("--json prints the runs as they are now; leave out --json or --watch")
     if rest:
@@ -137,6 +138,11 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--usage",
         action="store_true",
         help="show what runs have used of GPUs, cores and memory, and what would have done",
+    )
+    status.add_argument(
+        "--heal",
+        action="store_true",
+        help="submit jobs again that are gone though their runs are neither over nor cancelled",
     )
 
 

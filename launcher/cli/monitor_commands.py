@@ -1,4 +1,4 @@
-"""The commands that change nothing: status, logs, explain, checkpoints, profile and others."""
+"""The commands that show runs: status, which may heal them, logs, explain, checkpoints, …"""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def status(arguments: Namespace) -> int:
         return chosen[: arguments.limit]
 
     runs = find_targets(arguments.targets, ROOT)
+    if arguments.heal:
+        return _heal(runs, arguments)
     if arguments.watch:
         wait_for_runs(runs, choose=choose, is_sorted=arguments.sort is not None)
         return exit_codes.OK
@@ -46,6 +48,21 @@ def status(arguments: Namespace) -> int:
     lines = status_lines(chosen, width=screen_width(), encoding=encoding) if chosen else []
     print_lines([*lines, Line(text=last)])
     return exit_codes.OK
+
+
+def _heal(runs: Sequence[RunFolder], arguments: Namespace) -> int:
+    from launcher.submission.heal import heal_runs
+    from launcher.tables import table
+
+    healed = heal_runs(runs)
+    rows = [(each.experiment, each.pack, ", ".join(each.runs), each.outcome) for each in healed]
+    header = ("EXPERIMENT", "PACK", "RUNS", "OUTCOME")
+    text = table(header, rows) if rows else "nothing to do: no run waits without a job"
+    print_result(arguments, list(map(attrs.asdict, healed)), text)
+    submitted, failed = any(each.job_id for each in healed), any(each.failed for each in healed)
+    if failed:
+        return exit_codes.PARTLY_SUBMITTED if submitted else exit_codes.REFUSED
+    return exit_codes.OK if submitted else exit_codes.NOTHING_TO_DO
 
 
 def _usage(arguments: Namespace) -> int:

@@ -202,9 +202,10 @@ def _advice(info: RunInfo, position: QueuePosition | None) -> list[str]:
         ]
     if status.state == Status.FAILED:
         return [*(first or _remedy(info)), f"start it again, with new budgets: {resubmit}"]
-    if status.state == Status.CANCELLED or (
-        status.state == Status.WAITING and not status.is_expected
-    ):
+    if status.state == Status.WAITING and not status.is_expected:
+        heal = [f"submit its job again as it was: launch status --heal {status.folder}"]
+        return [*first, *(heal if status.job_id and not first else []), f"resume it: {resubmit}"]
+    if status.state == Status.CANCELLED:
         return [*first, f"resume it: {resubmit}"]
     if status.state == Status.PLANNED:
         return ["submit it: launch submit FILE --cluster NAME"]

@@ -37,10 +37,13 @@ class StopRequest:
     """Why a whole job was asked to stop, as far as it could be found out."""
 
     cause: Cause
-    """`preempted`, `time_limit` or `cancelled`."""
+    """`preempted`, `time_limit`, `node_failure` or `cancelled`."""
     reason: str
     requeued_by_slurm: bool = False
     """Whether Slurm has already requeued the job."""
+    is_final: bool = False
+    """Whether Slurm is ending the job for good, though nobody has cancelled it: what is not in the
+    queue again when its processes are killed, within seconds, is lost."""
 
 
 def attempt_end(

@@ -1,8 +1,8 @@
-"""`python -m launcher.job.batch_end PACK_FOLDER STATUS [LINE]`: requeue a job whose step died.
+"""`python -m launcher.job.batch_end PACK_FOLDER STATUS [LINE]`: requeue a job if its step did not.
 
 The batch script runs this when the step of the node supervisor exited without recording its end,
-as after a SIGKILL, or when LINE of the setup failed. Otherwise the job would end and nothing would
-requeue it.
+as after a SIGKILL, when it could not requeue the job, or when LINE of the setup failed. Otherwise
+the job would end, and nothing would requeue it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from launcher.job.pack import (
 )
 from launcher.job.pack_job import run_pack
 from launcher.job.record_end import count_finished, read_tail
-from launcher.job.requeue import requeue_pack
+from launcher.job.requeue import JobRequeue
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.notify.notifier import Notifier
 from launcher.notify.run_ends import GIVEN_UP
@@ -90,13 +90,13 @@ def _end(
 ) -> bool:
     """Requeue the job, or give it up if its starts keep failing; return whether it runs again."""
     assert pack.slurm is not None
-    failure = failed_start(folder, earlier, node)
+    requeue = JobRequeue(folder, records, pack.slurm, node, run_pack)
+    failure = failed_start(folder, earlier, node) if status else None
     where = {"node": failure.node, "error": failure.error} if failure else {}
     records.put_event(PackEventKind.STEP_ENDED, job=node.job, status=status, **where)
     this_end = {"event": PackEventKind.STEP_ENDED, "status": status}
     num_failed = count_failed_starts([*earlier, this_end])
     _kill_surviving_supervisor(folder, node)
-    count_finished(folder, pack.members)
     left = unfinished(folder, pack.members)
     if failure and num_failed > count_failed_starts(earlier):
         if pack.num_nodes == 1:  # in a larger job it may be another node
@@ -114,9 +114,16 @@ def _end(
             times = f"{GIVEN_UP}its job ended {num_failed} times before any member began"
             reason = f"{times}. The last time: {why}; see {folder.experiment.submitit}"
             mark_ended(folder, left, status=Status.FAILED, reason=reason)
-            return False
-        mark_ended(folder, left, status=Status.WAITING, reason=why)
-    return bool(left) and requeue_pack(folder, records, pack.slurm, node, left, run_pack)
+            left = []
+        else:
+            mark_ended(folder, left, status=Status.WAITING, reason=why)
+    is_requeued = bool(left) and requeue.requeue(left)
+    if requeue.problem:
+        requeue.give_up(left)
+    if not left:
+        requeue.end_for_good()
+    count_finished(folder, pack.members)  # the requeue cannot wait for a disk
+    return is_requeued
 
 
 def _is_superseded(folder: PackFolder, submitted: SubmittedJob | None, node: ThisNode) -> bool:

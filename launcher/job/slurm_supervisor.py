@@ -22,6 +22,7 @@ from launcher.job.bookkeeping import PackRecords
 from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
 from launcher.job.node_supervisor import NodeSupervisor
+from launcher.job.own_job import earlier_records
 from launcher.job.pack import (
     PATIENCE_S,
     Pack,
@@ -33,15 +34,13 @@ from launcher.job.pack import (
     read_pack_events,
 )
 from launcher.job.record_end import is_uncounted_finish, is_uncounted_loss
-from launcher.job.requeue import end_for_good, requeue_pack
+from launcher.job.requeue import JobRequeue
 from launcher.job.slots import Slots, slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
 from launcher.job.submitted_code import verify_submitted_code
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.notify.notifier import Notifier
-from launcher.slurm import client
-from launcher.slurm.jobs import JobRecord
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError
 from trainers.run.background_log import flush_log
 from trainers.run.backoff import retry
@@ -90,9 +89,10 @@ def run_slurm_pack(
         with _take_lease(folder, node, flag) as lease:
             if node.index == 0 and (job is None or job.job_id != node.job):
                 _record_job(folder, job, node, records)
-            is_requeued = _SlurmPack(folder, pack, terms, node, lease, flag, records).run(
-                entry_point
-            )
+            requeue = JobRequeue(folder, records, terms, node, entry_point)
+            is_requeued = _SlurmPack(
+                folder, pack, terms, node, lease, flag, records, requeue, job
+            ).run()
             records.close(_LAST_RECORDS_TIMEOUT_S)
     except (LeaseHeldError, LeaseLostError) as error:
         logger.warning("%s", error)
@@ -142,7 +142,11 @@ class _SlurmPack:
         lease: Lease,
         flag: StopFlag,
         records: PackRecords,
+        requeue: JobRequeue,
+        job: SubmittedJob | None = None,
     ) -> None:
+        self._requeue = requeue
+        self._job = job
         self._folder = folder
         self._pack = pack
         self._terms = terms
@@ -150,12 +154,18 @@ class _SlurmPack:
         self._lease = lease
         self._records = records
         self._stop: JobStop = SlurmStop(
-            flag, folder, terms, node, records, num_nodes=pack.num_nodes
+            flag,
+            folder,
+            terms,
+            node,
+            records,
+            num_nodes=pack.num_nodes,
+            on_final=(lambda details: None) if node.index else requeue.requeue_early,
         )
         self._ends = NodeEnds(folder, node, records)
         self._led = [member for member in pack.members if member.nodes[0] == node.index]
 
-    def run(self, entry_point: Callable[[str], None]) -> bool:
+    def run(self) -> bool:
         """Supervise until the node has no more to do; return whether the job is requeued."""
         earlier = self._events_so_far()
         names = [member.name for member in self._led]
@@ -178,9 +188,9 @@ class _SlurmPack:
         except LeaseLostError:
             supervisor.kill_all()
             raise
-        is_requeued = self._end(supervisor, entry_point)
+        is_requeued = self._end(supervisor)
         supervisor.close_records(_LAST_RECORDS_TIMEOUT_S)
-        if not is_requeued:
+        if not is_requeued and not self._requeue.problem:
             supervisor.notifier.close(*names)
         return is_requeued
 
@@ -228,7 +238,7 @@ class _SlurmPack:
 
         @cache
         def lost() -> AttemptEnd:
-            records = self._job_records()
+            records = earlier_records(self._node, self._terms, self._job)
             note_lost_node(self._folder.experiment, self._node.job, records)
             return lost_end(earlier, records)
 
@@ -242,16 +252,7 @@ class _SlurmPack:
 
         supervisor.queue.count_lost_attempts(self._led, find_end)
 
-    def _job_records(self) -> list[JobRecord]:
-        if not self._terms.accounting:
-            return []
-        try:
-            return client.job_records([self._node.job]).get(self._node.job, [])
-        except LauncherError as error:
-            logger.warning("%s", error)
-            return []
-
-    def _end(self, supervisor: NodeSupervisor, entry_point: Callable[[str], None]) -> bool:
+    def _end(self, supervisor: NodeSupervisor) -> bool:
         """On the first node, requeue once all have ended; return whether the job runs again."""
         wants_return = bool(supervisor.queue.unrecorded) or supervisor.queue.wants_another_node
         if self._node.index:
@@ -261,9 +262,10 @@ class _SlurmPack:
             return self._stop.is_requested()
         wants_return |= self._ends.wait_for_others(self._pack.num_nodes, self._stop.is_requested)
         self._check_lease()
-        is_requeued = self._requeue_if_needed(supervisor, wants_return, entry_point)
-        # After the requeue: if this process is killed before it, the batch script tries again.
-        self._note_end(wants_return)
+        is_requeued = self._requeue_if_needed(supervisor, wants_return)
+        # After the requeue: if that fails, or this process is killed, the batch script tries again.
+        if not self._requeue.problem:
+            self._note_end(wants_return)
         return is_requeued
 
     def _note_end(self, wants_return: bool) -> None:
@@ -274,22 +276,16 @@ class _SlurmPack:
         with suppress(OSError):
             self._folder.is_over.touch()
 
-    def _requeue_if_needed(
-        self,
-        supervisor: NodeSupervisor,
-        wants_return: bool,
-        entry_point: Callable[[str], None],
-    ) -> bool:
+    def _requeue_if_needed(self, supervisor: NodeSupervisor, wants_return: bool) -> bool:
         unrecorded = supervisor.queue.unrecorded
         known = [member for member in self._pack.members if member.name not in unrecorded]
         names = unrecorded | {member.name for member in unfinished(self._folder, known)}
         left = [member for member in self._pack.members if member.name in names]
         if left and (wants_return or self._stop.is_requested()):
-            requeue = partial(requeue_pack, as_new_job=supervisor.health.is_misplaced)
-            return requeue(self._folder, self._records, self._terms, self._node, left, entry_point)
+            return self._requeue.requeue(left, as_new_job=supervisor.health.is_misplaced)
         self._records.put_event(PackEventKind.ENDED, unfinished=len(left))
-        if self._terms.may_requeue and (self._node.restarts or self._stop.is_requested()):
-            end_for_good(self._node)
+        if self._node.restarts or self._stop.is_requested():
+            self._requeue.end_for_good()
         return False
 
     def _check_lease(self) -> None:

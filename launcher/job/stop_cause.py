@@ -16,6 +16,8 @@ from trainers.run.run_state import Cause
 
 _SIGNAL_EARLY_S = 65
 """Slurm documents that `sbatch --signal` may arrive up to 60 s early."""
+_IN_PLACE = ("RUNNING", "SUSPENDED")
+"""States of a job that has its nodes, and is not about to leave them."""
 _RECORDED = {
     "PREEMPTED": (Cause.PREEMPTED, "its job was preempted"),
     "REQUEUED": (Cause.PREEMPTED, "its job was requeued"),
@@ -36,6 +38,7 @@ def stop_cause(
     restarts: int,
     time_limit_s: float,
     signal_lead_s: float,
+    grace_s: float,
 ) -> StopRequest:
     """Return why a running job received a signal.
 
@@ -45,37 +48,67 @@ def stop_cause(
         now: Unix time in seconds, like `started`.
         started: When this start of the job began.
         restarts: How often the job had been restarted by then.
+        grace_s: Between a preemption and the kill.
     """
-    if details and is_cancelled(details, restarts=restarts, time_limit_s=time_limit_s):
+    if details and is_cancelled(
+        details, restarts=restarts, time_limit_s=time_limit_s, grace_s=grace_s
+    ):
         return StopRequest(cause=Cause.CANCELLED, reason=f"its job was cancelled ({signal_name})")
+    is_final = details is not None and is_ending(details, restarts=restarts)
     if details and details.preempt_time:
-        return StopRequest(cause=Cause.PREEMPTED, reason=f"preempted ({signal_name})")
-    end = details.end_time if details and details.state == "RUNNING" else None
+        return StopRequest(
+            cause=Cause.PREEMPTED, reason=f"preempted ({signal_name})", is_final=is_final
+        )
+    if details and is_final and details.recorded in _RECORDED:
+        cause, reason = _RECORDED[details.recorded]
+        return StopRequest(cause=cause, reason=f"{reason} ({signal_name})", is_final=True)
+    end = details.end_time if details and details.state in _IN_PLACE else None
     limit = end or started + time_limit_s
     if now >= limit - signal_lead_s - _SIGNAL_EARLY_S:
         return StopRequest(
-            cause=Cause.TIME_LIMIT, reason=f"the time limit of its job ({signal_name})"
+            cause=Cause.TIME_LIMIT,
+            reason=f"the time limit of its job ({signal_name})",
+            is_final=is_final,
         )
-    if details and details.state != "RUNNING":
+    if details and details.state not in _IN_PLACE:
         reason = f"its job was requeued ({signal_name})"
-        return StopRequest(cause=Cause.PREEMPTED, reason=reason, requeued_by_slurm=True)
+        return StopRequest(
+            cause=Cause.PREEMPTED, reason=reason, requeued_by_slurm=True, is_final=is_final
+        )
     return StopRequest(cause=Cause.PREEMPTED, reason=f"its job was asked to stop ({signal_name})")
 
 
-def is_cancelled(details: JobDetails, *, restarts: int, time_limit_s: float) -> bool:
+def is_ending(details: JobDetails, *, restarts: int) -> bool:
+    """Return whether a job ends for good, in the start that had this many restarts before it.
+
+    While its processes exit, every job is COMPLETING; one that is being requeued already counts as
+    restarted.
+    """
+    return details.state == "COMPLETING" and details.restarts <= restarts
+
+
+def is_cancelled(
+    details: JobDetails, *, restarts: int, time_limit_s: float, grace_s: float
+) -> bool:
     """Return whether the job was cancelled, in the start that had this many restarts before it.
 
-    While its processes exit, every job is COMPLETING. One that is being requeued already counts as
-    restarted, and one at its time limit has run for that long; any other one was cancelled.
+    A job that ends for good may also have been preempted where preempted jobs are not requeued, or
+    have lost a node. The accounting records tell; without them, a preempted job is one that ended
+    at once or after its grace, one at its time limit has run for that long, and any other one was
+    cancelled.
     """
     if details.state == "CANCELLED":
         return True
-    if details.state != "COMPLETING" or details.restarts > restarts:
+    if not is_ending(details, restarts=restarts):
         return False
+    if details.recorded in _RECORDED:
+        return _RECORDED[details.recorded][0] == Cause.CANCELLED
     if details.start_time is None or details.end_time is None:
         return False
-    if details.preempt_time is not None and details.preempt_time >= details.end_time:
-        return False  # without a grace, where preempted jobs are not requeued
+    if details.preempt_time is not None:
+        used_s = details.end_time - details.preempt_time  # of the grace
+        if used_s <= 0 or used_s >= grace_s:
+            return False
     return details.end_time - details.start_time < time_limit_s
 
 

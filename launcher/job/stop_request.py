@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 
 from launcher.errors import LauncherError, is_slurm_away
@@ -13,6 +14,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import StopRequest
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
+from launcher.job.own_job import own_details
 from launcher.job.pack import PackEventKind, SlurmTerms
 from launcher.job.stop_cause import stop_cause
 from launcher.slurm import client
@@ -80,7 +82,14 @@ class SlurmStop(JobStop):
         records: PackRecords,
         *,
         num_nodes: int,
+        on_final: Callable[[JobDetails], None],
     ) -> None:
+        """
+        Args:
+            on_final: Called on a thread, while the members still stop, if Slurm ends the job for
+                good: see `StopRequest.is_final`.
+        """
+        self._on_final = on_final
         self._records = records
         self._flag = flag
         self._folder = folder
@@ -109,7 +118,8 @@ class SlurmStop(JobStop):
 
     def _find_cause(self) -> None:
         """Ask Slurm for the cause and record it: a thread, since the grace does not wait."""
-        self._request = self._cause(self._details())
+        details = self._details()
+        self._request = self._cause(details)
         self._records.put_event(
             PackEventKind.STOPPING,
             node=self._node.name,
@@ -119,6 +129,8 @@ class SlurmStop(JobStop):
         )
         self._found.set()
         logger.info("%s", self._request.reason)
+        if details and self._request.is_final:
+            self._on_final(details)
 
     def _cause(self, details: JobDetails | None) -> StopRequest:
         return stop_cause(
@@ -129,6 +141,7 @@ class SlurmStop(JobStop):
             restarts=self._node.restarts,
             time_limit_s=self._terms.time_limit_s,
             signal_lead_s=self._terms.signal_lead_s,
+            grace_s=self._terms.grace_s,
         )
 
     def _poll_signal(self) -> str:
@@ -163,10 +176,13 @@ class SlurmStop(JobStop):
         return terms.grace_s - _REQUEUE_MARGIN_S
 
     def _details(self) -> JobDetails | None:
-        ask = partial(client.job_details, self._node.job, timeout_s=client.SHORT_TIMEOUT_S)
         try:
             # The signal may have ended the first command as well.
-            return retry(ask, timeout_s=_ASK_AGAIN_S, passes=_is_away)
+            return retry(
+                partial(own_details, self._node, self._terms),
+                timeout_s=_ASK_AGAIN_S,
+                passes=_is_away,
+            )
         except LauncherError as error:
             logger.warning("could not find out why the job is stopped: %s", error)
             return None

@@ -141,7 +141,9 @@ def job_scripts(user: str | None = None) -> dict[str, str]:
     return {job_id: script for job_ids, script in rows for job_id in expand_array(job_ids)}
 
 
-def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
+def job_records(
+    job_ids: Iterable[str], *, timeout_s: float = _TIMEOUT_S
+) -> dict[str, list[JobRecord]]:
     """Return all attempts of jobs, by id, oldest first; empty where there is no accounting.
 
     Without `--duplicates`, sacct shows only the latest attempt of a requeued job.
@@ -162,6 +164,7 @@ def job_records(job_ids: Iterable[str]) -> dict[str, list[JobRecord]]:
                 "--parsable2",
                 f"--jobs={','.join(arrays[start : start + _IDS_PER_CALL])}",
                 f"--format={','.join(RECORD_COLUMNS)}",
+                timeout_s=timeout_s,
             )
         except SlurmError as error:
             if "accounting storage is disabled" in error.output:

@@ -85,6 +85,9 @@ class JobDetails:
     qos: str | None = None
     asked: Tres = field(factory=Tres)
     """On all its nodes together."""
+    recorded: str = ""
+    """How the accounting records say that it ended, while the controller says COMPLETING of any job
+    that ends; empty if that is not known, or was not asked."""
 
 
 def parse_queue(text: str) -> dict[str, QueuedJob]:

@@ -40,6 +40,8 @@ _COUNT_FAILED_STARTS = shlex.quote(
     "END {print n + 0}"
 )
 """What `batch_end.count_failed_starts` does, for awk."""
+_REQUEUE_PAUSES_S = "0 1 2 5 10 20 30"
+"""Before each try of the shell to requeue a job: the controller may be restarting."""
 
 logger = logging.getLogger(__name__)
 
@@ -176,14 +178,21 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
         f'  [ "$failed" -ge {MAX_FAILED_STARTS} ] && return',
         "  nodes=$(scontrol show job $job | sed -n 's/.* ExcNodeList=\\([^ ]*\\).*/\\1/p')",
         '  [ "$nodes" = "(null)" ] && nodes=""',
-        "  scontrol requeue $job &&",
+        f"  for pause in {_REQUEUE_PAUSES_S}; do",
+        "    sleep $pause",
+        "    scontrol requeue $job || continue",
         '    scontrol update JobId=$job "ExcNodeList=${nodes:+$nodes,}$SLURMD_NODENAME"',
+        "    return",
+        "  done",
         "}",
         "end_batch() {",
         '  [ -e "$LAUNCH_PACK/over" ] && return',
         '  [ -n "${LAUNCH_CODE:-}" ] && PYTHONPATH="$LAUNCH_CODE${PYTHONPATH:+:$PYTHONPATH}"',
         "  export PYTHONPATH PYTHONSAFEPATH=1",
-        '  if "$LAUNCH_PYTHON" -c "import launcher" 2> /dev/null; then',
+        '  "$LAUNCH_PYTHON" -c "import launcher" 2> /dev/null',
+        "  starts=$?",
+        # Above 128 a signal has ended it, such as Slurm's: that says nothing about the node.
+        '  if [ "$starts" -eq 0 ] || [ "$starts" -gt 128 ]; then',
         '    "$LAUNCH_PYTHON" -m launcher.job.batch_end "$LAUNCH_PACK" "$1" ${LAUNCH_SETUP_LINE:-}',
         "  else",
         '    leave_node "$1"',

@@ -218,7 +218,7 @@ def _check_taken(options: Options, folder: Folder) -> None:
 
 
 def _cancel_jobs(folder: Folder) -> None:
-    for partition in ("preemptible", "nograce", "priority"):
+    for partition in ("preemptible", "nograce", "cancel", "cancel-grace", "priority"):
         succeeds(folder, "scancel", f"--partition={partition}")
     try:
         wait_until(

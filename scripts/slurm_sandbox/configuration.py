@@ -78,6 +78,8 @@ CPUs={options.cpus}{memory}{gres} State=UNKNOWN
 PartitionName=preemptible Default=YES PriorityTier=1 PreemptMode=REQUEUE \
 GraceTime={options.grace} {partition}
 PartitionName=nograce PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 {partition}
+PartitionName=cancel PriorityTier=1 PreemptMode=CANCEL GraceTime=0 {partition}
+PartitionName=cancel-grace PriorityTier=1 PreemptMode=CANCEL GraceTime={options.grace} {partition}
 PartitionName=priority PriorityTier=10 PreemptMode=OFF {partition}
 """
 

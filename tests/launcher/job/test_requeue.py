@@ -1,16 +1,19 @@
 """Requeues that Slurm refuses, does not answer, or has made already."""
 
+import errno
 import shlex
 
+import attrs
 import pytest
 
-from launcher.errors import SubmissionError, UnknownSubmissionError
+from launcher.errors import SlurmError, SubmissionError, UnknownSubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job import requeue
+from launcher.job import requeue, resubmit
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
+from launcher.job.own_job import own_details
 from launcher.job.pack import Member, SubmittedJob, read_job, read_pack_events, write_job
-from launcher.job.requeue import requeue_pack
+from launcher.job.requeue import JobRequeue
 from launcher.slurm.array_files import ArrayFiles
 from tests.launcher.job.test_node_supervisor import TERMS
 from trainers.run.run_state import RunState, read_state, write_state
@@ -22,6 +25,13 @@ SHOW = "echo JobId=12 JobState={state} Restarts={restarts} StartTime=Unknown End
 RUNNING = SHOW.format(state="RUNNING", restarts=0)
 REQUEUED = SHOW.format(state="COMPLETING", restarts=1)
 CANCELLED = SHOW.format(state="CANCELLED", restarts=0)
+ENDING = (
+    "echo JobId=12 JobState=COMPLETING Restarts=0 PreemptTime={preempted} "
+    "StartTime=2026-01-01T10:00:00 EndTime=2026-01-01T10:10:00"
+)
+PREEMPTED = ENDING.format(preempted="2026-01-01T10:10:00")
+KILLED_IN_ITS_GRACE = ENDING.format(preempted="2026-01-01T10:09:55")
+RECORD = "12|{state}|0:0|2026-01-01T10:00:00|2026-01-01T10:10:00|n1"
 
 
 class Job:
@@ -47,13 +57,22 @@ class Job:
         (self.folder / "scontrol").write_text("\n".join([*lines, ""]))
         (self.folder / "scontrol").chmod(0o755)
 
-    def requeue(self, **options):
+    def sacct(self, state):
+        (self.folder / "sacct").write_text(f"#!/bin/bash\necho '{RECORD.format(state=state)}'\n")
+        (self.folder / "sacct").chmod(0o755)
+
+    def requeue(self, terms=TERMS, *, early=False, **options):
         records = PackRecords(self.pack)
         node = ThisNode(name="n1", job="12")
         members = [Member(name="a", gpus=1, cpus=1)]
-        done = requeue_pack(self.pack, records, TERMS, node, members, print, **options)
+        self.last = JobRequeue(self.pack, records, terms, node, print)
+        if early:
+            self.last.requeue_early(own_details(node, terms))
+        is_back = not early and self.last.requeue(members, **options)
+        if self.last.problem:
+            self.last.give_up(members)
         records.close(10)
-        return done
+        return is_back
 
     def calls(self, word):
         lines = (self.folder / "calls").read_text().splitlines()
@@ -70,15 +89,22 @@ def job(tmp_path, monkeypatch):
 
 @pytest.fixture
 def submissions(monkeypatch):
-    """The jobs that are submitted anew, each with the id 13."""
-    submitted = []
-
-    def submit(folder, packs, parameters, entry_point):
-        submitted.append(packs)
-        return ["13"]
-
-    monkeypatch.setattr(requeue, "submit_array", submit)
+    """The packs that are submitted anew and their options, each as job 13."""
+    submitted = Submissions()
+    monkeypatch.setattr(resubmit, "submit_array", submitted)
     return submitted
+
+
+class Submissions(list):
+    """Stands in for `submit_array`; fails with each of the errors first."""
+
+    errors = ()
+
+    def __call__(self, folder, packs, parameters, entry_point):
+        if self.errors:
+            raise self.errors.pop()
+        self.append((packs, parameters["additional_parameters"]))
+        return ["13"]
 
 
 def test_a_controller_that_is_away_is_asked_again(job, submissions):
@@ -127,7 +153,7 @@ def test_a_refused_requeue_becomes_a_new_job(job, submissions):
 
     assert job.requeue()
 
-    assert submissions == [[job.pack]]
+    assert submissions == [([job.pack], {})]
     assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
     assert job.events() == ["requeueing", "resubmitted"]
 
@@ -138,7 +164,7 @@ def test_a_job_on_a_bad_node_is_requeued_where_jobs_may_submit_none(job, monkeyp
     def refuse(*_):
         raise SubmissionError("Slurm refused the jobs: Access denied")
 
-    monkeypatch.setattr(requeue, "submit_array", refuse)
+    monkeypatch.setattr(resubmit, "submit_array", refuse)
     job.scontrol(show=[RUNNING])
 
     assert job.requeue(as_new_job=True)
@@ -164,6 +190,116 @@ def test_a_cancelled_job_stays_cancelled(job, submissions):
 
     assert read_state(job.run).status == "cancelled"
     assert job.calls("requeue") == 0
+    assert not job.last.problem
+
+
+def test_a_cancelled_job_is_not_started_again(job):
+    """Slurm 24.05 and later would, if it was ever preempted."""
+    job.scontrol(show=[CANCELLED])
+
+    job.requeue()
+
+    assert job.calls("update JobId=12 Requeue=0") == 1
+
+
+def test_a_replaced_job_is_not_started_again(job, submissions):
+    """Nor is one whose pack another job has now."""
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    job.requeue()
+
+    assert job.calls("update JobId=12 Requeue=0") == 1
+
+
+def test_a_preempted_job_that_slurm_kills_is_requeued_before_its_members_end(job, submissions):
+    """And the second call, after they have, finds that this was done."""
+    job.scontrol(show=[PREEMPTED, REQUEUED])
+    job.sacct("PREEMPTED")
+
+    job.requeue(early=True)
+    assert job.requeue()
+
+    assert job.calls("requeue") == 1
+    assert not submissions
+
+
+def test_a_new_job_starts_after_the_one_that_is_being_killed(job, submissions):
+    """Its members may still be saving."""
+    job.scontrol(show=[PREEMPTED], requeue=[REFUSES])
+    job.sacct("PREEMPTED")
+
+    job.requeue(early=True)
+    assert job.requeue()
+
+    assert submissions == [([job.pack], {"dependency": "afterany:12"})]
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("PREEMPTED", "waiting"), ("CANCELLED by 1000", "cancelled")]
+)
+def test_the_records_tell_a_preemption_from_a_cancellation(job, submissions, state, status):
+    """The controller calls both COMPLETING, and both came after the preemption had begun."""
+    job.scontrol(show=[KILLED_IN_ITS_GRACE])
+    job.sacct(state)
+
+    assert job.requeue() == (status == "waiting")
+
+    assert read_state(job.run).status == status
+
+
+def test_what_was_for_the_first_job_is_not_asked_of_the_next(job, submissions):
+    """A job that it waited for may be forgotten by now, and nobody would release it."""
+    options = {"hold": True, "begin": "now+1day", "dependency": "afterok:3", "comment": "x"}
+    terms = attrs.evolve(TERMS, parameters={"additional_parameters": options})
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue(terms)
+
+    assert submissions == [([job.pack], {"comment": "x"})]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SubmissionError("Slurm refused the jobs: Job violates accounting/QOS policy"),
+        SlurmError("sbatch", "Socket timed out on send/recv operation"),
+    ],
+    ids=["limit", "away"],
+)
+def test_a_new_job_that_is_refused_for_a_moment_is_submitted_again(job, submissions, error):
+    """A limit on jobs may give way, and a controller come back."""
+    submissions.errors = [error, error]
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue()
+
+    assert len(submissions) == 1
+    assert read_job(job.pack).job_id == "13"
+
+
+def test_a_disk_without_room_for_a_new_job_is_waited_for(job, submissions, monkeypatch):
+    """For longer than a refusal."""
+    monkeypatch.setattr(requeue, "REFUSAL_PATIENCE_S", 0.0)
+    error = SubmissionError("the jobs were not submitted")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    submissions.errors = [error, error]
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert job.requeue()
+
+    assert len(submissions) == 1
+
+
+def test_a_refusal_that_stays_is_left_to_the_batch_script(job, submissions, monkeypatch):
+    """It asks once more; then the runs wait for a person, and say why."""
+    monkeypatch.setattr(requeue, "REFUSAL_PATIENCE_S", 0.0)
+    submissions.errors = [SubmissionError("Slurm refused the jobs: Access denied")] * 2
+    job.scontrol(show=[RUNNING], requeue=[REFUSES])
+
+    assert not job.requeue()
+
+    assert "Access denied; submit again to resume" in read_state(job.run).reason
+    assert read_job(job.pack).job_id == "12"
 
 
 def submitted_unseen(job, *job_ids):
@@ -189,13 +325,10 @@ def test_a_new_job_that_nobody_has_recorded_is_found(job, submissions, jobs, is_
     assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
 
 
-def test_a_new_job_of_which_nothing_is_known_is_looked_for(job, monkeypatch):
+def test_a_new_job_of_which_nothing_is_known_is_looked_for(job, submissions, monkeypatch):
     """The record without an id stays: the job may be there."""
-
-    def give_no_answer(*_):
-        raise UnknownSubmissionError("jobs may be queued")
-
-    monkeypatch.setattr(requeue, "submit_array", give_no_answer)
+    monkeypatch.setattr(requeue, "REFUSAL_PATIENCE_S", 0.0)
+    submissions.errors = [UnknownSubmissionError("jobs may be queued")] * 2
     job.scontrol(show=[RUNNING], requeue=[REFUSES])
 
     assert not job.requeue()

@@ -7,6 +7,7 @@ from launcher.job import slurm_supervisor
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.pack import Member, Pack, PackEventKind, read_pack_events
+from launcher.job.requeue import JobRequeue
 from tests.launcher.job.test_node_supervisor import TERMS
 from trainers.run.run_state import RunState, read_state, write_state
 from trainers.stop_flag import StopFlag
@@ -24,8 +25,10 @@ def job(tmp_path, monkeypatch):
     member = Member(name="a", gpus=0, cpus=1)
     pack = Pack(members=(member,), machine=None, grace_s=10.0, code="abc", slurm=TERMS)
     node = ThisNode(name="n1", job="12_3")
+    records = PackRecords(folder)
+    requeue = JobRequeue(folder, records, TERMS, node, print)
     return slurm_supervisor._SlurmPack(
-        folder, pack, TERMS, node, None, StopFlag(), PackRecords(folder)
+        folder, pack, TERMS, node, None, StopFlag(), records, requeue
     ), folder
 
 
@@ -34,7 +37,7 @@ def test_code_that_is_gone_is_not_blamed_on_the_node(job):
     supervisor, folder = job
     folder.experiment.code.mkdir()
 
-    assert not supervisor.run(None)
+    assert not supervisor.run()
 
     assert read_state(folder.experiment.run("a")).status == "failed"
     assert folder.is_over.exists()
@@ -45,7 +48,7 @@ def test_a_node_that_cannot_see_the_code_fails_no_run(job):
     supervisor, folder = job
 
     with pytest.raises(FileNotFoundError):
-        supervisor.run(None)
+        supervisor.run()
 
     assert read_state(folder.experiment.run("a")).status == "submitted"
     assert not folder.is_over.exists()

@@ -42,6 +42,64 @@ RUNNING = JobDetails(
             "its job was cancelled (SIGTERM)",
         ),
         (
+            {"state": "COMPLETING", "end_time": 2008.0, "preempt_time": 2000.0},
+            2008.0,
+            "preempted",
+            "preempted (SIGTERM)",
+        ),
+        (
+            {
+                "state": "COMPLETING",
+                "end_time": 2003.0,
+                "preempt_time": 2000.0,
+                "recorded": "PREEMPTED",
+            },
+            2003.0,
+            "preempted",
+            "preempted (SIGTERM)",
+        ),
+        (
+            {
+                "state": "COMPLETING",
+                "end_time": 2010.0,
+                "preempt_time": 2000.0,
+                "recorded": "CANCELLED",
+            },
+            2010.0,
+            "cancelled",
+            "its job was cancelled (SIGTERM)",
+        ),
+        (
+            {
+                "state": "COMPLETING",
+                "end_time": 2000.0,
+                "preempt_time": 2000.0,
+                "recorded": "CANCELLED",
+            },
+            2000.0,
+            "cancelled",
+            "its job was cancelled (SIGTERM)",
+        ),
+        (
+            {"state": "COMPLETING", "end_time": 2000.0, "recorded": "PREEMPTED"},
+            2000.0,
+            "preempted",
+            "its job was preempted (SIGTERM)",
+        ),
+        (
+            {"state": "COMPLETING", "end_time": 2000.0, "recorded": "NODE_FAIL"},
+            2000.0,
+            "node_failure",
+            "its node has failed (SIGTERM)",
+        ),
+        (
+            {"state": "COMPLETING", "end_time": 2000.0, "recorded": "RUNNING"},
+            2000.0,
+            "cancelled",
+            "its job was cancelled (SIGTERM)",
+        ),
+        ({"state": "SUSPENDED"}, 2000.0, "preempted", "its job was asked to stop (SIGTERM)"),
+        (
             {"state": "COMPLETING", "restarts": 1},
             2000.0,
             "preempted",
@@ -66,9 +124,38 @@ def test_causes_of_a_stop(details, now, cause, reason):
         restarts=0,
         time_limit_s=3600,
         signal_lead_s=120,
+        grace_s=8,
     )
 
     assert (request.cause, request.reason) == (cause, reason)
+
+
+@pytest.mark.parametrize(
+    ("details", "is_final"),
+    [
+        ({}, False),
+        ({"preempt_time": 1999.0, "end_time": 2008.0}, False),
+        ({"state": "COMPLETING", "restarts": 1}, False),
+        ({"state": "COMPLETING", "end_time": 2000.0}, False),
+        ({"state": "COMPLETING", "end_time": 2000.0, "preempt_time": 2000.0}, True),
+        ({"state": "COMPLETING", "end_time": 2000.0, "recorded": "NODE_FAIL"}, True),
+        ({"state": "COMPLETING", "end_time": 4600.0, "recorded": "TIMEOUT"}, True),
+    ],
+)
+def test_a_job_that_slurm_ends_for_good(details, is_final):
+    """It must be back in the queue before it is killed, unless somebody has cancelled it."""
+    request = stop_cause(
+        "SIGTERM",
+        attrs.evolve(RUNNING, **details),
+        now=2000.0,
+        started=1000.0,
+        restarts=0,
+        time_limit_s=3600,
+        signal_lead_s=120,
+        grace_s=8,
+    )
+
+    assert request.is_final == is_final
 
 
 STARTED = {"event": "started"}

@@ -26,7 +26,11 @@ def make_stop(pack):
         flag = StopFlag()
         node = ThisNode(index=index, name=f"n{index}", job="12", start=start)
         records = PackRecords(pack)
-        return flag, SlurmStop(flag, pack, TERMS, node, records, num_nodes=num_nodes), records
+        return (
+            flag,
+            SlurmStop(flag, pack, TERMS, node, records, num_nodes=num_nodes, on_final=print),
+            records,
+        )
 
     return make
 

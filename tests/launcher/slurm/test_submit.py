@@ -19,11 +19,14 @@ def experiment(tmp_path) -> ExperimentFolder:
     return folder
 
 
-def run_batch_script(experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude="(null)"):
+def run_batch_script(
+    experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude="(null)", away=None
+):
     """Run the script of task 1 of array 7, whose step exits with 2; return what scontrol is to do.
 
     Args:
         exclude: The nodes that the job is kept from, as `scontrol show job` prints them.
+        away: A file with a character for each call that fails.
     """
     monkeypatch.setattr(sys, "executable", python)
     listing = tmp_path / "packs.txt"
@@ -31,7 +34,8 @@ def run_batch_script(experiment, tmp_path, monkeypatch, *, python, restarts=0, e
     scontrol = tmp_path / "scontrol"
     details = f"   ReqNodeList=(null) ExcNodeList={exclude} \\n   NodeList=n1"
     show = f'[ "$1" = show ] && printf "{details}\\n" && exit'
-    scontrol.write_text(f'#!/bin/sh\n{show}\necho "$@" >> {tmp_path}/calls\n')
+    fail = f"[ -s {away} ] && truncate --size=-1 {away} && exit 1\n" if away else ""
+    scontrol.write_text(f'#!/bin/sh\n{show}\necho "$@" >> {tmp_path}/calls\n{fail}exit 0\n')
     scontrol.chmod(0o755)
     lines = submit._batch_lines(experiment, listing)
     job = {
@@ -58,6 +62,17 @@ def test_a_node_without_our_python_is_left(experiment, tmp_path, monkeypatch):
     assert failure.job == "7_1"
     (event,) = read_pack_events(experiment.pack("pack-0001"))
     assert (event["event"], event["status"]) == ("step ended", 2)
+
+
+def test_a_controller_that_is_away_is_asked_again_by_the_shell(experiment, tmp_path, monkeypatch):
+    """As while it restarts: the job is requeued once it answers."""
+    monkeypatch.setattr(submit, "_REQUEUE_PAUSES_S", "0 0 0")
+    away = tmp_path / "away"
+    away.write_text("..")
+
+    calls = run_batch_script(experiment, tmp_path, monkeypatch, python="/no/python", away=away)
+
+    assert calls == ["requeue 7_1"] * 3 + ["update JobId=7_1 ExcNodeList=n1"]
 
 
 def test_it_is_left_for_a_node_that_is_not_known_to_be_bad(experiment, tmp_path, monkeypatch):
@@ -139,6 +154,18 @@ def test_a_step_that_ended_in_good_order_is_left_alone(experiment, tmp_path, mon
 
     subprocess.run(["bash", "-c", script], check=True)
 
+    assert read_node_failures(experiment) == []
+
+
+def test_a_signal_that_ends_our_python_is_no_fault_of_the_node(experiment, tmp_path, monkeypatch):
+    """As when Slurm kills the job meanwhile: `batch_end` is tried all the same."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -m ] && echo "$2" >> {tmp_path}/calls\nkill -TERM $$\n')
+    python.chmod(0o755)
+
+    calls = run_batch_script(experiment, tmp_path, monkeypatch, python=str(python))
+
+    assert calls == ["launcher.job.batch_end"]
     assert read_node_failures(experiment) == []
 
 

@@ -1,0 +1,183 @@
+"""Submit packs again whose jobs are gone, though some of their runs are neither over nor cancelled.
+
+It is what their jobs would have done: the same members, code, options of Slurm and retry budgets.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from launcher import file_lock
+from launcher.errors import LauncherError
+from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
+from launcher.job.pack import (
+    Pack,
+    PackEventKind,
+    append_pack_event,
+    read_job,
+    read_pack,
+    read_pack_events,
+)
+from launcher.job.pack_job import run_pack
+from launcher.job.resubmit import resubmit
+from launcher.job.unfinished_members import unfinished
+from launcher.monitor.job_status import JobPoller
+from launcher.monitor.status import ObservedRun, observe
+from launcher.notify.notices import note_submitted
+from launcher.os_errors import doing, problem_of
+from launcher.slurm import client
+from trainers.errors import TrainerError
+from trainers.run.run_folder import RunFolder
+from trainers.run.run_state import Cause, Status, read_state, write_state
+
+_logger = logging.getLogger(__name__)
+
+_LOCK_TIMEOUT_S = 60.0
+"""How long to wait for a submission of the experiment to end."""
+
+
+@frozen(kw_only=True)
+class Healing:
+    """What healing a pack came to."""
+
+    experiment: str
+    pack: str
+    runs: tuple[str, ...]
+    """Those that are to go on."""
+    job_id: str
+    """Of the new job; empty if there is none."""
+    outcome: str
+    failed: bool = False
+    """Whether the pack was to be submitted again, and was not; `outcome` says why."""
+
+
+def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
+    """Submit the packs of runs again that wait for nothing; the others are left alone.
+
+    A job that was cancelled stays so, and so does one that Slurm may still know: while Slurm does
+    not answer, nothing is submitted.
+
+    Raises:
+        LockHeldError: A submission of the experiment takes too long.
+        OSError: The experiment's folder cannot be written.
+    """
+    by_experiment: dict[ExperimentFolder, list[RunFolder]] = {}
+    for run in runs:
+        by_experiment.setdefault(ExperimentFolder.of_run(run), []).append(run)
+    healed: list[Healing] = []
+    for experiment, theirs in by_experiment.items():
+        with (
+            doing(f"healing the experiment {experiment.name}", experiment.path),
+            file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S),
+        ):
+            healed += _heal(experiment, theirs)
+    return healed
+
+
+def _heal(experiment: ExperimentFolder, runs: Sequence[RunFolder]) -> list[Healing]:
+    jobs = JobPoller(max_age_s=0)
+    packs: dict[PackFolder, ObservedRun] = {}
+    for seen in observe(runs, jobs=jobs, is_locked=True):
+        status = seen.status
+        if status.state == Status.WAITING and not status.is_expected and status.pack:
+            packs.setdefault(experiment.pack(status.pack), seen)
+    job_ids = [seen.status.job_id for seen in packs.values() if seen.status.job_id]
+    ends = jobs.final_states(job_ids)
+    return [
+        healing
+        for pack, seen in packs.items()
+        if (healing := _heal_pack(pack, seen, ends)) is not None
+    ]
+
+
+def _heal_pack(folder: PackFolder, seen: ObservedRun, ends: Mapping[str, str]) -> Healing | None:
+    """Submit a pack again, unless that is not for this command to do.
+
+    None if it has no use for a job: it is a local one, or its runs are over or to be cancelled.
+    """
+    names: tuple[str, ...] = ()
+    job_id, failed = "", False
+    try:
+        pack = read_pack(folder)
+        names = _left(folder, pack)
+        if pack.slurm is None or not names:
+            return None
+        job = read_job(folder)
+        old = (job.job_id or job.replaces) if job else ""
+        outcome = reason_to_leave(
+            owner=(folder.job if job else folder.manifest).stat().st_uid,
+            end=ends.get(old, ""),
+            events=list(read_pack_events(folder)),
+        )
+        if not outcome:
+            job_id = resubmit(folder, pack.slurm, old, run_pack) or ""
+            outcome = f"submitted again as job {job_id}{f', for {old}' if old else ''}"
+            is_held = seen.status.job_state == "PENDING"  # and has nothing left to do
+            _note(folder, names, job_id, held_job=old if is_held else None)
+    except (LauncherError, TrainerError, OSError, ValueError, TypeError, KeyError) as error:
+        outcome, failed = f"not submitted again: {problem_of(error)}", True
+    return Healing(
+        experiment=folder.experiment.name,
+        pack=folder.name,
+        runs=names,
+        job_id=job_id,
+        outcome=outcome,
+        failed=failed,
+    )
+
+
+def reason_to_leave(*, owner: int, end: str, events: Iterable[Mapping[str, Any]]) -> str:
+    """Return why a pack without a job is left alone; empty if it is to be submitted again.
+
+    Args:
+        owner: The user who has submitted it.
+        end: How its job ended by the accounting records; empty if that is not known.
+        events: Those of the pack, oldest first.
+    """
+    if owner != os.getuid():
+        return f"left alone: it was submitted by user {owner}, who may submit it again"
+    last_stop = None
+    for event in events:
+        if event["event"] in (PackEventKind.STARTED, PackEventKind.STOPPING):
+            last_stop = event.get("cause")
+    if end.startswith("CANCELLED") or last_stop == Cause.CANCELLED:
+        return "left alone: its job was cancelled; `launch resubmit --state waiting` resumes it"
+    return ""
+
+
+def _left(folder: PackFolder, pack: Pack) -> tuple[str, ...]:
+    return tuple(
+        member.name
+        for member in unfinished(folder, pack.members)
+        if not folder.experiment.run(member.name).cancel_request.exists()
+    )
+
+
+def _note(folder: PackFolder, names: Sequence[str], job_id: str, *, held_job: str | None) -> None:
+    """Record that a pack has a new job, and cancel the one before if Slurm holds it.
+
+    What fails here changes nothing: the new job will find its pack.
+    """
+    try:
+        append_pack_event(folder, PackEventKind.RESUBMITTED, job=job_id)
+        note_submitted(folder.experiment, names)
+        for name in names:
+            _forget_why_it_waits(folder.experiment.run(name))
+        if held_job:
+            client.cancel([held_job], only_waiting=True)
+    except (OSError, LauncherError, TrainerError) as error:
+        _logger.warning("%s has the new job %s, but: %s", folder.name, job_id, problem_of(error))
+
+
+def _forget_why_it_waits(run: RunFolder) -> None:
+    """Attempts that are not counted yet are left to the supervisor of the new job."""
+    with file_lock.hold(run.state_lock):
+        state = read_state(run)
+        if state.status == Status.WAITING:
+            write_state(run, attrs.evolve(state, reason=""))

@@ -1,0 +1,199 @@
+"""Packs whose jobs are gone, and what is submitted again."""
+
+import json
+import os
+
+import attrs
+import pytest
+
+from launcher import exit_codes
+from launcher.errors import SubmissionError
+from launcher.job import resubmit
+from launcher.job.pack import read_job, read_pack_events
+from launcher.submission.heal import heal_runs, reason_to_leave
+from tests.fakes.fake_slurm import submitted
+from trainers.run.run_state import read_state, write_state
+
+
+@pytest.fixture
+def submissions(monkeypatch):
+    """The packs that are submitted again, as job 13, 14, …"""
+    found = []
+
+    def submit(folder, packs, parameters, entry_point):
+        found.extend(packs)
+        return [str(12 + len(found))]
+
+    monkeypatch.setattr(resubmit, "submit_array", submit)
+    return found
+
+
+@pytest.fixture
+def pack(workplace, slurm):
+    """Two runs that wait, and whose job 12_3 is gone."""
+    workplace.experiment.path.mkdir(parents=True)
+    slurm.queue()
+    slurm.ended(_12_3="FAILED")
+    reason = "its job could not be requeued: refused; submit again to resume"
+    return submitted(workplace.experiment, "pack-0000", "a", "b", status="waiting", reason=reason)
+
+
+def heal(workplace):
+    return heal_runs([workplace.run("a"), workplace.run("b")])
+
+
+def test_a_pack_whose_job_is_gone_is_submitted_again(workplace, slurm, pack, submissions):
+    """As it was, once, with what was tried so far."""
+    (healing,) = heal(workplace)
+
+    assert submissions == [pack]
+    assert (healing.runs, healing.job_id) == (("a", "b"), "13")
+    assert healing.outcome == "submitted again as job 13, for 12_3"
+    job = read_job(pack)
+    assert (job.job_id, job.replaces, job.resubmissions) == ("13", "12_3", 1)
+    assert [each["event"] for each in read_pack_events(pack)] == ["resubmitted"]
+    slurm.queue(("13", "PENDING", "Priority"))
+    assert "submit again" not in workplace.status("a").reason
+    assert heal(workplace) == []
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "TIMEOUT", "NODE_FAIL", "COMPLETED", "BOOT_FAIL"])
+def test_however_its_job_ended(workplace, slurm, pack, submissions, state):
+    """If nobody has cancelled it."""
+    slurm.ended(_12_3=state)
+
+    (healing,) = heal(workplace)
+
+    assert healing.job_id == "13"
+
+
+def test_a_run_that_died_with_its_supervisor_goes_on(workplace, pack, submissions):
+    """Its attempt is counted by the new job."""
+    run = workplace.run("a")
+    write_state(run, attrs.evolve(read_state(run), status="running"))
+
+    (healing,) = heal(workplace)
+
+    assert healing.job_id == "13"
+    assert read_state(run).status == "running"
+
+
+def test_a_cancelled_job_stays_cancelled(workplace, slurm, pack, submissions):
+    """Accounting says so, or what its supervisor was told before it was killed."""
+    slurm.ended(**{"_12_3": "CANCELLED by 1000"})
+
+    (healing,) = heal(workplace)
+
+    assert not submissions
+    assert healing.outcome.startswith("left alone: its job was cancelled")
+    assert not healing.failed
+
+
+@pytest.mark.parametrize(
+    ("events", "is_left"),
+    [
+        ([{"event": "started"}, {"event": "stopping", "cause": "cancelled"}], True),
+        ([{"event": "stopping", "cause": "cancelled"}, {"event": "started"}], False),
+        ([{"event": "started"}, {"event": "stopping", "cause": "preempted"}], False),
+        ([], False),
+    ],
+)
+def test_what_the_supervisor_was_told_last(events, is_left):
+    """Counts where there is no accounting."""
+    assert bool(reason_to_leave(owner=os.getuid(), end="", events=events)) == is_left
+
+
+def test_a_colleagues_pack_is_left_alone():
+    """A job would run in the wrong name."""
+    reason = reason_to_leave(owner=os.getuid() + 1, end="FAILED", events=[])
+
+    assert "was submitted by user" in reason
+
+
+def test_while_slurm_is_silent_nothing_is_submitted(workplace, slurm, pack, submissions):
+    """The job may be in the queue."""
+    slurm.is_silent()
+
+    assert heal(workplace) == []
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "SUSPENDED"])
+def test_a_job_in_the_queue_is_left_alone(workplace, slurm, pack, submissions, state):
+    """It goes on with the runs."""
+    slurm.queue(("12_3", state))
+
+    assert heal(workplace) == []
+    assert not submissions
+
+
+def test_a_job_that_slurm_holds_is_replaced(workplace, slurm, pack, submissions):
+    """Nobody else would release it."""
+    slurm.queue(("12_3", "PENDING", "launch failed requeued held"))
+
+    (healing,) = heal(workplace)
+
+    assert healing.job_id == "13"
+    assert slurm.calls("scancel") == ["--quiet --state=PENDING 12_3"]
+
+
+def test_runs_that_are_over_or_to_be_cancelled_are_left_alone(workplace, pack, submissions):
+    """A pack with nothing else left has no use for a job."""
+    for name, status in (("a", "finished"), ("b", "waiting")):
+        run = workplace.run(name)
+        write_state(run, attrs.evolve(read_state(run), status=status))
+    workplace.run("b").cancel_request.touch()
+
+    assert heal(workplace) == []
+    assert not submissions
+
+
+def test_a_pack_without_a_job_is_submitted(workplace, slurm, submissions):
+    """Its submission was interrupted."""
+    workplace.experiment.path.mkdir(parents=True)
+    slurm.queue()
+    pack = submitted(workplace.experiment, "pack-0000", "a", "b", job_id=None)
+
+    (healing,) = heal(workplace)
+
+    assert (healing.job_id, read_job(pack).job_id) == ("13", "13")
+
+
+def test_a_refusal_is_told_and_changes_nothing(workplace, pack, monkeypatch):
+    """Exit code 5, as of a submission."""
+
+    def refuse(*_):
+        raise SubmissionError("Slurm refused the jobs: Access denied")
+
+    monkeypatch.setattr(resubmit, "submit_array", refuse)
+
+    assert workplace.launch("status", "--heal") == exit_codes.REFUSED
+
+    assert "not submitted again: Slurm refused the jobs: Access denied" in workplace.out
+    assert read_job(pack).job_id == "12_3"
+
+
+def test_the_command_says_what_it_did(workplace, slurm, pack, submissions):
+    """And that there is nothing more to do."""
+    assert workplace.launch("status", "--heal") == exit_codes.OK
+    assert "submitted again as job 13, for 12_3" in workplace.out
+
+    slurm.queue(("13", "PENDING"))
+    assert workplace.launch("status", "dummies", "--heal", "--json") == exit_codes.NOTHING_TO_DO
+    assert json.loads(workplace.out) == []
+
+
+def test_the_advice_names_the_command(workplace, pack):
+    """`launch explain` does, of a run that waits for nothing."""
+    workplace.launch("explain", "a")
+
+    assert f"launch status --heal {workplace.run('a').path}" in workplace.out
+
+
+@pytest.mark.parametrize("option", ["--watch", "--usage", "--sort=run", "--limit=3"])
+def test_it_takes_no_options_of_the_table(workplace, pack, option, capsys):
+    """Nothing is submitted."""
+    with pytest.raises(SystemExit) as caught:
+        workplace.launch("status", "--heal", option)
+
+    assert caught.value.code == exit_codes.UNUSABLE
+    assert f"leave out {option.partition('=')[0]}" in capsys.readouterr().err
