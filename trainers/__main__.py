@@ -36,6 +36,7 @@ from trainers.run.atomic_write import sweep
 from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.backoff import retry
 from trainers.run.failure_class import exit_code_of, may_come_back
+from trainers.run.group_folder import create_for_group
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # once, when torch loads the library: set it before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     log_in_background()
+    create_for_group(folder.path)
     try:
         watchdog.start()
         prepare_folders(folder)

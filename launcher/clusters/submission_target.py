@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen
@@ -33,13 +33,18 @@ class SlurmOptions:
     pack: Literal["auto", "none"] | int | None = None
     """Runs per job: "auto" and None are as many as fit, "none" is one, a number is the most."""
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are set, by name."""
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
+
     def refuse_unless_slurm(self, cluster: Cluster) -> None:
         """Refuse options that this cluster does not have.
 
         Raises:
             LauncherError: Some are set, and the cluster is not of kind slurm.
         """
-        given = [f"--{name}" for name, value in attrs.asdict(self).items() if value is not None]
+        given = [f"--{name}" for name in self.given]
         if given and not isinstance(cluster.config, SlurmClusterConfig):
             raise LauncherError(
                 f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not "
@@ -57,6 +62,8 @@ class SlurmChoice:
     limits: PackLimits
     elsewhere: dict[str, PackLimits]
     """Of the other partitions, for advice."""
+    options: SlurmOptions = field(factory=SlurmOptions)
+    """As given."""
 
 
 def choose_target(
@@ -86,10 +93,11 @@ def choose_target(
         nodes=options.nodes,
     )
     return SlurmChoice(
-        cluster=cluster.name,
+        cluster=cluster.reference,
         target=target,
         limits=_limits(target, _runs_per_pack(options.pack)),
         elsewhere=target.elsewhere(site),
+        options=options,
     )
 
 

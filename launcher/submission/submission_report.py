@@ -9,6 +9,7 @@ import attrs
 from launcher.submission.packing_report import packing_json, packing_lines
 from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import Submission
+from launcher.submission.submitted_code import code_notices
 from launcher.tables import short, table
 from trainers.run.run_state import Status
 
@@ -47,6 +48,11 @@ def report_json(submission: Submission) -> dict[str, Any]:
     if submission.target:
         report["target"] = attrs.asdict(submission.target)
         report["submission_calls"] = submission.num_calls
+    if submission.code:
+        report["code"] = {
+            "left_out": list(submission.code.left_out),
+            "own_packages": list(submission.code.own_packages),
+        }
     if submission.packing:
         report["packing"] = packing_json(submission.packing)
     return report
@@ -58,11 +64,20 @@ def notices(submission: Submission) -> list[str]:
     machine = submission.machine
     if machine and not machine.gpus and any(run.config.resources.gpus for run in submission.due):
         found.append("this machine has no GPU to give: the runs use the CPU")
+    if machine and machine.memory_gb is not None:
+        most = max((run.config.resources.memory_gb for run in submission.due), default=0.0)
+        if most > machine.memory_gb:
+            found.append(
+                f"runs ask for up to {most:g} GB of memory, and this machine has "
+                f"{machine.memory_gb:g}: such a run goes alone, and may run out of it"
+            )
     if submission.excluded_nodes:
         found.append(
             f"not on {', '.join(submission.excluded_nodes)}, where this experiment failed: see "
             f"launch nodes {short(submission.folder.path)}"
         )
+    if submission.code:
+        found += code_notices(submission.code)
     unknown = [run.unknown_because for run in submission.runs if run.unknown_because]
     if unknown:
         noun = "1 run is" if len(unknown) == 1 else f"{len(unknown)} runs are"
@@ -77,9 +92,11 @@ def max_at_once(submission: Submission) -> int:
     """Return how many due runs train at once if the machine is otherwise idle; 0 if none is due."""
     machine = submission.machine
     assert machine is not None
-    sizes = [(run.config.resources.gpus, run.config.resources.cpus) for run in submission.due]
-    together = max((machine.max_runs(gpus=gpus, cpus=cpus) for gpus, cpus in sizes), default=0)
-    return min(together, len(sizes))
+    asked = [run.config.resources for run in submission.due]
+    at_once = (
+        machine.max_runs(gpus=each.gpus, cpus=each.cpus, memory_gb=each.memory_gb) for each in asked
+    )
+    return min(max(at_once, default=0), len(asked))
 
 
 def _local_lines(submission: Submission) -> list[str]:

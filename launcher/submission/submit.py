@@ -97,7 +97,7 @@ def _submit_jobs(
         case LocalClusterConfig() as config:
             from launcher.submission.local_submission import submit_locally
 
-            return submit_locally(experiment, config, options)
+            return submit_locally(experiment, cluster, config, options)
         case SlurmClusterConfig():
             from launcher.clusters.submission_target import choose_target
             from launcher.submission.slurm_submission import submit_to_slurm
