@@ -44,8 +44,8 @@ def add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "resubmit",
         help="resume the runs of an experiment that failed, wait, or were cancelled",
         description="Resume the runs in the given states, with full retry budgets, on the cluster "
-        "and with the Slurm options that they were submitted with. Their configs are read from their folders; `launch submit` "
-        "changes what may change.",
+        "and with the Slurm options that they were submitted with. Their configs are read from "
+        "their folders; `launch submit` changes what may change.",
     )
     add_targets(resubmit)
     resubmit.add_argument(

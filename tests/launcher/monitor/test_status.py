@@ -308,7 +308,7 @@ def test_a_hidden_job_is_not_gone(root, slurm, monkeypatch, ended, state, reason
     slurm.queue()
     slurm.ended(**ended)
 
-    (status,) = read_statuses(find_runs(experiment.path))
+    status = status_of(experiment.run("b"))
 
     assert (status.state, status.is_expected) == (state, state == "submitted")
     assert status.reason.startswith(reason)
