@@ -471,3 +471,26 @@ def test_a_repository_of_somebody_else_says_what_it_ignores(code, user, monkeypa
     assert "dubious ownership" in found.doubt
     (doubt,) = collect_code(code, [user]).doubts
     assert doubt.startswith(f"files of {user} are copied though git may ignore them: fatal: ")
+
+
+def test_a_job_imports_nothing_else(code, user, installed):
+    """Whatever puts another folder first: both paths are named. Installed copies are no other."""
+    snapshot = snapshot_code(code, [user], import_paths=["own_net:x"])
+    program = (
+        "from trainers.errors import ConfigError\n"
+        "from trainers.imports import load_object\n"
+        "print(load_object('json:dumps').__name__, load_object('own_net:x'))\n"
+        "import sys; sys.path.append(sys.argv[-1])\n"
+        "try: load_object('late:x')\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    write(installed.parent / "elsewhere", "late.py")
+
+    program = program.replace("sys.argv[-1]", repr(str(installed.parent / "elsewhere")))
+    printed = run_with(snapshot, program, installed)
+
+    begin = (
+        f"dumps 1\n'late:x' was imported from {installed.parent}/elsewhere/late.py, which is not a"
+    )
+    assert printed.startswith(begin)
+    assert f"the code that was submitted, in {snapshot.path}. Look for" in printed
