@@ -15,6 +15,7 @@ from attrs import frozen
 
 from launcher.errors import LauncherError
 from launcher.experiment.code_files import source_files
+from launcher.experiment.import_paths import find_module, lies_in
 from launcher.experiment.own_packages import files_of, own_modules
 from launcher.tables import first_names
 from trainers.run.atomic_write import sync_folder
@@ -37,6 +38,8 @@ class CollectedCode:
     """For each folder of `python_path`, that of its copy."""
     own_packages: tuple[str, ...] = ()
     """Copied beside ours, since another place than `python_path` has them."""
+    installed: tuple[str, ...] = ()
+    """Modules that import paths name and that are imported as they are installed."""
     left_out: tuple[str, ...] = ()
     """Files and links that lie beside the modules, and are not copied."""
     doubts: tuple[str, ...] = ()
@@ -124,8 +127,17 @@ def collect_code(
         own.append(name)
         contents |= {f"{_PLACE_OF_PACKAGES}/{each}": files[each].read_bytes() for each in files}
         left_out += found.left_out
+    modules = {name: find_module(name, folders) for name in named if name not in own}
+    installed = {name: each for name, each in modules.items() if each and each.is_installed}
+    doubts += [
+        f"{name} is imported as it is installed, in {module.file}, and not from "
+        f"{', '.join(map(str, folders))}: uninstall it, or give yours another name"
+        for name, module in installed.items()
+        if module.file and any(lies_in(name, each) for each in folders)
+    ]
     return CollectedCode(
         contents=contents,
+        installed=tuple(installed),
         places={**places, **dict.fromkeys(earlier, _PLACE_OF_PACKAGES)},
         own_packages=tuple(own),
         left_out=tuple(left_out),

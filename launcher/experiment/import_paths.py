@@ -74,6 +74,12 @@ def find_module(name: str, python_path: Sequence[Path]) -> FoundModule | None:
     return found
 
 
+def lies_in(name: str, folder: Path) -> bool:
+    """Return whether a module or package, and not just a folder of its name, lies in a folder."""
+    found = _in_folders(name, [folder], full_name=name)
+    return found is not None and found.file is not None
+
+
 def import_fault(import_path: str, python_path: Sequence[Path]) -> str | None:
     """Return why an import path cannot be imported; None if it can, as far as can be seen."""
     module_name, name = import_path.split(":")

@@ -50,6 +50,7 @@ def report_json(submission: Submission) -> dict[str, Any]:
         report["submission_calls"] = submission.num_calls
     if submission.code:
         report["code"] = {
+            "installed": list(submission.code.installed),
             "left_out": list(submission.code.left_out),
             "own_packages": list(submission.code.own_packages),
         }

@@ -43,6 +43,9 @@ def code_notices(code: CollectedCode) -> list[str]:
     if code.own_packages:
         names = first_names(code.own_packages, _MAX_NAMED)
         found.append(f"copied with the code, as they may be edited where they lie: {names}")
+    if code.installed:
+        names = first_names(code.installed, _MAX_NAMED)
+        found.append(f"imported as installed, not copied with the code: {names}")
     if code.left_out:
         noun = "file or link" if len(code.left_out) == 1 else "files or links"
         names = first_names(code.left_out, _MAX_NAMED)

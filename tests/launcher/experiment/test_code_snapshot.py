@@ -416,6 +416,17 @@ def test_what_is_installed_as_a_copy_is_not_copied(code, user):
 
     assert snapshot.own_packages == ()
     assert names_in(snapshot.path / "packages")[-1].startswith("trainers/")
+    assert collect_code(code, [user], import_paths=["attrs:Factory"]).installed == ("attrs",)
+
+
+def test_a_copy_that_hides_ones_own_module_is_told_of(code, user):
+    """As in a run on this machine, what is installed goes first."""
+    write(user, "attrs/__init__.py", "json.py")
+
+    (doubt,) = collect_code(code, [user], import_paths=["attrs:Factory"]).doubts
+
+    assert doubt.startswith("attrs is imported as it is installed, in ")
+    assert f"and not from {user}: uninstall it" in doubt
 
 
 def test_namespace_packages_are_copied(code, user, tmp_path, monkeypatch):
