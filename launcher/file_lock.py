@@ -89,16 +89,26 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        # Shared: two processes that ask at once must not take each other for the holder.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_taken(descriptor)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
         return is_live(_lease_of(path))
     finally:
         os.close(descriptor)
+
+
+def is_taken(descriptor: int) -> bool:
+    """Return whether a living process holds the lock of an open file.
+
+    Raises:
+        OSError: Its file system has no locks.
+    """
+    try:
+        # Shared: two processes that ask at once must not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     return False
 
 

@@ -36,6 +36,7 @@ from trainers.run.atomic_write import sweep
 from trainers.run.background_log import flush_log, log_in_background
 from trainers.run.backoff import retry
 from trainers.run.failure_class import exit_code_of, may_come_back
+from trainers.run.group_folder import create_for_group
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_record import RunRecord
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # may round otherwise than the processes of data workers do, which have one thread as well.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     log_in_background()
+    create_for_group(folder.path)
     try:
         watchdog.start()
         prepare_folders(folder)

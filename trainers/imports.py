@@ -5,8 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import re
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trainers.errors import ConfigError
@@ -23,7 +27,8 @@ def load_object(import_path: str) -> Any:
     """Import the object that an import path names.
 
     Raises:
-        ConfigError: The module cannot be imported, or has no such name.
+        ConfigError: The module cannot be imported, or has no such name; or this process runs the
+            code of a snapshot, and the module is neither in it nor installed.
     """
     module_name, name = import_path.split(":")
     try:
@@ -33,6 +38,7 @@ def load_object(import_path: str) -> Any:
             f"cannot import {module_name!r} for {import_path!r}: {error}. Put the module beside "
             "the experiment file, list its folder under `python_path`, or install it."
         ) from error
+    _refuse_other_code(module, import_path)
     try:
         return getattr(module, name)
     except AttributeError:
@@ -40,6 +46,36 @@ def load_object(import_path: str) -> Any:
         raise ConfigError(
             f"{module_name!r} ({module.__file__}) has no {name!r}; it has {known}"
         ) from None
+
+
+def is_installed(path: Path) -> bool:
+    """Return whether a module is a part of Python or was installed by copying, as from a wheel.
+
+    One that is installed editable, or is found through PYTHONPATH, is where its author edits it.
+    """
+    path = path.resolve()
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or any(
+        path.is_relative_to(folder) for folder in _standard_library()
+    )
+
+
+@cache
+def _standard_library() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib")
+    return tuple(Path(sysconfig.get_path(name)).resolve() for name in names)
+
+
+def _refuse_other_code(module: ModuleType, import_path: str) -> None:
+    snapshot = Path(__file__).resolve().parents[2]
+    if not (snapshot / "manifest.json").is_file() or not module.__file__:
+        return
+    found = Path(module.__file__)
+    if not found.resolve().is_relative_to(snapshot) and not is_installed(found):
+        raise ConfigError(
+            f"{import_path!r} was imported from {found}, which is not a part of the code that was "
+            f"submitted, in {snapshot}. Look for what puts that folder first, such as PYTHONPATH "
+            "in `setup` or `environment` of the cluster config, and remove it"
+        )
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "resubmit",
         help="resume the runs of an experiment that failed, wait, or were cancelled",
         description="Resume the runs in the given states, with full retry budgets, on the cluster "
-        "that they were submitted to. Their configs are read from their folders; `launch submit` "
-        "changes what may change.",
+        "and with the Slurm options that they were submitted with. Their configs are read from "
+        "their folders; `launch submit` changes what may change.",
     )
     add_targets(resubmit)
     resubmit.add_argument(
@@ -63,6 +63,11 @@ def add_resubmit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_modes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with runs that another user has submitted, as this user's own",
+    )
     command.add_argument("--dry-run", action="store_true", help="show the placement, write nothing")
     command.add_argument(
         "--wait", action="store_true", help="show progress until all runs have ended"

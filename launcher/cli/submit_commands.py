@@ -46,14 +46,15 @@ def resubmit(arguments: Namespace) -> int:
     from launcher.submission.resubmission import choose_runs
 
     runs, states = find_targets(arguments.targets, ROOT), arguments.state
-    again = choose_runs(runs, states, cluster=arguments.cluster)
+    options = _options(arguments)
+    again = choose_runs(runs, states, cluster=arguments.cluster, options=options.slurm)
     if again is None:
         print_progress(f"nothing to do: no run is {' or '.join(states)}")
         if arguments.json:
             print_json({"runs": []})
         return exit_codes.NOTHING_TO_DO
     cluster = open_cluster(again.cluster)
-    options = attrs.evolve(_options(arguments), root=again.folder.path.parent)
+    options = attrs.evolve(options, root=again.folder.path.parent, slurm=again.options)
     options.slurm.refuse_unless_slurm(cluster)
     return _submit_to(cluster, again.experiment, options, arguments)
 
@@ -115,7 +116,7 @@ def _options(arguments: Namespace) -> SubmitOptions:
     slurm = {each.name: getattr(arguments, each.name) for each in attrs.fields(SlurmOptions)}
     others = {
         name: getattr(arguments, name)
-        for name in ("root", "dry_run", "allow_invalid")
+        for name in ("root", "dry_run", "allow_invalid", "take_over")
         if name in arguments  # resubmit has not all of them
     }
     return SubmitOptions(slurm=SlurmOptions(**slurm), **others)

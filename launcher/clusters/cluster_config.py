@@ -25,6 +25,8 @@ class LocalClusterConfig:
     """Number of GPUs to use; None uses all."""
     cpus: int | None = field(default=None, validator=optional(ge(1)))
     """CPU cores to assign to runs, whatever the machine has; None: the ones that it has."""
+    memory_gb: float | None = field(default=None, validator=optional(gt(0)))
+    """Main memory to assign to runs; None: what the machine has, or what a cgroup allows."""
     grace_s: float = field(default=120.0, validator=gt(0))
     """Time for a run to checkpoint and exit once it is signalled; then it is killed."""
 

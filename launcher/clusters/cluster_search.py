@@ -33,6 +33,11 @@ class Cluster:
     def path(self) -> Path:
         return self.source.path
 
+    @property
+    def reference(self) -> str:
+        """The name to find it by later, in whatever folder: a path is absolute."""
+        return str(self.path.absolute()) if self.path == Path(self.name) else self.name
+
 
 @frozen(kw_only=True)
 class FoundCluster:

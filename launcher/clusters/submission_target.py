@@ -39,17 +39,18 @@ class SlurmOptions:
     exclude: str | None = None
     """Nodes that no job gets, in place of those that the config excludes."""
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are set, by name."""
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
+
     def refuse_unless_slurm(self, cluster: Cluster) -> None:
         """Refuse options that this cluster does not have.
 
         Raises:
             LauncherError: Some are set, and the cluster is not of kind slurm.
         """
-        given = [
-            f"--{name.replace('_', '-')}"
-            for name, value in attrs.asdict(self).items()
-            if value is not None
-        ]
+        given = [f"--{name.replace('_', '-')}" for name in self.given]
         if given and not isinstance(cluster.config, SlurmClusterConfig):
             raise LauncherError(
                 f"{', '.join(given)}: only for clusters of kind slurm, and {cluster.name} is not "
@@ -67,6 +68,8 @@ class SlurmChoice:
     limits: PackLimits
     elsewhere: dict[str, PackLimits]
     """Of the other partitions, for advice."""
+    options: SlurmOptions = field(factory=SlurmOptions)
+    """As given."""
 
 
 def choose_target(
@@ -101,10 +104,11 @@ def choose_target(
     }
     target = resolve_target(cluster.config, site, partition=options.partition, **arguments)
     return SlurmChoice(
-        cluster=cluster.name,
+        cluster=cluster.reference,
         target=target,
         limits=_limits(target, _runs_per_pack(options.pack)),
         elsewhere=limits_elsewhere(target, cluster.config, site, **arguments),
+        options=options,
     )
 
 

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.experiment.import_paths import find_module, import_fault
+from launcher.experiment.own_packages import import_paths
 from trainers.architectures.architecture_config import ArchitectureConfig
 from trainers.config.run_config import RunConfig
 from trainers.config_faults import Fault, Key
@@ -20,7 +22,7 @@ from trainers.gp_augments.spatial_configs import ElasticAugmentConfig
 from trainers.gunpowder_trainer_config import GunpowderTrainerConfig
 from trainers.tasks.task_configs import AffinitiesTaskConfig
 
-_CHECKED = ("datasets", "architecture", "task", "trainer", "python_path")
+_CHECKED = ("datasets", "architecture", "task", "trainer", "python_path", "code_include")
 
 
 TryArrays = Callable[[Sequence[ArrayInfo]], Sequence[str | None]]
@@ -33,6 +35,7 @@ class RunChecks:
     def __init__(self) -> None:
         self._info = cache(_info)
         self._points_fault = cache(_points_fault)
+        self._import_fault = cache(import_fault)
         self._faults: dict[tuple[int, ...], tuple[list[Any], list[Fault]]] = {}
         """By the ids of the sections, which are kept here too: Python reuses the ids of deleted
         objects."""
@@ -83,9 +86,15 @@ class RunChecks:
             yield from _missing_ground_truth(datasets)
         if architecture is not None:
             yield from _different_axes(sections, len(architecture.input_shape))
-        for position, folder in enumerate(sections.get("python_path", ())):
+        python_path: Sequence[Path] = sections.get("python_path", ())
+        for position, folder in enumerate(python_path):
             if not folder.is_dir():
                 yield Fault(("python_path", position), f"found {folder}, which is not a directory")
+        for section in ("architecture", "trainer"):
+            for key, import_path in import_paths(sections.get(section), (section,)):
+                if message := self._import_fault(import_path, tuple(python_path)):
+                    yield Fault(key, message)
+        yield from _patterns_without_files(sections)
 
     def _faults_of_dataset(
         self, dataset: DatasetConfig, architecture: ArchitectureConfig | None
@@ -158,6 +167,22 @@ def _missing_ground_truth(datasets: Sequence[DatasetConfig]) -> Iterator[Fault]:
     for position, dataset in enumerate(datasets):
         if dataset.gt is None:
             yield Fault(("datasets", position, "gt"), "required key is missing; training needs it")
+
+
+def _patterns_without_files(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield patterns that match no file; one below an installed package is not looked at."""
+    folders = sections.get("python_path", ())
+    for position, pattern in enumerate(sections.get("code_include", ())):
+        first = pattern.partition("/")[0]
+        if any(next(folder.glob(pattern), None) for folder in folders):
+            continue
+        if first.isidentifier() and find_module(first, ()):
+            continue
+        yield Fault(
+            ("code_include", position),
+            f"found {pattern!r}, which matches no file below "
+            f"{', '.join(map(str, folders)) or 'python_path, which is empty'}",
+        )
 
 
 def _different_axes(sections: Mapping[str, Any], num_axes: int) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from launcher.job.bad_nodes import bad_nodes, read_node_failures
 from launcher.job.pack import read_pack
 from launcher.job.record_end import read_tail
 from launcher.monitor.find_run import config_or_none
-from launcher.monitor.job_status import JobPoller
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.logs import find_logs, job_log_of
 from launcher.monitor.run_warnings import RunWarnings, run_warnings
 from launcher.monitor.status import RunStatus, read_statuses

@@ -18,7 +18,7 @@ from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
 from launcher.job.pack import Pack, PackEventKind, SlurmTerms
 from launcher.job.pack_job import run_pack
-from launcher.job.requeue import requeue_pack
+from launcher.job.requeue import JobRequeue
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.notify.run_ends import GIVEN_UP
 from launcher.slurm import client
@@ -71,7 +71,10 @@ def end_failed_setup(
         reason = f"its job could not start on {node.name}: {error}"
         mark_ended(folder, left, status=Status.WAITING, reason=reason)
     kept_from = _kept_from(folder, pack, terms, node) if left else ""
-    if not left or not requeue_pack(folder, records, terms, node, left, run_pack):
+    requeue = JobRequeue(folder, records, terms, node, run_pack)
+    if not left or not requeue.requeue(left):
+        if requeue.problem:
+            requeue.give_up(left)
         return False
     if kept_from:
         try:

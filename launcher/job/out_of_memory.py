@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+from launcher.job.memory import memory_cgroup
 
 
 class OutOfMemoryCounter:
@@ -41,18 +41,8 @@ def oom_kills(text: str) -> int:
 
 
 def _counter_path() -> Path | None:
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
+    folder = memory_cgroup()
+    if folder is None:
         return None
-    for line in lines:  # `ID:CONTROLLERS:PATH`; the entry of cgroup v2 names no controllers
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            candidate = _CGROUPS / path.lstrip("/") / "memory.events"
-        elif "memory" in controllers.split(","):
-            candidate = _CGROUPS / "memory" / path.lstrip("/") / "memory.oom_control"
-        else:
-            continue
-        if candidate.exists():
-            return candidate
-    return None
+    found = [folder / name for name in ("memory.events", "memory.oom_control")]
+    return next((path for path in found if path.exists()), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -14,6 +15,7 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
+from launcher.slurm.client import user_name
 from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.run.atomic_write import append_line, atomic_write
 from trainers.run.attempt_history import read_events
@@ -23,6 +25,10 @@ T = TypeVar("T")
 
 PATIENCE_S = 30.0
 """How long a file of the pack may be away, or be seen half written through NFS."""
+
+
+_NOBODY = {"user": "", "uid": None}
+"""Who submitted what was written before that was recorded."""
 
 
 @frozen(kw_only=True)
@@ -94,6 +100,8 @@ class SlurmTerms:
     """Whether all GPUs of its nodes are its own, without having been asked for."""
     divides_memory: bool = True
     """Whether Slurm was asked for memory: what it gave is then divided among the members."""
+    options: dict[str, Any] = field(factory=dict)
+    """The `SlurmOptions` of the submission that were given, for `launch resubmit`."""
 
 
 @frozen(kw_only=True)
@@ -111,6 +119,11 @@ class Pack:
     """The folder of the code that runs; empty for the code that is installed."""
     slurm: SlurmTerms | None = None
     """None for a local job, which is not requeued when it is stopped."""
+    cluster: str = "local"
+    """The name of the cluster config of a local job, or its path."""
+    user: str = field(factory=user_name)
+    """Who submitted it; empty if that is not recorded."""
+    uid: int | None = field(factory=os.getuid)
 
 
 def write_pack(folder: PackFolder, pack: Pack) -> None:
@@ -119,7 +132,7 @@ def write_pack(folder: PackFolder, pack: Pack) -> None:
 
 
 def read_pack(folder: PackFolder) -> Pack:
-    data = json.loads(folder.manifest.read_bytes())
+    data = {**_NOBODY, **json.loads(folder.manifest.read_bytes())}
     machine, slurm = data.pop("machine"), data.pop("slurm")
     return Pack(
         members=tuple(map(_member, data.pop("members"))),
@@ -141,6 +154,9 @@ class SubmittedJob:
     """How many jobs the pack had before."""
     replaces: str = ""
     """The last of these jobs."""
+    user: str = field(factory=user_name)
+    """Who submitted it; empty if that is not recorded."""
+    uid: int | None = field(factory=os.getuid)
 
     def is_replaced(self, job_id: str) -> bool:
         """Return whether the pack has moved from this job to another one."""
@@ -155,7 +171,7 @@ def write_job(folder: PackFolder, job: SubmittedJob) -> None:
 def read_job(folder: PackFolder) -> SubmittedJob | None:
     """Return the job of a pack; None if it was not submitted to a scheduler (yet)."""
     try:
-        return SubmittedJob(**json.loads(folder.job.read_bytes()))
+        return SubmittedJob(**{**_NOBODY, **json.loads(folder.job.read_bytes())})
     except FileNotFoundError:
         return None
 
@@ -172,6 +188,23 @@ def read_own_job(folder: PackFolder) -> SubmittedJob | None:
             errno.ENOENT, "is missing, though the pack has events", str(folder.job)
         )
     return job
+
+
+@frozen(kw_only=True)
+class Owner:
+    """The user who submitted a pack, or its last job."""
+
+    name: str
+    uid: int
+
+
+def owner_of(folder: PackFolder) -> Owner | None:
+    """Return whose pack it is; None if that is not recorded, or cannot be read."""
+    try:
+        record = read_job(folder) or read_pack(folder)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return None if record.uid is None else Owner(name=record.user, uid=record.uid)
 
 
 class PackEventKind(StrEnum):

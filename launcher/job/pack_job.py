@@ -9,14 +9,17 @@ import logging
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.node import ThisNode
 from launcher.job.node_supervisor import NodeSupervisor
 from launcher.job.pack import Pack, patiently, read_pack
-from launcher.job.slots import Slots, slots_folder
+from launcher.job.slots import Slots
+from launcher.job.slots_folder import claims_of_others, slots_folder
 from launcher.job.stop_request import SignalStop
 from trainers.run.background_log import flush_log, log_in_background
+from trainers.run.group_folder import create_for_group
 from trainers.run.lease import Lease
 from trainers.stop_flag import StopFlag
 
@@ -35,6 +38,7 @@ def run_pack(path: str) -> None:
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
     log_in_background()
+    create_for_group(Path(path))
     try:
         _run(PackFolder(path), stop)
     finally:
@@ -59,7 +63,7 @@ def _run_locally(folder: PackFolder, pack: Pack, stop: StopFlag) -> None:
     supervisor = NodeSupervisor(
         folder,
         pack,
-        Slots(pack.machine, slots_folder()),
+        Slots(pack.machine, slots_folder(), others=claims_of_others),
         node=ThisNode(name=os.uname().nodename, job=f"local {os.getpid()}"),
         stop=SignalStop(stop, pack.grace_s),
     )

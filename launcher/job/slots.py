@@ -1,12 +1,13 @@
-"""Slots: shares of this machine for runs, never assigned twice by any process of this user."""
+"""Slots: shares of this machine for runs, never assigned twice by any process of any user."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
-import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -15,13 +16,8 @@ import attrs
 from attrs import frozen
 
 from launcher import file_lock
-from launcher.errors import LauncherError
 from launcher.job.machine import Machine
 from launcher.packing.demand import GPU, gpu_units
-
-_BASES = (Path("/tmp"), Path("/dev/shm"))
-"""Neither TMPDIR, which differs between shells, nor XDG_RUNTIME_DIR, which is deleted when the user
-logs out, while runs go on."""
 
 _LOCK_TIMEOUT_S = 1.0
 """Others hold the lock for milliseconds, and a supervisor that waits hears no signal."""
@@ -62,12 +58,24 @@ class Slots:
     A slot is a file that describes its claim and is locked (`flock`) while the slot is in use: the
     kernel frees the lock of a process that dies in any way, so no slot can leak. Nor can one be
     given twice once something has removed the files, as cleaners of /tmp do after ten days: before
-    a slot is given, the claims are also read from the descriptors that living processes hold.
+    a slot is given, the claims are also read from the descriptors that living processes hold, and
+    the folder is locked as long as a slot is, which the cleaner of systemd heeds.
+
+    Users share no folder, and so no lock of all allocations. Whoever has taken a slot looks at the
+    others' once more, and gives it back if there is a new one: of two that take the same at once,
+    the later one sees the earlier one, or both see each other and try again.
     """
 
-    def __init__(self, machine: Machine, folder: Path) -> None:
+    def __init__(
+        self, machine: Machine, folder: Path, *, others: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        """
+        Args:
+            others: Returns the claims of those who share the machine, and not the folder.
+        """
         self._machine = machine
         self._folder = folder
+        self._others = others
 
     def take(
         self,
@@ -91,13 +99,19 @@ class Slots:
             OSError: The disk of the lock files is full, or fails.
         """
         with self._allocation():
+            others = list(self._claims_of_others())
             claims = self._claims_in_files()
-            if not self._choose(gpus, cpus, memory_gb, planned, avoided, claims.values()):
+            size = (gpus, cpus, memory_gb, planned, avoided)
+            if not self._choose(*size, [*claims.values(), *others]):
                 return None
             # Only now: to look at all processes takes some milliseconds, and a run may wait long.
             claims |= self._claims_of_processes()
-            wanted = self._choose(gpus, cpus, memory_gb, planned, avoided, claims.values())
-            return self._take(wanted) if wanted else None
+            wanted = self._choose(*size, [*claims.values(), *others])
+            slot = self._take(wanted) if wanted else None
+            if slot and Counter(self._claims_of_others()) - Counter(others):
+                slot.close()
+                return None
+            return slot
 
     @contextmanager
     def _allocation(self) -> Iterator[None]:
@@ -187,6 +201,11 @@ class Slots:
                 path.unlink(missing_ok=True)
         return found
 
+    def _claims_of_others(self) -> Iterator[_Claim]:
+        for text in self._others():
+            with suppress(ValueError, TypeError, KeyError):  # of another version
+                yield _from_json(text)
+
     def _claims_of_processes(self) -> dict[str, _Claim]:
         """Return the claims that this user's processes hold open, whatever became of the files."""
         prefix = f"{self._folder.resolve()}/slot-"
@@ -205,79 +224,26 @@ class Slots:
         assert descriptor is not None
         content = json.dumps(attrs.asdict(wanted)).encode()
         try:
+            os.fchmod(descriptor, 0o644)  # others read it, whatever the umask
             if os.write(descriptor, content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         except OSError:
             os.close(descriptor)  # or it would stay a slot without a claim
             raise
         cores = wanted.cores if self._machine.is_pinned else ()
-        return Slot(machine=self._machine, gpus=wanted.gpus, cores=cores, descriptors=(descriptor,))
+        descriptors = (descriptor, *_locked(self._folder))
+        return Slot(machine=self._machine, gpus=wanted.gpus, cores=cores, descriptors=descriptors)
 
 
-def slots_folder(name: str = "") -> Path:
-    """Return the folder of the lock files: on this machine, of this user, same in every session.
-
-    Args:
-        name: Of an allocation, such as a Slurm job on a node, that has its own slots.
-
-    Raises:
-        LauncherError: No folder can be used, or not the one that LAUNCH_SLOTS_DIR names.
-    """
-    user = f"launch-slots-{os.getuid()}"
-    chosen = os.environ.get("LAUNCH_SLOTS_DIR")
-    bases = [Path(chosen)] if chosen else [base / user for base in _BASES]
-    if not chosen and (home := os.environ.get("HOME")):
-        bases.append(Path(home) / ".cache" / f"{user}-{os.uname().nodename}")
-    refusals = []
-    for base in bases:
-        try:
-            if not chosen:
-                _make_private(base)
-            return _lockable(base / name)
-        except OSError as error:
-            refusals.append(f"{base} ({error.strerror or error})")
-    raise LauncherError(
-        f"the locks of GPUs and cores cannot lie in {', nor in '.join(refusals)}; set "
-        "LAUNCH_SLOTS_DIR to a folder of your own on a disk of this machine"
-    )
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder that nobody else can write to.
-
-    /tmp is everybody's: what has the name of the folder may be a link, or belong to another user.
-
-    Raises:
-        OSError: That is so, or the folder cannot be made.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "it is a link")
-    if found.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "it belongs to another user")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def _lockable(folder: Path) -> Path:
-    """Make a folder, if need be, and try a lock and a write there.
-
-    Raises:
-        OSError: The disk is full or read-only, or has no locks, or the folder is somebody else's.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "it belongs to another user")
-    probe = folder / f"probe-{uuid4().hex}"
-    descriptor = file_lock.try_take(probe)
-    assert descriptor is not None
+def _locked(folder: Path) -> Iterator[int]:
+    """Yield a descriptor by which a folder is locked, if it can be, against cleaners of /tmp."""
     try:
-        os.write(descriptor, b"\n")
-    finally:
-        os.close(descriptor)
-        probe.unlink()
-    return folder
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    yield descriptor
 
 
 def _descriptors() -> Iterator[Path]:
@@ -292,4 +258,9 @@ def _from_json(text: str) -> _Claim:
     if not text:
         return _Claim()
     data = json.loads(text)
-    return _Claim(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
+    return _Claim(
+        gpus=tuple(map(str, data["gpus"])),
+        share=int(data["share"]),
+        cores=tuple(map(int, data["cores"])),
+        memory_gb=float(data["memory_gb"]),
+    )

@@ -35,7 +35,8 @@ from launcher.job.pack import (
 )
 from launcher.job.record_end import is_uncounted_finish, is_uncounted_loss
 from launcher.job.requeue import JobRequeue
-from launcher.job.slots import Slots, slots_folder
+from launcher.job.slots import Slots
+from launcher.job.slots_folder import slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
 from launcher.job.submitted_code import verify_submitted_code

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from enum import StrEnum, auto
 from functools import partial
 
 from attrs import frozen
 
 from launcher import file_lock
-from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.pack import SubmittedJob, read_job, read_pack
+from launcher.monitor.job_poller import JobPoller, owner_in_queue
 from launcher.monitor.logs import job_output
 from launcher.os_errors import PatientReader, sentence
-from launcher.slurm import client
-from launcher.slurm.jobs import JobRecord
-from launcher.slurm.queue_cache import QueueSnapshot, queue_snapshot
+from launcher.slurm.queue_cache import QueueSnapshot
 from trainers.run.lease import is_live
 
-MAX_AGE_S = 5.0
-"""How old a cached snapshot of the queue may be."""
 QUEUE_LAG_S = 5.0
 """How long a new job may be missing in `squeue`: clocks differ, and Slurm takes time."""
 SUBMISSION_TIMEOUT_S = 60.0
 """How long a submission may take until the id of its job is recorded."""
+_GOING_ON = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "RESIZING")
+"""Accounting's states of jobs that are not over."""
 _HELD = "requeued held"
 """The end of Slurm's reason for holding a job whose launch has failed."""
 
@@ -71,13 +69,20 @@ NEVER_SUBMITTED = JobStatus(phase=JobPhase.GONE, description="its submission was
 
 
 def job_status(
-    job: SubmittedJob, queue: QueueSnapshot, *, final_state: str = "", died_early: bool = False
+    job: SubmittedJob,
+    queue: QueueSnapshot,
+    *,
+    final_state: str = "",
+    died_early: bool = False,
+    is_others: bool = False,
 ) -> JobStatus:
     """Return the status of a job, from a snapshot of the queue that may predate its submission.
 
     Args:
         final_state: How it ended by the accounting records; empty if there is none.
         died_early: Whether it printed something, but its supervisor never began.
+        is_others: Whether it is the job of a user whose jobs Slurm may hide from this one: then it
+            has left the queue only if the records say so.
     """
     if not job.job_id:
         is_recent = queue.time < job.submitted + SUBMISSION_TIMEOUT_S
@@ -99,46 +104,15 @@ def job_status(
     if queue.time < job.submitted + QUEUE_LAG_S:
         description = f"{name} was submitted a moment ago"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
+    if is_others and (not final_state or final_state.startswith(_GOING_ON)):
+        whose = f" of {job.user}" if job.user else ", of another user,"
+        description = f"whether {name}{whose} is in the queue is not known: Slurm does not show it"
+        return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
     how = f" ({final_state})" if final_state else ""
     description = f"{name} has left the queue{how}"
     if died_early:
         description = f"{name} ended before it began{how}: see `launch logs`"
     return JobStatus(phase=JobPhase.GONE, job_id=job.job_id, description=description)
-
-
-class JobPoller:
-    """Polls Slurm for one command: caches the queue, and asks accounting only once about a job."""
-
-    def __init__(self, max_age_s: float = MAX_AGE_S) -> None:
-        self._max_age_s = max_age_s
-        self._final_states: dict[str, str] = {}
-
-    def queue(self, owner: int | None = None) -> QueueSnapshot:
-        """Return a snapshot of the queue; all commands of the user share one for a few seconds.
-
-        Args:
-            owner: The user id whose jobs to show; None for the user of this process.
-        """
-        return queue_snapshot(self._max_age_s, owner)
-
-    def queue_of(self, pack: PackFolder) -> QueueSnapshot:
-        """Return a snapshot of the queue of whoever submitted a pack.
-
-        Raises:
-            OSError: The pack's files cannot be read.
-        """
-        return self.queue(_owner(pack))
-
-    def final_states(self, job_ids: Iterable[str]) -> dict[str, str]:
-        """Return how jobs that have left the queue ended, by id; "" without a record of it.
-
-        Jobs that were not asked about before share one call of `sacct`.
-        """
-        wanted = set(job_ids)
-        new = wanted - self._final_states.keys()
-        if new:
-            self._final_states |= dict.fromkeys(new, "") | _recorded(new)
-        return {job_id: self._final_states[job_id] for job_id in wanted}
 
 
 @frozen(kw_only=True)
@@ -207,7 +181,7 @@ def _queues(
 
     def owner_or_error(pack: PackFolder) -> int | OSError | None:
         try:
-            return reader.read(partial(_owner, pack))
+            return reader.read(partial(owner_in_queue, pack))
         except OSError as error:
             return error
 
@@ -218,13 +192,6 @@ def _queues(
         for pack, owner in owners.items()
         if owner is not None
     }
-
-
-def _owner(pack: PackFolder) -> int | None:
-    """Return the user id of whoever submitted a pack; None if nobody has yet."""
-    with suppress(FileNotFoundError):
-        return pack.job.stat().st_uid
-    return None
 
 
 def _job(
@@ -260,11 +227,23 @@ def _with_final_states(
         pack: PackStatus(
             is_supervised=status.is_supervised,
             job=job_status(
-                job, queue, final_state=states[job.job_id], died_early=_died_early(pack, job)
+                job,
+                queue,
+                final_state=states[job.job_id],
+                died_early=_died_early(pack, job),
+                is_others=_is_others(pack, job),
             ),
         )
         for pack, (status, job, queue) in gone.items()
     }
+
+
+def _is_others(pack: PackFolder, job: SubmittedJob) -> bool:
+    try:
+        owner = pack.job.stat().st_uid if job.uid is None else job.uid
+    except OSError:
+        return True
+    return owner != os.getuid() != 0  # root sees all jobs
 
 
 def _died_early(pack: PackFolder, job: SubmittedJob) -> bool:
@@ -280,21 +259,3 @@ def _in_queue(name: str, state: str, reason: str | None) -> str:
     if state == "RUNNING":
         return f"{name} is running"
     return f"{name} is in the queue: {state}"
-
-
-def _recorded(job_ids: Iterable[str]) -> dict[str, str]:
-    try:
-        records = client.job_records(job_ids)
-    except SlurmError:
-        return {}
-    return {job_id: _end_of(attempts[-1]) for job_id, attempts in records.items()}
-
-
-def _end_of(record: JobRecord) -> str:
-    """Return how a job ended, such as `FAILED, exit code 127`."""
-    parts = [record.state]
-    if record.exit_code:
-        parts.append(f"exit code {record.exit_code}")
-    if record.signal:
-        parts.append(f"signal {record.signal}")
-    return ", ".join(parts)

@@ -12,11 +12,11 @@ from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.unfinished_members import UNFINISHED, awaits_retry_decision
 from launcher.monitor.effective_state import EffectiveState, effective_state
 from launcher.monitor.find_run import find_runs
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.job_status import (
     NEW_PACK,
     NO_PACK,
     JobPhase,
-    JobPoller,
     PackStatus,
     pack_statuses,
 )

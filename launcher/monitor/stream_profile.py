@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from launcher.errors import LauncherError
 from launcher.os_errors import doing
 from trainers.config.config_io import write_run_config
 from trainers.config.run_config import RunConfig
+from trainers.run.writable_folders import variables_for_caches
 
 _NEGLIGIBLE_WAIT = 0.02
 """The share of an iteration spent waiting for data that is not worth a change."""
@@ -43,6 +45,7 @@ def profile(config: RunConfig, num_iterations: int) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "trainers.profile", path, "--iterations", str(num_iterations)],
             stdout=subprocess.PIPE,
+            env={**os.environ, **variables_for_caches(Path(folder) / "cache")},
             text=True,
         )
     if done.returncode:

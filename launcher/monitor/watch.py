@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from launcher.monitor.job_status import JobPoller
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.status import RunStatus, read_statuses
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import Status

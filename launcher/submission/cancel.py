@@ -15,14 +15,15 @@ from attrs import frozen
 from launcher import file_lock
 from launcher.errors import LockHeldError, SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
-from launcher.job.pack import read_pack
+from launcher.job.pack import owner_of, read_pack
 from launcher.job.unfinished_members import CANCELLED, unfinished
 from launcher.monitor.find_run import find_runs
-from launcher.monitor.job_status import JobPoller
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.status import RunStatus, read_statuses
 from launcher.os_errors import doing, problem_of, sentence
 from launcher.slurm import client
 from trainers.errors import TrainerError
+from trainers.run.group_folder import create_for_group
 from trainers.run.lease import is_live, read_lease
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import EventKind, Status, append_event, read_state, write_state
@@ -72,6 +73,7 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     outcomes: dict[RunFolder, str] = {}
     failed = set()
     for run, status in zip(runs, statuses, strict=True):
+        create_for_group(run.path)
         try:
             with doing("requesting that the run end", run.cancel_request):
                 outcomes[run] = _cancel(run, status.state)
@@ -82,6 +84,8 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     _mark_cancelled(run for run, status in requested if status.pack)
     for run, end in _cancel_idle_jobs(requested).items():
         outcomes[run] += f"; {end}"
+    for run, owner in _other_owners(requested).items():
+        outcomes[run] += f"; it was submitted by {owner}"
     return [
         Cancellation(name=run.name, folder=str(run.path), outcome=outcome, failed=run in failed)
         for run, outcome in outcomes.items()
@@ -150,6 +154,21 @@ def _cancel_idle_jobs(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFo
     except SlurmError as error:
         end = f"is still in the queue and will find nothing to do: {error}"
     return {run: f"its job {job_ids[pack]} {end}" for pack in idle for run in pending[pack]}
+
+
+def _other_owners(runs: Iterable[tuple[RunFolder, RunStatus]]) -> dict[RunFolder, str]:
+    """Return by whom runs were submitted that were another user's, and were not over."""
+    packs = {
+        run: ExperimentFolder.of_run(run).pack(status.pack)
+        for run, status in runs
+        if status.pack and not status.state.is_over
+    }
+    owners = {pack: owner_of(pack) for pack in set(packs.values())}
+    return {
+        run: owner.name
+        for run, pack in packs.items()
+        if (owner := owners[pack]) and owner.uid != os.getuid()
+    }
 
 
 def _has_work(pack: PackFolder) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from launcher.clusters.cluster_config import LocalClusterConfig
+from launcher.clusters.cluster_search import Cluster
 from launcher.errors import DoesNotFitError, SubmissionError
 from launcher.experiment.experiment import Experiment
 from launcher.job.machine import Machine, this_machine
@@ -28,7 +29,7 @@ from trainers.run.submission_record import SubmissionRecord
 
 
 def submit_locally(
-    experiment: Experiment, cluster: LocalClusterConfig, options: SubmitOptions
+    experiment: Experiment, cluster: Cluster, config: LocalClusterConfig, options: SubmitOptions
 ) -> Submission:
     """Start the due runs as one job on this machine, and leave the others alone.
 
@@ -39,15 +40,15 @@ def submit_locally(
         SubmissionError: The job did not start; the states of the runs are as before, and the run
             folders stay.
     """
-    machine = this_machine(gpus=cluster.gpus, cpus=cluster.cpus)
+    machine = this_machine(gpus=config.gpus, cpus=config.cpus, memory_gb=config.memory_gb)
     _check_fit(experiment.runs, machine)
     with planned(experiment, options) as (folder, runs):
         submission = Submission(folder=folder, machine=machine, runs=runs)
         if options.dry_run or not submission.due:
             return submission
         write_source(folder, experiment)
-        record = submission_record(experiment, cluster="local")
-        pack = _start(submission, machine, cluster.grace_s, record)
+        record = submission_record(experiment, cluster=cluster.reference)
+        pack = _start(submission, machine, config.grace_s, record)
         return attrs.evolve(submission, packs=(pack,))
 
 
@@ -71,8 +72,10 @@ def _start(
     submission: Submission, machine: Machine, grace_s: float, record: SubmissionRecord
 ) -> SubmittedPack:
     (pack,) = new_pack_folders(submission.folder, 1)
-    members = tuple(Member.of(run.config) for run in submission.due)
-    write_pack(pack, Pack(members=members, machine=machine, grace_s=grace_s))
+    members = tuple(_member(run.config, machine) for run in submission.due)
+    write_pack(
+        pack, Pack(members=members, machine=machine, grace_s=grace_s, cluster=record.cluster)
+    )
     write_all_submitted([(run, pack) for run in submission.due], record)
     try:
         start_locally(pack)
@@ -80,3 +83,10 @@ def _start(
         restore_states(submission.due)
         raise
     return SubmittedPack(folder=pack, job_id="", runs=tuple(each.name for each in members))
+
+
+def _member(config: RunConfig, machine: Machine) -> Member:
+    """Return the run as a member; one that asks for more memory than there is gets all of it."""
+    assert machine.memory_gb is not None
+    member = Member.of(config)
+    return attrs.evolve(member, memory_gb=min(member.memory_gb, machine.memory_gb))

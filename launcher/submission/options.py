@@ -20,5 +20,7 @@ class SubmitOptions:
     """Plan and report as usual, but write and start nothing."""
     allow_invalid: bool = False
     """Submit runs whose `verify()` says that they can be of no use."""
+    take_over: bool = False
+    """Go on with runs that another user has submitted: they are this user's from then on."""
     slurm: SlurmOptions = field(factory=SlurmOptions)
     """Only for clusters of kind slurm."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 import attrs
 from attrs import field, frozen
 
-from launcher.errors import FilesError
+from launcher.errors import FilesError, LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
+from launcher.job.pack import owner_of
 from launcher.monitor.status import RunStatus, observe
 from launcher.tables import first_names
 from trainers.config.artifact_address import ArtifactAddress, WeightsPath
@@ -121,6 +123,33 @@ def refuse_invalid(configs: Iterable[RunConfig]) -> None:
     if names_by_reason:
         faults = [f"{first_names(names, 1)}: {reason}" for reason, names in names_by_reason.items()]
         raise ConfigError("\n".join([*faults, "--allow-invalid submits them anyway"]))
+
+
+def refuse_runs_of_others(
+    folder: ExperimentFolder, runs: Iterable[PlannedRun], *, take_over: bool
+) -> None:
+    """Refuse to go on with runs that another user has submitted, unless they are taken over.
+
+    Raises:
+        LauncherError: There are some; names their owners.
+    """
+    if take_over:
+        return
+    names_by_owner: dict[str, list[str]] = {}
+    for run in runs:
+        if run.is_due and run.recorded.pack:
+            owner = owner_of(folder.pack(run.recorded.pack))
+            if owner and owner.uid != os.getuid():
+                names_by_owner.setdefault(owner.name, []).append(run.config.name)
+    if names_by_owner:
+        whose = "; ".join(
+            f"{first_names(names, 3)}: submitted by {owner}"
+            for owner, names in names_by_owner.items()
+        )
+        raise LauncherError(
+            f"these runs are another user's ({whose}), and would become yours: ask first, then add "
+            "--take-over; or give your runs another name, or another --root"
+        )
 
 
 def _held_job(status: RunStatus) -> str | None:

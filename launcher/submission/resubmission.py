@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+import attrs
+from attrs import Factory, frozen
 
+from launcher.clusters.submission_target import SlurmOptions
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder
@@ -24,10 +27,16 @@ class Resubmission:
     experiment: Experiment
     cluster: str
     """As for `--cluster`."""
+    options: SlurmOptions
+    """Those given now, and those of the earlier submission."""
 
 
 def choose_runs(
-    runs: Sequence[RunFolder], states: Collection[str], *, cluster: str | None
+    runs: Sequence[RunFolder],
+    states: Collection[str],
+    *,
+    cluster: str | None,
+    options: SlurmOptions | None = None,
 ) -> Resubmission | None:
     """Choose the runs of an experiment that are in one of the states; None if there are none.
 
@@ -35,9 +44,11 @@ def choose_runs(
 
     Args:
         cluster: As for `--cluster`; None is the cluster that they were submitted to.
+        options: Go before those with which they were submitted to the same cluster.
 
     Raises:
-        LauncherError: The runs are of several experiments, or were submitted to several clusters.
+        LauncherError: The runs are of several experiments, or were submitted to several clusters,
+            or with several values of an option.
         ConfigError: A run's config cannot be read.
     """
     folder = _one_experiment(runs)
@@ -45,6 +56,8 @@ def choose_runs(
     chosen = {run: status.pack or "" for run, status in statuses if status.state in states}
     if not chosen:
         return None
+    terms = [_terms_of_pack(folder, name, cluster) for name in dict.fromkeys(chosen.values())]
+    cluster = cluster or _only_cluster(terms)
     return Resubmission(
         folder=folder,
         experiment=Experiment(
@@ -53,7 +66,11 @@ def choose_runs(
             source=folder.source,
             notify=read_notify(folder),
         ),
-        cluster=cluster or _cluster_of(folder, set(chosen.values())),
+        cluster=cluster,
+        options=_with_earlier(
+            options or SlurmOptions(),
+            [each.options for each in terms if each.cluster == cluster],
+        ),
     )
 
 
@@ -67,9 +84,36 @@ def _one_experiment(runs: Iterable[RunFolder]) -> ExperimentFolder:
     return folders[0]
 
 
-def _cluster_of(folder: ExperimentFolder, packs: Collection[str]) -> str:
-    """Return the cluster that the runs of some packs were submitted to."""
-    clusters = sorted({_cluster_of_pack(folder, name) for name in packs})
+@frozen
+class _Terms:
+    """How a pack was submitted."""
+
+    cluster: str
+    options: Mapping[str, Any] = Factory(dict)
+
+
+def _terms_of_pack(folder: ExperimentFolder, name: str, cluster: str | None) -> _Terms:
+    """Return how a pack was submitted.
+
+    Args:
+        cluster: Where its runs go now, if that is known: then a damaged pack does not matter.
+    """
+    pack = folder.pack(name)
+    if not name or not pack.manifest.exists():
+        return _Terms("local")
+    try:
+        found = read_pack(pack)
+    except (ValueError, TypeError, KeyError) as error:
+        if cluster:
+            return _Terms("")
+        raise LauncherError(f"{pack.manifest} is damaged ({error}); add --cluster") from error
+    if found.slurm:
+        return _Terms(found.slurm.cluster, found.slurm.options)
+    return _Terms(found.cluster)
+
+
+def _only_cluster(terms: Iterable[_Terms]) -> str:
+    clusters = sorted({each.cluster for each in terms})
     if len(clusters) > 1:
         raise LauncherError(
             f"these runs were submitted to several clusters, {' and '.join(clusters)}; "
@@ -78,12 +122,20 @@ def _cluster_of(folder: ExperimentFolder, packs: Collection[str]) -> str:
     return clusters[0]
 
 
-def _cluster_of_pack(folder: ExperimentFolder, name: str) -> str:
-    pack = folder.pack(name)
-    if not name or not pack.manifest.exists():
-        return "local"
-    try:
-        terms = read_pack(pack).slurm
-    except (ValueError, TypeError, KeyError) as error:
-        raise LauncherError(f"{pack.manifest} is damaged ({error}); add --cluster") from error
-    return terms.cluster if terms else "local"
+def _with_earlier(options: SlurmOptions, earlier: Sequence[Mapping[str, Any]]) -> SlurmOptions:
+    """Return the options, with those of earlier submissions in place of those that are not set."""
+    found: dict[str, Any] = {}
+    for each in attrs.fields(SlurmOptions):
+        values = list(dict.fromkeys(one.get(each.name) for one in earlier))
+        if each.name in options.given or not values:
+            continue
+        if len(values) > 1:
+            shown = " and ".join(
+                sorted("none" if value is None else str(value) for value in values)
+            )
+            raise LauncherError(
+                f"these runs were submitted with several values of --{each.name}, {shown}; add "
+                f"--{each.name}"
+            )
+        found[each.name] = values[0]
+    return attrs.evolve(options, **found)

@@ -18,7 +18,7 @@ from launcher.errors import (
     SubmissionError,
     UnknownSubmissionError,
 )
-from launcher.experiment.code_snapshot import CodeSnapshot, snapshot_code
+from launcher.experiment.code_snapshot import CodeSnapshot, write_snapshot
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.bad_nodes import excluded_nodes, with_exclude
@@ -41,6 +41,7 @@ from launcher.submission.submission import (
     restore_states,
     write_all_submitted,
 )
+from launcher.submission.submitted_code import code_of, with_snapshot
 from launcher.submission.write_runs import write_source
 
 _REPORT_EVERY_S = 2.0
@@ -69,7 +70,8 @@ def submit_to_slurm(
         packing = _pack(submission.due, choice)
         num_nodes = max(plan.num_nodes for plan in packing.packs)
         excluded = excluded_nodes(folder, choice.target.partition, num_nodes)
-        submission = attrs.evolve(submission, packing=packing, excluded_nodes=excluded)
+        code = code_of(folder, submission.due)
+        submission = attrs.evolve(submission, packing=packing, excluded_nodes=excluded, code=code)
         if options.dry_run:
             return submission
         report(f"packed {len(submission.due)} runs into {len(packing.packs)} jobs")
@@ -166,12 +168,13 @@ def _submit(
 ) -> Submission:
     folder = submission.folder
     due = {run.config.name: run for run in submission.due}
-    code = _snapshot(folder, submission.due)
+    assert submission.code is not None
+    code = write_snapshot(folder.code, submission.code)
     packs = list(zip(new_pack_folders(folder, len(packing.packs)), packing.packs, strict=True))
     members: list[tuple[PlannedRun, PackFolder]] = []
     for path, plan in packs:
         _write_pack(path, plan, due, code, choice)
-        members += [(_with_snapshot(due[each.demand.name], code), path) for each in plan.members]
+        members += [(with_snapshot(due[each.demand.name], code), path) for each in plan.members]
     record = submission_record(
         experiment, cluster=choice.cluster, partition=choice.target.partition, code=code.name
     )
@@ -213,18 +216,6 @@ def _submit(
     return attrs.evolve(submission, packs=tuple(submitted), num_calls=num_calls)
 
 
-def _snapshot(folder: ExperimentFolder, due: Sequence[PlannedRun]) -> CodeSnapshot:
-    """Copy the code once for all runs: runs of one experiment share the folders of user modules."""
-    python_path = dict.fromkeys(path for run in due for path in run.config.python_path)
-    return snapshot_code(folder.code, tuple(python_path))
-
-
-def _with_snapshot(run: PlannedRun, code: CodeSnapshot) -> PlannedRun:
-    """Return the run with its user modules imported from the snapshot."""
-    python_path = tuple(code.python_path[path] for path in run.config.python_path)
-    return attrs.evolve(run, config=attrs.evolve(run.config, python_path=python_path))
-
-
 def _write_pack(
     path: PackFolder,
     plan: PlannedPack,
@@ -250,6 +241,7 @@ def _write_pack(
         divides_memory=target.memory != "none",
         parameters=job_parameters(path.experiment, plan, code, target),
         limits=target.limits,
+        options=choice.options.given,
     )
     grace_s = max(target.grace_s, terms.signal_lead_s)
     write_pack(

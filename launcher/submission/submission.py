@@ -15,6 +15,7 @@ from attrs import field, frozen
 from launcher import file_lock
 from launcher.clusters.slurm_target import SlurmTarget
 from launcher.errors import LockHeldError
+from launcher.experiment.code_snapshot import CollectedCode
 from launcher.experiment.experiment import Experiment
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.experiment.notify_config import write_notify
@@ -24,9 +25,10 @@ from launcher.os_errors import doing, problem_of
 from launcher.packing.packing import Packing
 from launcher.submission.dashboards import Dashboard
 from launcher.submission.options import SubmitOptions
-from launcher.submission.plan import PlannedRun, plan_runs
+from launcher.submission.plan import PlannedRun, plan_runs, refuse_runs_of_others
 from launcher.submission.write_runs import write_submitted
 from trainers.errors import ConfigError
+from trainers.run.group_folder import create_for_group
 from trainers.run.run_state import read_state, write_state
 from trainers.run.submission_record import SubmissionRecord
 from trainers.weights.wandb_artifact import fetch
@@ -64,6 +66,8 @@ class Submission:
     """Of the due runs into jobs of Slurm."""
     excluded_nodes: tuple[str, ...] = ()
     """Bad nodes that the jobs are kept away from."""
+    code: CollectedCode | None = None
+    """The code that the jobs run; of a submission to Slurm."""
     packs: tuple[SubmittedPack, ...] = ()
     """The submitted jobs; none if no run was due, or with `--dry-run`."""
     refusal: str = ""
@@ -88,17 +92,22 @@ def planned(
 
     Raises:
         ConfigError: A run exists and trains something else.
+        LauncherError: A due run is another user's, and is not to be taken over.
         LockHeldError: Another submission takes too long; the message names it.
         OSError: The folder cannot be written, or what is in it cannot be read.
     """
     folder = ExperimentFolder(options.root.absolute() / experiment.name)
     with doing(f"submitting the experiment {experiment.name}", folder.path):
         if options.dry_run:
-            yield folder, plan_runs(folder, experiment.runs)
+            runs = plan_runs(folder, experiment.runs)
+            refuse_runs_of_others(folder, runs, take_over=options.take_over)
+            yield folder, runs
             return
+        create_for_group(folder.path)
         folder.path.mkdir(parents=True, exist_ok=True)
         with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
             runs = plan_runs(folder, experiment.runs, is_locked=True)
+            refuse_runs_of_others(folder, runs, take_over=options.take_over)
             write_notify(folder, experiment.notify)  # for jobs that run already, too
             yield folder, runs
 

@@ -9,6 +9,7 @@ import attrs
 from launcher.submission.packing_report import packing_json, packing_lines, waiting_notice
 from launcher.submission.plan import PlannedRun
 from launcher.submission.submission import Submission
+from launcher.submission.submitted_code import code_notices
 from launcher.tables import finite, short, table
 from trainers.run.run_state import Status
 
@@ -49,6 +50,12 @@ def report_json(submission: Submission) -> dict[str, Any]:
             submission.target, value_serializer=lambda _, __, value: finite(value)
         )
         report["submission_calls"] = submission.num_calls
+    if submission.code:
+        report["code"] = {
+            "installed": list(submission.code.installed),
+            "left_out": list(submission.code.left_out),
+            "own_packages": list(submission.code.own_packages),
+        }
     if submission.packing:
         report["packing"] = packing_json(submission.packing)
     return report
@@ -66,6 +73,13 @@ def notices(submission: Submission) -> list[str]:
             "the GPUs of this machine take one process each (compute mode EXCLUSIVE_PROCESS): runs "
             "with a share of one have it to themselves, one after the other"
         )
+    if machine and machine.memory_gb is not None:
+        most = max((run.config.resources.memory_gb for run in submission.due), default=0.0)
+        if most > machine.memory_gb:
+            found.append(
+                f"runs ask for up to {most:g} GB of memory, and this machine has "
+                f"{machine.memory_gb:g}: such a run goes alone, and may run out of it"
+            )
     if submission.excluded_nodes:
         found.append(
             f"not on {', '.join(submission.excluded_nodes)}, where this experiment failed: see "
@@ -75,6 +89,8 @@ def notices(submission: Submission) -> list[str]:
         found += submission.target.notes
         if submission.packing and (notice := waiting_notice(submission.packing, submission.target)):
             found.append(notice)
+    if submission.code:
+        found += code_notices(submission.code)
     unknown = [run.unknown_because for run in submission.runs if run.unknown_because]
     if unknown:
         noun = "1 run is" if len(unknown) == 1 else f"{len(unknown)} runs are"
@@ -89,9 +105,11 @@ def max_at_once(submission: Submission) -> int:
     """Return how many due runs train at once if the machine is otherwise idle; 0 if none is due."""
     machine = submission.machine
     assert machine is not None
-    sizes = [(run.config.resources.gpus, run.config.resources.cpus) for run in submission.due]
-    together = max((machine.max_runs(gpus=gpus, cpus=cpus) for gpus, cpus in sizes), default=0)
-    return min(together, len(sizes))
+    asked = [run.config.resources for run in submission.due]
+    at_once = (
+        machine.max_runs(gpus=each.gpus, cpus=each.cpus, memory_gb=each.memory_gb) for each in asked
+    )
+    return min(max(at_once, default=0), len(asked))
 
 
 def _local_lines(submission: Submission) -> list[str]:

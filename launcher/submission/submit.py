@@ -101,7 +101,7 @@ def _submit_jobs(
         case LocalClusterConfig() as config:
             from launcher.submission.local_submission import submit_locally
 
-            return submit_locally(experiment, config, options)
+            return submit_locally(experiment, cluster, config, options)
         case SlurmClusterConfig():
             from launcher.clusters.submission_target import choose_target
             from launcher.submission.kept_gpu_types import kept_gpu_types

@@ -72,7 +72,16 @@ echo {name} "$@" >>{shlex.quote(str(self._calls))}
         return [line.partition(" ")[2] for line in lines if line.partition(" ")[0] == program]
 
 
-def submitted(folder, name, *runs, job_id="12_3", ago_s=1000.0, status="submitted", **changes):
+def submitted(
+    folder,
+    name,
+    *runs,
+    job_id="12_3",
+    ago_s=1000.0,
+    status="submitted",
+    options=None,
+    **changes,
+):
     """A pack of runs of an experiment, as if it had been submitted to Slurm."""
     pack: PackFolder = folder.pack(name)
     pack.path.mkdir(parents=True)
@@ -85,6 +94,7 @@ def submitted(folder, name, *runs, job_id="12_3", ago_s=1000.0, status="submitte
         may_requeue=True,
         accounting=True,
         parameters={},
+        options=options or {},
     )
     members = tuple(_member(folder.run(run)) for run in runs)
     write_pack(pack, Pack(members=members, machine=None, grace_s=90.0, slurm=terms))

@@ -14,7 +14,7 @@ def workplace(tmp_path, monkeypatch, capsys):
     (tmp_path / "dummies.yaml").write_text(EXPERIMENT)
     write_empty_volume(tmp_path / "volume.zarr")
     (tmp_path / "cluster_configs").mkdir()
-    config = "kind: local\ndescription: two slots\ngpus: 0\ncpus: 2\n"
+    config = "kind: local\ndescription: two slots\ngpus: 0\ncpus: 2\nmemory_gb: 64\n"
     (tmp_path / "cluster_configs" / "local.yaml").write_text(config)
     workplace = Workplace(tmp_path, capsys)
     yield workplace

@@ -30,6 +30,7 @@ class Workplace:
     """A folder with an experiment of dummy runs, and a user who works there."""
 
     def __init__(self, folder, capsys):
+        self.folder = folder
         self.experiment = ExperimentFolder(folder / "experiments" / "dummies")
         self.out = self.err = ""
         self._capsys = capsys

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
 from attrs import Attribute, Factory, field, frozen
@@ -86,6 +86,16 @@ def _tags(_: object, __: Attribute[Any], tags: Sequence[str]) -> None:
     for tag in tags:
         if not 1 <= len(tag) <= _MAX_TAG:
             raise ValueError(f"must have 1 to {_MAX_TAG} characters each; found {tag!r}")
+
+
+def _patterns_below(_: object, __: Attribute[Any], patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        parts = PurePath(pattern).parts
+        if not parts or pattern.startswith(("/", "~")) or ".." in parts:
+            raise ValueError(
+                "must be patterns of files below the folders of python_path, such as "
+                f"`nets/*.npy`, without / at the start and without `..`; found {pattern!r}"
+            )
 
 
 def _distinct_names(_: object, __: Attribute[Any], datasets: Sequence[DatasetConfig]) -> None:
@@ -237,6 +247,9 @@ class RunConfig:
     """How often the run is tried again, by cause."""
     python_path: tuple[Path, ...] = ()
     """Folders with the user's own modules."""
+    code_include: tuple[str, ...] = field(default=(), validator=_patterns_below)
+    """Patterns of files that a submission to Slurm copies beside modules, such as `nets/*.npy`;
+    below the folders of `python_path`, or beginning with the name of an installed package."""
 
     def verify(self) -> tuple[bool, str]:
         """Return whether the run can be trained as configured, and the reason."""

@@ -36,8 +36,13 @@ def prepare_folders(folder: RunFolder) -> None:
     Raises:
         NodeFaultError: Temporary files cannot be written.
     """
-    os.environ.update(cache_variables(os.environ, _home(), folder.caches))
+    os.environ.update(variables_for_caches(folder.caches))
     _check_temporary_folder()
+
+
+def variables_for_caches(to: Path) -> dict[str, str]:
+    """Return the variables to set in this environment; see `cache_variables`."""
+    return cache_variables(os.environ, _home(), to)
 
 
 def cache_variables(environment: Mapping[str, str], home: Path | None, to: Path) -> dict[str, str]:

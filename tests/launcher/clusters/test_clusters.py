@@ -267,6 +267,7 @@ def test_a_cluster_is_explained(project, capsys):
         ["FIELD", "VALUE", "FROM"],
         ["gpus", "2", "cluster_configs/half.yaml:3"],
         ["cpus", "-", "default"],
+        ["memory_gb", "-", "default"],
         ["grace_s", "120", "default"],
     ]
 

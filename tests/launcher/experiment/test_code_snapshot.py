@@ -10,7 +10,12 @@ import pytest
 
 from launcher.errors import LauncherError
 from launcher.experiment import code_files
-from launcher.experiment.code_snapshot import snapshot_code, verify_snapshot
+from launcher.experiment.code_files import source_files
+from launcher.experiment.code_snapshot import collect_code, verify_snapshot, write_snapshot
+
+
+def snapshot_code(folder, python_path, **options):
+    return write_snapshot(folder, collect_code(folder, python_path, **options))
 
 
 def write(folder, *names, text="x = 1\n"):
@@ -238,15 +243,70 @@ def test_a_snapshot_holds_no_snapshot(user):
     assert names_in(first.python_path[user]) == ["model.py"]
 
 
-def test_links_lead_to_files_only(code, user, tmp_path):
-    """A linked module is copied; a linked folder, which may lead anywhere, is not."""
-    write(tmp_path / "elsewhere", "shared.py")
+def test_links_are_followed_to_code(code, user, tmp_path):
+    """To modules, and to folders with modules in them, with their links; never in a circle."""
+    write(tmp_path / "src", "nets/__init__.py", "nets/deep/net.py", "nets/deep/table.npy")
+    write(tmp_path / "elsewhere", "shared.py", "volume.bin")
+    write(tmp_path / "volumes", "raw.bin")
     (user / "shared.py").symlink_to(tmp_path / "elsewhere" / "shared.py")
-    (user / "volumes").symlink_to(tmp_path / "elsewhere")
+    (user / "nets").symlink_to(Path("..") / "src" / "nets")
+    (tmp_path / "src" / "nets" / "more").symlink_to(tmp_path / "elsewhere")
+    (user / "volumes").symlink_to(tmp_path / "volumes")
     (user / "loop").symlink_to(user)
+    (tmp_path / "src" / "nets" / "up").symlink_to(tmp_path)
+    (user / "itself").symlink_to(user / "itself")
     (user / "broken.py").symlink_to(user / "nowhere.py")
 
-    assert modules_of(code, user) == ["model.py", "shared.py"]
+    found = source_files(user, apart_from=code)
+
+    assert modules_of(code, user) == list(found.names)
+    assert found.names == [
+        "model.py",
+        "nets/__init__.py",
+        "nets/deep/net.py",
+        "nets/more/shared.py",
+        "shared.py",
+    ]
+    assert found.left_out == [
+        "broken.py",
+        "itself",
+        f"loop -> {user}",
+        "nets/deep/table.npy",
+        "nets/more/volume.bin",
+        f"nets/up -> {tmp_path}",
+        f"volumes -> {tmp_path / 'volumes'}",
+    ]
+
+
+def test_a_linked_folder_may_lead_to_all_data_of_a_site(code, user, tmp_path, monkeypatch):
+    """It is left out, and does not hinder the submission."""
+    write(tmp_path / "store", "a.py", "b.bin", "c.bin")
+    (user / "store").symlink_to(tmp_path / "store")
+    monkeypatch.setattr(code_files, "_MAX_LINKED_ENTRIES", 2)
+
+    found = source_files(user, apart_from=code)
+
+    assert (found.names, found.left_out) == (["model.py"], [f"store -> {tmp_path / 'store'}"])
+
+
+def test_links_that_git_tracks_are_followed_too(code, user, tmp_path):
+    """git lists a link to a folder as one file."""
+    write(tmp_path / "src", "nets/net.py")
+    (user / "nets").symlink_to(tmp_path / "src" / "nets")
+    git(user, "init")
+    git(user, "add", ".")
+
+    assert modules_of(code, user) == ["model.py", "nets/net.py"]
+
+
+def test_patterns_add_files_to_the_code(code, user):
+    """Such as tables that a module reads; what is beside modules otherwise is told of."""
+    write(user, "nets/net.py", "nets/a.npy", "nets/b.npy", "nets/notes.md", "tables/c/d.csv")
+
+    found = source_files(user, apart_from=code, include=["nets/a.*", "tables/**/*.csv"])
+
+    assert found.names == ["model.py", "nets/a.npy", "nets/net.py", "tables/c/d.csv"]
+    assert found.left_out == ["nets/b.npy"]
 
 
 def test_git_says_what_is_code(code, user):
@@ -294,3 +354,154 @@ def test_a_huge_folder_is_refused(user, monkeypatch, limit, why):
         f"{user} is too large to be copied as the code of the runs: {why}. Set python_path to "
         "smaller folders that hold your modules and little else, or to [] if there are none."
     )
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A folder that this Python looks in by itself, as after `pip install -e`."""
+    folder = tmp_path / "src"
+    write(folder, "own_net/__init__.py", "own_net/deep.py", "own_net/table.npy", "other.py")
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def run_with(snapshot, program, *more_path):
+    """What a program prints that a job of this snapshot would run."""
+    path = [snapshot.packages, *more_path]
+    environment = {"PYTHONPATH": ":".join(map(str, path)), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout.strip()
+
+
+def test_packages_that_are_installed_editable_are_copied(code, user, installed):
+    """Those that configs name, as a whole: what is edited after the submission does not run."""
+    write(installed, "own_net/.gitignore", text="_version.py\n")
+    write(installed, "own_net/_version.py")
+    git(installed, "init")
+
+    snapshot = snapshot_code(
+        code, [user], import_paths=["own_net.deep:Net"], include=["own_net/*.npy"]
+    )
+    write(installed, "own_net/deep.py", text="raise SystemExit('edited')\n")
+
+    assert snapshot.own_packages == ("own_net",)
+    assert names_in(snapshot.packages / "own_net") == [
+        "__init__.py",
+        "_version.py",
+        "deep.py",
+        "table.npy",
+    ]
+    assert snapshot.copies_of([user]) == (snapshot.packages, snapshot.python_path[user])
+    program = "import own_net.deep as deep; print(deep.__file__)"
+    assert run_with(snapshot, program, installed) == f"{snapshot.packages}/own_net/deep.py"
+
+
+def test_what_an_own_package_imports_is_copied_too(code, user, installed):
+    """If it is not installed as a copy either; modules beside the experiment count as well."""
+    write(installed, "own_net/deep.py", text="import torch, os.path\nfrom other import x\n")
+    write(user, "model.py", text="def late():\n    from own_net import deep\n")
+
+    snapshot = snapshot_code(code, [user], import_paths=["model:Net"])
+
+    assert set(snapshot.own_packages) == {"own_net", "other"}
+    assert (snapshot.packages / "other.py").is_file()
+    assert not (snapshot.packages / "torch").exists()
+    assert not (snapshot.packages / "model.py").exists()
+
+
+def test_what_is_installed_as_a_copy_is_not_copied(code, user):
+    """Nobody edits it, and it may be large."""
+    snapshot = snapshot_code(code, [user], import_paths=["attrs:Factory", "json:dumps"])
+
+    assert snapshot.own_packages == ()
+    assert names_in(snapshot.path / "packages")[-1].startswith("trainers/")
+    assert collect_code(code, [user], import_paths=["attrs:Factory"]).installed == ("attrs",)
+
+
+def test_a_copy_that_hides_ones_own_module_is_told_of(code, user):
+    """As in a run on this machine, what is installed goes first."""
+    write(user, "attrs/__init__.py", "json.py")
+
+    (doubt,) = collect_code(code, [user], import_paths=["attrs:Factory"]).doubts
+
+    assert doubt.startswith("attrs is imported as it is installed, in ")
+    assert f"and not from {user}: uninstall it" in doubt
+
+
+def test_namespace_packages_are_copied(code, user, tmp_path, monkeypatch):
+    """From all folders that make one up."""
+    for folder, name in (("a", "one"), ("b", "two")):
+        write(tmp_path / folder, f"own_lab/{name}/net.py")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+
+    snapshot = snapshot_code(code, [user], import_paths=["own_lab.one.net:Net"])
+
+    assert names_in(snapshot.packages / "own_lab") == ["one/net.py", "two/net.py"]
+    program = "import own_lab.two.net as net; print(net.__file__)"
+    found = run_with(snapshot, program, tmp_path / "b")
+    assert found == f"{snapshot.packages}/own_lab/two/net.py"
+
+
+def test_a_resubmission_has_the_own_packages_of_the_submission(code, user, installed):
+    """They are taken from the snapshot that the runs' configs name, and not from where they lie."""
+    first = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    write(installed, "own_net/deep.py", text="x = 'edited'\n")
+
+    again = snapshot_code(code, first.copies_of([user]), import_paths=["own_net.deep:Net"])
+
+    assert again.own_packages == ("own_net",)
+    assert (again.packages / "own_net" / "deep.py").read_text() == "x = 1\n"
+    assert again.path == first.path
+
+
+def test_a_named_module_is_copied_though_git_ignores_it(code, user):
+    """What a config names is needed, generated or not."""
+    write(user, ".gitignore", text="gen\nignored.py\nother\n")
+    write(user, "ignored.py", "gen/net.py", "other/net.py")
+    git(user, "init")
+
+    snapshot = snapshot_code(code, [user], import_paths=["ignored:Net", "gen.net:Net"])
+
+    assert names_in(snapshot.python_path[user]) == ["gen/net.py", "ignored.py", "model.py"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_somebody_else_says_what_it_ignores(code, user, monkeypatch):
+    """git has doubts about it, which must not mean that all files are taken."""
+    write(user, "ignored.py", ".gitignore", text="ignored.py\n")
+    git(user, "init")
+    for path in [user, *user.rglob("*")]:
+        os.chown(path, 54321, 54321)
+
+    assert source_files(user, apart_from=code).names == ["model.py"]
+
+    monkeypatch.setattr(code_files, "_GIT_ENVIRONMENT", {"LC_ALL": "C"})  # as git before 2.38
+    found = source_files(user, apart_from=code)
+    assert found.names == ["ignored.py", "model.py"]
+    assert "dubious ownership" in found.doubt
+    (doubt,) = collect_code(code, [user]).doubts
+    assert doubt.startswith(f"files of {user} are copied though git may ignore them: fatal: ")
+
+
+def test_a_job_imports_nothing_else(code, user, installed):
+    """Whatever puts another folder first: both paths are named. Installed copies are no other."""
+    snapshot = snapshot_code(code, [user], import_paths=["own_net:x"])
+    program = (
+        "from trainers.errors import ConfigError\n"
+        "from trainers.imports import load_object\n"
+        "print(load_object('json:dumps').__name__, load_object('own_net:x'))\n"
+        "import sys; sys.path.append(sys.argv[-1])\n"
+        "try: load_object('late:x')\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    write(installed.parent / "elsewhere", "late.py")
+
+    program = program.replace("sys.argv[-1]", repr(str(installed.parent / "elsewhere")))
+    printed = run_with(snapshot, program, installed)
+
+    begin = (
+        f"dumps 1\n'late:x' was imported from {installed.parent}/elsewhere/late.py, which is not a"
+    )
+    assert printed.startswith(begin)
+    assert f"the code that was submitted, in {snapshot.path}. Look for" in printed

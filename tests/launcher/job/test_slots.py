@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.job import slots
+from launcher.job import slots_folder as places
 from launcher.job.machine import Machine
-from launcher.job.slots import Slots, slots_folder
+from launcher.job.slots import Slots
+from launcher.job.slots_folder import claims_of_others, slots_folder
 
 FIRST, SECOND = (
     "GPU-aaaa1111-0000-0000-0000-000000000000",
@@ -148,7 +150,7 @@ def test_how_many_runs_go_on_at_once(gpus, cores, size, expected):
     assert Machine(gpus=gpus, cores=cores).max_runs(**size) == expected
 
 
-def test_the_folder_of_the_locks_is_private(tmp_path, monkeypatch):
+def test_a_chosen_folder_of_the_locks_is_private(tmp_path, monkeypatch):
     """Nobody else can take slots away; a folder of somebody else's is refused."""
     folder = tmp_path / "slots"
     monkeypatch.setenv("LAUNCH_SLOTS_DIR", str(folder))
@@ -231,7 +233,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """The last resort of `slots_folder`; both of the others are named after the user."""
     monkeypatch.delenv("LAUNCH_SLOTS_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(slots, "_BASES", (tmp_path / "tmp", tmp_path / "shm"))
+    monkeypatch.setattr(places, "_BASES", (tmp_path / "tmp", tmp_path / "shm"))
     (tmp_path / "tmp").mkdir()
     (tmp_path / "shm").mkdir()
     return tmp_path
@@ -267,7 +269,7 @@ def test_an_open_folder_is_closed(home):
     folder.mkdir()
     folder.chmod(0o777)
 
-    assert slots_folder().stat().st_mode & 0o777 == 0o700
+    assert slots_folder().stat().st_mode & 0o777 == 0o755
 
 
 def test_dead_temporary_folders_are_named(home, monkeypatch):
@@ -299,3 +301,105 @@ def test_a_claim_that_finds_no_room_is_no_slot(tmp_path, monkeypatch, written):
     monkeypatch.undo()
 
     assert slots.take(gpus=0, cpus=2) is not None
+
+
+TAKE_AS = """
+import os, pathlib, sys
+from launcher.job import slots_folder as places
+from launcher.job.machine import Machine
+from launcher.job.slots import Slots
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+os.umask(0o077)
+places._BASES = (pathlib.Path(sys.argv[2]),)
+slots = Slots(Machine(cores=(0, 1, 2), memory_gb=8.0), places.slots_folder())
+slot = slots.take(gpus=0, cpus=1, memory_gb=6.0)
+print(slot.cores[0], flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def everybodys(home, monkeypatch):
+    """A folder like /tmp, which the users 54321 and 54322 can reach."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    for folder in (home, *home.parents[:-2]):  # below /tmp, pytest makes them private
+        folder.chmod(folder.stat().st_mode | 0o011)
+    (home / "tmp").chmod(0o1777)
+    return home / "tmp"
+
+
+def test_users_see_the_slots_of_each_other(everybodys):
+    """Cores and memory of one machine are given once, whatever the umask; and given back."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", TAKE_AS, "54321", str(everybodys)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "0\n"
+    slots = Slots(Machine(cores=(0, 1, 2), memory_gb=8.0), slots_folder(), others=claims_of_others)
+
+    assert slots.take(gpus=0, cpus=3, memory_gb=1.0) is None
+    assert slots.take(gpus=0, cpus=1, memory_gb=3.0) is None
+    assert slots.take(gpus=0, cpus=2, memory_gb=2.0).cores == (1, 2)
+    other.communicate("\n")
+    assert slots.take(gpus=0, cpus=1, memory_gb=6.0).cores == (0,)
+
+
+def test_two_users_who_take_at_once_give_back(tmp_path):
+    """What appears while a slot is taken may be the same cores: the next try sees it."""
+    claims = iter([[], ['{"gpus": [], "share": 3600, "cores": [0], "memory_gb": 1}'], []])
+    slots = Slots(Machine(cores=(0, 1)), tmp_path, others=lambda: next(claims, []))
+
+    assert slots.take(gpus=0, cpus=1) is None
+    assert slots.take(gpus=0, cpus=2).cores == (0, 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"gpus": 3}', '{"cores": [0]}'])
+def test_what_others_write_is_not_trusted(tmp_path, text):
+    """A claim of another version, or of nobody's: it takes nothing, and stops nothing."""
+    slots = Slots(Machine(cores=(0,)), tmp_path, others=lambda: [text])
+
+    assert slots.take(gpus=0, cpus=1).cores == (0,)
+
+
+@pytest.mark.parametrize("planted", ["a link", "a pipe", "somebody else's file", "a linked folder"])
+def test_planted_claims_are_not_read(everybodys, planted):
+    """Nobody leads another user to files that are not their own, or makes them wait."""
+    target = everybodys / "target.json"
+    target.write_text('{"gpus": [], "share": 1, "cores": [0], "memory_gb": 0}')
+    held = os.open(target, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    folder = everybodys / "launch-slots-54321"
+    folder.mkdir()
+    os.chown(folder, 54321, 54321)
+    claim = folder / "slot-1.json"
+    if planted == "a link":
+        claim.symlink_to(target)
+    elif planted == "a pipe":
+        os.mkfifo(claim)
+        os.chown(claim, 54321, 54321)
+    elif planted == "somebody else's file":
+        os.link(target, claim)
+    else:
+        folder.rename(everybodys / "elsewhere")
+        (everybodys / "elsewhere" / "slot-1.json").hardlink_to(target)
+        folder.symlink_to(everybodys / "elsewhere")
+
+    assert list(claims_of_others()) == []
+    os.close(held)
+
+
+def test_a_taken_slot_keeps_cleaners_away(tmp_path):
+    """systemd-tmpfiles leaves a folder alone while it is locked."""
+    folder = tmp_path / "slots"
+    folder.mkdir()
+    slot = Slots(Machine(cores=(0,)), folder).take(gpus=0, cpus=1)
+    cleaner = os.open(folder, os.O_RDONLY)
+
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(cleaner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    slot.close()
+    fcntl.flock(cleaner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(cleaner)

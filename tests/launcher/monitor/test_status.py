@@ -10,7 +10,7 @@ from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.job.attempt_end import AttemptEnd
-from launcher.job.pack import Member
+from launcher.job.pack import Member, read_job, write_job
 from launcher.job.record_end import record_end
 from launcher.job.unfinished_members import unfinished
 from launcher.monitor.find_run import find_runs
@@ -256,13 +256,27 @@ def test_a_signal_that_ended_a_job_is_told(root, slurm):
     assert "its job 12_3 has left the queue (FAILED, signal 9); submit" in status.reason
 
 
+def of_somebody_else(pack, **changes):
+    """Make the job of a pack that of another user."""
+    job = attrs.evolve(read_job(pack), user="them", uid=54321, **changes)
+    write_job(pack, job)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of several users")
-def test_the_jobs_of_a_colleague_are_asked_for(root, slurm):
-    """Of whoever submitted a pack, once for each; one that waits is not taken for gone."""
+def test_the_jobs_of_a_colleague_are_asked_for(root, slurm, recorded):
+    """Of whoever submitted a pack, once for each; one that waits is not taken for gone.
+
+    An earlier version has not recorded it: then that is the owner of the file.
+    """
     experiment = ExperimentFolder(root / "one")
     submitted(experiment, "pack-0001", "a")
     theirs = submitted(experiment, "pack-0002", "b", job_id="14_0")
-    os.chown(theirs.job, 54321, 54321)
+    if recorded:
+        of_somebody_else(theirs)
+    else:
+        theirs.job.write_text('{"job_id": "14_0", "submitted": 1}')
+        os.chown(theirs.job, 54321, 54321)
     slurm.queue(("14_0", "PENDING", "Priority"), ("12_3", "PENDING", "Priority"))
 
     for _ in range(2):
@@ -272,6 +286,32 @@ def test_the_jobs_of_a_colleague_are_asked_for(root, slurm):
     assert second.reason == "its job 14_0 waits in the queue: Priority"
     users = [call.partition("--user=")[2].split()[0] for call in slurm.calls("squeue")]
     assert sorted(users) == ["54321", "root"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "reason"),
+    [
+        ({}, "submitted", "whether its job 14_0 of them is in the queue is not known: Slurm does"),
+        ({"_14_0": "PENDING"}, "submitted", "whether its job 14_0 of them is in the queue is not"),
+        (
+            {"_14_0": "TIMEOUT"},
+            "waiting",
+            "its job 14_0 has left the queue (TIMEOUT); submit again",
+        ),
+    ],
+)
+def test_a_hidden_job_is_not_gone(root, slurm, monkeypatch, ended, state, reason):
+    """Sites may hide jobs of other users: only what accounting says of them is the end of them."""
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    experiment = ExperimentFolder(root / "one")
+    of_somebody_else(submitted(experiment, "pack-0002", "b", job_id="14_0"))
+    slurm.queue()
+    slurm.ended(**ended)
+
+    status = status_of(experiment.run("b"))
+
+    assert (status.state, status.is_expected) == (state, state == "submitted")
+    assert status.reason.startswith(reason)
 
 
 def test_a_watch_asks_about_a_job_that_is_gone_once(root, slurm):

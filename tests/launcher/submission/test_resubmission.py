@@ -1,15 +1,19 @@
 """Starting runs again from nothing but their folders."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 
 from launcher import cli
+from launcher.clusters.cluster_search import open_cluster
+from launcher.clusters.submission_target import SlurmOptions
 from launcher.errors import LauncherError
 from launcher.experiment.experiment import read_experiment
 from launcher.job.attempt_end import AttemptEnd
+from launcher.job.pack import read_pack, write_pack
 from launcher.job.requeue_policy import decide_retry
 from launcher.monitor.find_run import find_runs
 from launcher.submission.plan import plan_runs
@@ -65,6 +69,38 @@ def test_runs_go_where_they_were(written, slurm):
     assert again(written, "failed", cluster="mine.yaml").cluster == "mine.yaml"
     with pytest.raises(LauncherError, match="several clusters, local and slurm; add --cluster"):
         again(written, "failed", "waiting")
+
+
+def test_options_of_slurm_are_remembered(written, slurm):
+    """Those of the submission, unless others are given, or another cluster is named."""
+    given = {"partition": "gpu", "time": "10:00:00", "pack": 2, "nodes": None}
+    submitted(written.experiment, "pack-0001", "seed-1", status="failed", options=given)
+    runs = find_runs(written.experiment.path)
+
+    found = choose_runs(runs, ["failed"], cluster=None).options
+    assert (found.partition, found.time, found.pack) == ("gpu", "10:00:00", 2)
+    more = SlurmOptions(time="01:00:00", account="lab")
+    found = choose_runs(runs, ["failed"], cluster="slurm", options=more).options
+    assert (found.partition, found.time, found.account) == ("gpu", "01:00:00", "lab")
+    assert choose_runs(runs, ["failed"], cluster="other.yaml", options=more).options == more
+
+    submitted(written.experiment, "pack-0002", "seed-2", options={"partition": "cpu", "pack": 2})
+    both = partial(choose_runs, runs, ["failed", "waiting", "submitted"], cluster=None)
+    with pytest.raises(LauncherError, match="several values of --partition, cpu and gpu; add --p"):
+        both()
+    found = both(options=SlurmOptions(partition="gpu", time="01:00:00")).options
+    assert (found.partition, found.pack) == ("gpu", 2)
+
+
+def test_a_local_cluster_of_ones_own_is_remembered(written):
+    """By its absolute path: the next command may come from another folder."""
+    config = Path("cluster_configs/local.yaml").rename("mine.yaml")
+    pack = submitted(written.experiment, "pack-0001", "seed-1", status="failed", job_id=None)
+    write_pack(
+        pack, attrs.evolve(read_pack(pack), slurm=None, cluster=open_cluster("mine.yaml").reference)
+    )
+
+    assert again(written, "failed").cluster == str(config.absolute())
 
 
 def test_a_pack_that_is_damaged_is_not_needed(written, slurm):

@@ -1,0 +1,27 @@
+"""Folders that a group shares: what one of its users creates there, the others can write to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def create_for_group(folder: Path) -> None:
+    """Let the group write to what this process creates from now on, if a folder is the group's.
+
+    That is one that its group may write to, and whose group new files get: as after `chmod g+ws`.
+    With `umask 002` everything is so, but a forgotten umask would lock the others out for good.
+
+    Args:
+        folder: It, or the nearest folder above it that exists, is looked at.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            found = place.stat()
+        except OSError:
+            continue
+        is_of_group = found.st_mode & stat.S_ISGID or found.st_gid == os.getegid()
+        if is_of_group and found.st_mode & stat.S_IWGRP:
+            os.umask(os.umask(0o077) & ~stat.S_IRWXG)
+        return
