@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.machine import Machine
-from launcher.slurm.client import user_name
+from launcher.slurm.this_user import user_name
 from trainers.config.run_config import ResourcesConfig, RetriesConfig, RunConfig
 from trainers.run.atomic_write import append_line, atomic_write
 from trainers.run.attempt_history import read_events

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from launcher.errors import SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import SubmittedJob
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.job_status import (
     NEVER_SUBMITTED,
     JobPhase,
-    JobPoller,
     JobStatus,
     PackStatus,
     job_status,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import re
-import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from launcher.environment import for_slurm
 from launcher.errors import SlurmError
 from launcher.os_errors import sentence
-from launcher.slurm.access import SlurmUser
 from launcher.slurm.jobs import (
     QUEUE_COLUMNS,
     RECORD_COLUMNS,
@@ -29,6 +25,7 @@ from launcher.slurm.parse_accounting import ACCOUNT_COLUMNS, ASSOCIATION_COLUMNS
 from launcher.slurm.parse_site import parse_site
 from launcher.slurm.parsing import expand_array
 from launcher.slurm.site import SlurmSite
+from launcher.slurm.this_user import this_user, user_name
 
 _TIMEOUT_S = 30.0
 SHORT_TIMEOUT_S = 10.0
@@ -38,14 +35,6 @@ _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
 _UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
 """States of a node in the words of `sinfo`; an asterisk marks one that does not respond."""
-
-
-def user_name() -> str:
-    """Return the name of the real user: Slurm looks at the user id, not at $USER."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def ask_site() -> SlurmSite:
@@ -61,7 +50,7 @@ def ask_site() -> SlurmSite:
         "nodes": _run("scontrol", "show", "node", *show),
         "reservations": _run_or_empty("scontrol", "show", "reservation", "--oneliner"),
     }
-    user = _user()
+    user = this_user()
     site = parse_site(**output, user=user)
     if not site.accounting:
         return site
@@ -81,22 +70,6 @@ def ask_site() -> SlurmSite:
     with ThreadPoolExecutor() as threads:
         answers = dict(zip(queries, threads.map(_sacctmgr_show, queries.values()), strict=True))
     return parse_site(**output, user=user, **answers)
-
-
-def _user() -> SlurmUser:
-    return SlurmUser(
-        name=user_name(),
-        groups=frozenset(map(_group_name, {os.getgid(), *os.getgroups()})),
-        is_root=os.getuid() == 0,
-        host=socket.gethostname().partition(".")[0],
-    )
-
-
-def _group_name(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
 
 
 def queued_jobs(user: str | None = None) -> dict[str, QueuedJob]:

@@ -21,6 +21,7 @@ from launcher import file_lock
 from launcher.errors import LockHeldError, SlurmError
 from launcher.slurm import client
 from launcher.slurm.jobs import QueuedJob
+from launcher.slurm.this_user import user_name
 from trainers.run.atomic_write import atomic_write
 
 
@@ -46,7 +47,7 @@ def queue_snapshot(max_age_s: float = 5.0, owner: int | None = None) -> QueueSna
         max_age_s: 0 always asks Slurm.
         owner: The user id whose jobs to show; None for the user of this process.
     """
-    user = client.user_name() if owner in (None, os.getuid()) else str(owner)
+    user = user_name() if owner in (None, os.getuid()) else str(owner)
     path = _cache_file(user)
     asked: QueueSnapshot | None = None
     # Without a cache if the home folder is missing, full, read-only, or has no locks, or if another

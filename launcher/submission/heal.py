@@ -27,7 +27,7 @@ from launcher.job.pack import (
 from launcher.job.pack_job import run_pack
 from launcher.job.resubmit import resubmit
 from launcher.job.unfinished_members import unfinished
-from launcher.monitor.job_status import JobPoller
+from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.status import ObservedRun, observe
 from launcher.notify.notices import note_submitted
 from launcher.os_errors import doing, problem_of

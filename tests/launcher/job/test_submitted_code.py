@@ -9,7 +9,7 @@ import pytest
 
 import launcher
 from launcher.errors import LauncherError
-from launcher.experiment.code_snapshot import snapshot_code
+from launcher.experiment.code_snapshot import collect_code, write_snapshot
 from launcher.job.submitted_code import verify_submitted_code
 
 CHECK = """
@@ -22,7 +22,7 @@ verify_submitted_code(Path(sys.argv[1]))
 
 def test_another_copy_is_refused(tmp_path):
     """As where nothing that the batch script exports arrives in the step."""
-    snapshot = snapshot_code(tmp_path / "code", [])
+    snapshot = write_snapshot(tmp_path / "code", collect_code(tmp_path / "code", []))
 
     with pytest.raises(LauncherError) as caught:
         verify_submitted_code(snapshot.path)
@@ -33,7 +33,7 @@ def test_another_copy_is_refused(tmp_path):
 
 def test_the_copy_itself_is_taken(tmp_path):
     """Also if its path leads over a link."""
-    snapshot = snapshot_code(tmp_path / "code", [])
+    snapshot = write_snapshot(tmp_path / "code", collect_code(tmp_path / "code", []))
     (tmp_path / "link").symlink_to(tmp_path)
     packages = tmp_path / "link" / "code" / snapshot.name / "packages"
 
