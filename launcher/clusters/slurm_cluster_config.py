@@ -207,7 +207,8 @@ class SlurmClusterConfig:
     )
     """The option of sbatch that asks for GPUs: `gpus-per-node`, or `gres` where that is refused.
     `none` asks for whole nodes (`--exclusive`) and takes all GPUs that their driver lists. None is
-    `gpus-per-node`, or `none` where Slurm knows of no GPUs and `gpus_per_node` is set."""
+    `gpus-per-node`; `gres` where Slurm takes nothing else (its SelectType is cons_res or linear);
+    `none` where Slurm knows of no GPUs and `gpus_per_node` is set."""
     memory: MemoryRequest | None = field(
         default=None, validator=optional(in_(get_args(MemoryRequest)))
     )

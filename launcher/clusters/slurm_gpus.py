@@ -56,6 +56,8 @@ def choose_gpu_request(
             "the cluster config if its nodes have some all the same"
         )
     otherwise, source = "gpus-per-node", "default"
+    if not site.takes_gpu_options:
+        otherwise, source = "gres", "Slurm: SelectType"
     if config.gpus_per_node and not site.knows_gpus:
         otherwise, source = "none", "Slurm: no node has GPUs to ask for"
     request: str = choose("gpu_request", None, otherwise, source)

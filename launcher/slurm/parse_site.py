@@ -26,6 +26,9 @@ _UNUSABLE = re.compile(
 """In the state of a node that takes no jobs, or only those of a reservation; a node that is powered
 down does, and is resumed."""
 
+_WITHOUT_GPU_OPTIONS = ("select/cons_res", "select/linear")
+"""Types of selection that know GPUs as generic resources only; the first one until Slurm 23.11."""
+
 _Node = tuple[str, int, int, float, frozenset[str], bool]
 """GRES, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
 
@@ -68,6 +71,7 @@ def parse_site(
         accounting=settings.get("AccountingStorageType", "") == "accounting_storage/slurmdbd",
         preempt_by=_preempt_by(settings),
         send_user_signal="preempt_send_user_signal" in settings.get("SlurmctldParameters", ""),
+        takes_gpu_options=settings.get("SelectType") not in _WITHOUT_GPU_OPTIONS,
         kill_wait_s=read_number(settings.get("KillWait", "")) or 0,
         job_requeue=settings.get("JobRequeue") == "1",
         partitions=tuple(

@@ -133,6 +133,8 @@ class SlurmSite:
     """What decides which job preempts which: `partition_prio`, `qos` or `none`."""
     send_user_signal: bool
     """Whether a preempted job gets the signal of `--signal` first, and SIGTERM after the grace."""
+    takes_gpu_options: bool = True
+    """Whether jobs may ask for GPUs by `--gpus-per-node`, not by `--gres` alone."""
     kill_wait_s: int
     """Between SIGTERM and SIGKILL."""
     job_requeue: bool

@@ -132,16 +132,35 @@ def test_what_cannot_be_submitted(workplace, tmp_path, arguments, message):
     assert not (tmp_path / "experiments").exists()
 
 
-def test_a_run_that_fits_no_machine(workplace, tmp_path, monkeypatch):
-    """More GPUs than there are: exit code 4, and the most that would fit."""
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """A program that lists one GPU and answers `Default` else, for the cluster `gpu.yaml`."""
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "GPU 0: NVIDIA A40 (UUID: GPU-aaaa)"\n')
+    listing = "GPU 0: NVIDIA A40 (UUID: GPU-aaaa)"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && echo "{listing}" || echo Default\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     (tmp_path / "gpu.yaml").write_text("kind: local\ndescription: one GPU\n")
+    return program
 
+
+def test_a_machine_whose_gpus_take_one_process(workplace, nvidia_smi):
+    """Shares of them run one after the other, and the submission says so."""
+    exclusive = "(compute mode EXCLUSIVE_PROCESS): runs with a share of one have it to themselves"
+    words = ("--cluster=gpu.yaml", "sweep.seed=[1, 2]", "resources.gpus=0.5", "--dry-run")
+
+    assert workplace.submit(*words) == 0
+    assert exclusive not in workplace.out
+    nvidia_smi.write_text(nvidia_smi.read_text().replace("Default", "Exclusive_Process"))
+    assert workplace.submit(*words) == 0
+    assert exclusive in workplace.out
+    assert "2 of 2 to do, at most 1 at once" in workplace.out
+
+
+def test_a_run_that_fits_no_machine(workplace, tmp_path, nvidia_smi):
+    """More GPUs than there are: exit code 4, and the most that would fit."""
     code = workplace.submit("--cluster=gpu.yaml", "sweep.resources.gpus=[1, 2]")
 
     assert code == 4

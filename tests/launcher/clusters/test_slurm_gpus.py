@@ -148,6 +148,15 @@ def test_nodes_that_slurm_does_not_list_may_have_any_type():
     assert target.gpu_request == "gpus-per-node"
 
 
+def test_a_slurm_that_knows_gpus_as_generic_resources_only():
+    """They are asked for as such, without a word in the config, which may differ."""
+    site = attrs.evolve(MIXED, takes_gpu_options=False)
+
+    assert resolve(site).gpu_request == "gres"
+    assert resolve(site).sources["gpu_request"] == "Slurm: SelectType"
+    assert resolve(site, gpu_request="gpus-per-node").gpu_request == "gpus-per-node"
+
+
 def test_gpus_that_slurm_does_not_know_of():
     """Where it gives whole nodes, the config's word counts, and nothing is asked for."""
     target = resolve(WHOLE_NODES, gpus_per_node=3)

@@ -157,6 +157,8 @@ def test_facts_about_the_whole_cluster():
         ("JobRequeue = 0", {"job_requeue": False}),
         ("SchedulerParameters = bf_continue,max_array_tasks=500", {"max_array_size": 500}),
         ("MaxArraySize = 0", {"max_array_size": 1}),
+        ("SelectType = select/cons_tres", {"takes_gpu_options": True}),
+        ("SelectType = select/cons_res", {"takes_gpu_options": False}),
     ],
 )
 def test_other_answers_about_the_whole_cluster(line, fact):
