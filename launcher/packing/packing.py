@@ -152,8 +152,8 @@ def _planned(job: Job, demands: Sequence[Demand], limits: PackLimits) -> Planned
 
     def at_least(name: str, needed: float) -> float:
         """Return what each node is asked for, so that the job has the least that it may have."""
-        most: float = getattr(shape, name)
-        return max(needed, min(most, least.get(name, 0) / job.num_nodes))
+        present: float = getattr(shape, name)
+        return max(needed, min(present, least.get(name, 0) / job.num_nodes))
 
     memory_gb = at_least("memory_gb", asked.memory / GB)
     cpus = ceil(at_least("cpus", asked.cpus))
