@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.http_server import serving
 from tests.trainers.datasets.volumes import (
     counting,
     write_json,
@@ -354,3 +355,15 @@ def test_a_variable_that_is_not_set_is_told(tmp_path: Path) -> None:
     """It stands in the path as it was written."""
     with pytest.raises(DataUnavailableError, match=r"no such directory; \$NOWHERE is not set"):
         look(tmp_path / "$NOWHERE/raw")
+
+
+def test_a_level_on_a_server_is_chosen(tmp_path: Path) -> None:
+    """Nothing has to be listed for that."""
+    write_pyramid(tmp_path / "raw", shift=4.0, kind="OME-Zarr")
+    with serving(tmp_path) as server:
+        info = read_array_info(ArrayConfig(path=f"{server.url}/raw", voxel_size_nm=(16, 16, 16)))
+
+        assert str(info.path) == f"{server.url}/raw/s1"
+        assert info.offset_nm == (24, 24, 24)
+        with pytest.raises(DataError, match=r"`scale` is 5; set `scale` to 0 \(s0: 8x8x8 nm\), 1"):
+            read_array_info(ArrayConfig(path=server.url, array="raw", scale=5))
