@@ -92,7 +92,8 @@ def _converter(folder: Path) -> cattrs.Converter:
     for kind, read_path in readers.items():
         converter.register_structure_hook_func(partial(eq, kind), partial(read_path, folder))
     for applies, read_with in (
-        (lambda cls: _origin(cls) is Literal, _read_choice),
+        # The validator of the field refuses other words, with suggestions.
+        (lambda cls: _origin(cls) is Literal, lambda _, data, cls: _read_str(data, cls)),
         (lambda cls: _origin(cls) is tuple, _read_tuple),
         (lambda cls: _origin(cls) is dict, _read_dict),
         (attrs.has, _read_class),
@@ -288,11 +289,6 @@ def _read_tuple(converter: cattrs.Converter, data: Any, cls: Any) -> tuple[Any, 
     if faults:
         raise MalformedError(faults)
     return tuple(values)
-
-
-def _read_choice(_: cattrs.Converter, data: Any, cls: Any) -> str:
-    """Read a Literal; the validator of its field refuses other words, with suggestions."""
-    return _read_str(data, cls)
 
 
 def _read_dict(_: cattrs.Converter, data: Any, __: Any) -> dict[str, Any]:
