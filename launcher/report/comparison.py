@@ -120,6 +120,7 @@ def compare(results: Sequence[RunResult], judged: JudgedMetric) -> Comparison:
     goals = [status.num_iterations or None for status in statuses]
     columns.append(Column(name="num_iterations", label="of", values=tuple(goals)))
     differing = differing_keys([result.config for result in results])
+    differing.pop("num_iterations", None)  # is there already
     labels = short_labels(list(differing), taken=_OTHER_LABELS)
     for label, (name, values) in zip(labels, differing.items(), strict=True):
         columns.append(Column(name=name, label=label, values=tuple(values), is_config=True))

@@ -75,6 +75,11 @@ class Artifacts:
         assert len(found) <= 1, f"{alias} belongs to {found}"
         return found[0] if found else None
 
+    def of_run(self, run_id: str) -> dict[str, int]:
+        """The iterations of a run's checkpoints that have an alias."""
+        mine = [each for each in self.versions if each.run == run_id and each.is_committed]
+        return {alias: each.metadata["iteration"] for each in mine for alias in each.aliases}
+
     def add(self, path: Path, *, alias: str, is_uploaded: bool = False) -> Version:
         """Log a checkpoint as a run does, to the artifact `checkpoints` of the project `tests`."""
         manifest = (path / "manifest.json").read_bytes()

@@ -1,7 +1,8 @@
 """A W&B server on this machine, for the real client: runs, history, resume and rewind.
 
 `python -m tests.fakes.wandb_server` serves until stdin ends, and prints its address first;
-`GET /runs` then has the iterations of each run, and the most connections so far.
+`GET /runs` then has the iterations of each run, those with pictures, the iterations of checkpoints
+by alias, and the most connections so far.
 """
 
 from __future__ import annotations
@@ -73,6 +74,14 @@ class ServedRun:
     @property
     def iterations(self) -> list[int]:
         return [row["iteration"] for row in self.history]
+
+    @property
+    def pictured(self) -> list[int]:
+        """The iterations of rows with a picture that has arrived."""
+        pictures = {
+            row["iteration"]: row["snapshot"]["path"] for row in self.history if "snapshot" in row
+        }
+        return [iteration for iteration, path in pictures.items() if path in self.files]
 
 
 class WandbServer:
@@ -173,11 +182,11 @@ class WandbServer:
                 question = json.loads(body)
                 return self._graphql(question["query"], question.get("variables") or {})
             if path == "/runs":
-                iterations = {name: run.iterations for name, run in self.runs.items()}
-                states = {name: run.state for name, run in self.runs.items()}
                 return {
-                    "iterations": iterations,
-                    "states": states,
+                    "iterations": {name: run.iterations for name, run in self.runs.items()},
+                    "states": {name: run.state for name, run in self.runs.items()},
+                    "pictured": {name: run.pictured for name, run in self.runs.items()},
+                    "checkpoints": {name: self.artifacts.of_run(name) for name in self.runs},
                     "max_connections": self.max_connections,
                 }
             if stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):

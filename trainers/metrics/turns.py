@@ -62,8 +62,10 @@ class Turns:
             self._ends_at = float("inf")
             yield True
             return
+        # A thousand runs that wait look at the folder no more often than a hundred.
+        poll_s = max(_POLL_S, self._num_runs / STARTS_PER_S)
         while not self._try_take():
-            if closing.wait(_POLL_S * random.SystemRandom().uniform(0.75, 1.25)):
+            if closing.wait(poll_s * random.SystemRandom().uniform(0.75, 1.25)):
                 yield False
                 return
         try:

@@ -15,6 +15,7 @@ import wandb
 from trainers.errors import DataError
 from trainers.metrics.run_details import TABLE_COLUMNS, RunDetails, segment_of
 from trainers.metrics.wandb_checkpoints import WandbCheckpoints
+from trainers.metrics.wandb_server import sentence_of
 from trainers.run.run_folder import RunFolder
 from trainers.run.system_record import SampleReader
 from trainers.snapshots.snapshot_picture import MAX_BYTES, snapshot_picture
@@ -28,6 +29,8 @@ PICTURE_TIMEOUT_S = 30.0
 """How long rows are held back for the picture of a snapshot that is being written."""
 MAX_HELD_ROWS = 1000
 SAMPLES_INTERVAL_S = 15.0
+RECENT_S = 60.0
+"""Pictures that were made so shortly before the last one may not have arrived with their rows."""
 DETAILS_INTERVAL_S = 5.0
 """Seconds between two looks at the folder of a run that has not said yet where it runs."""
 
@@ -87,6 +90,8 @@ class WandbDetails:
         if self._config.wandb.notes and not run.notes:
             run.notes = self._config.wandb.notes
         self._summarize_attempts(run)
+        if not run.offline:
+            _send_again(run, self._folder.wandb)
         self._checkpoints.begin(run)
 
     def end(self, run: wandb.Run, *, finished: bool, preempted: bool) -> None:
@@ -157,7 +162,7 @@ class WandbDetails:
         try:
             run.summary["attempts"] = wandb.Table(columns=list(TABLE_COLUMNS), data=rows)
         except Exception as error:  # of W&B's public API, which checks the table's artifact
-            logger.info("W&B takes no table of attempts: %r", error)
+            logger.info("W&B takes no table of attempts: %s", sentence_of(error))
 
     def _look_again(self, run: wandb.Run) -> None:
         """Add to the config what the attempt has recorded since, such as its GPU."""
@@ -225,6 +230,29 @@ class WandbDetails:
         picture = self._folder.wandb / "snapshot.png"
         picture.write_bytes(png)
         return wandb.Image(str(picture), caption=f"iteration {snapshot}")
+
+
+def _send_again(run: wandb.Run, folder: Path) -> None:
+    """Send the last pictures of earlier attempts again: their rows arrive before they do.
+
+    A service that is killed in between has W&B show a row without its picture. One that W&B has
+    stays as it is, as its name has its step and a hash of its content.
+    """
+    here = Path(run.dir)
+    try:
+        made = [
+            (path.stat().st_mtime, path, files)
+            for files in folder.glob("run-*/files")
+            if not files.samefile(here)
+            for path in files.glob("media/images/*")
+            if not path.is_symlink()
+        ]
+        newest = max((made_at for made_at, _, _ in made), default=0.0)
+        for made_at, path, files in made:
+            if made_at > newest - RECENT_S:
+                run.save(str(path), base_path=str(files), policy="now")
+    except OSError as error:
+        logger.info("pictures that W&B may lack are not sent again: %s", error)
 
 
 def _time_in(path: Path) -> float:

@@ -15,7 +15,7 @@ import wandb
 from trainers.metrics.wandb_details import WandbDetails
 from trainers.metrics.wandb_process import kill_service
 from trainers.metrics.wandb_segments import last_recorded_step, mark_as_synced
-from trainers.metrics.wandb_server import TIMEOUT_S, last_step_of
+from trainers.metrics.wandb_server import TIMEOUT_S, last_step_of, sentence_of
 from trainers.run.lease import Lease
 from trainers.run.run_folder import RunFolder
 
@@ -171,7 +171,9 @@ class WandbWriter:
         try:
             return self._rewind("online", max(last_iteration, 0))
         except Exception as error:
-            logger.info("W&B does not rewind to iteration %d: %r", last_iteration, error)
+            logger.info(
+                "W&B does not rewind to iteration %d: %s", last_iteration, sentence_of(error)
+            )
             end_service()
             return self._resume("online")
 

@@ -133,6 +133,17 @@ def test_the_metric_of_keep_best_is_the_default(experiment, capsys) -> None:
     assert json.loads(out)[0]["best_dice"] == 0.7
 
 
+def test_a_column_is_there_once(experiment, capsys) -> None:
+    """The iterations that a sweep varies have a column anyway."""
+    make_run(experiment, "short", num_iterations=50)
+
+    _, out, _ = launch(capsys, "compare", "sweep", "--csv")
+
+    header = out.splitlines()[0].split(",")
+    assert header.count("num_iterations") == 1
+    assert len(set(header)) == len(header)
+
+
 def test_csv_has_all_digits_and_full_names(experiment, capsys, tmp_path) -> None:
     """Missing values are empty; with a file, the table for people goes to stdout all the same."""
     make_run(experiment, "new", status="planned", iteration=0, overrides={"trainer.ema_decay": 0.9})

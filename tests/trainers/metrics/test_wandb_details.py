@@ -227,6 +227,17 @@ def test_pictures_that_never_arrived_come_from_disk(server: WandbServer, report:
     assert list(pictures(server)) == [0, 4, 8]
 
 
+def test_a_picture_whose_row_has_arrived_without_it(server: WandbServer, report: Report) -> None:
+    """W&B's service was killed between the two: the next attempt sends it."""
+    report(config("online"), range(10), preempted=True)
+    lost = server.runs[RUN_ID].files.pop(pictures(server)[8])
+
+    report(config("online"), range(10, 12), finished=True)
+
+    assert server.runs[RUN_ID].files[pictures(server)[8]] == lost
+    assert list(pictures(server)) == [0, 4, 8]
+
+
 def test_rows_wait_for_a_picture(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row whose snapshot is still being written, and later ones, come after it, in order."""
     monkeypatch.setattr(wandb_details, "PICTURE_TIMEOUT_S", 600.0)
