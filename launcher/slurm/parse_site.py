@@ -26,9 +26,6 @@ _UNUSABLE = re.compile(
 """In the state of a node that takes no jobs, or only those of a reservation; a node that is powered
 down does, and is resumed."""
 
-_WITHOUT_GPU_OPTIONS = ("select/cons_res", "select/linear")
-"""Types of selection that know GPUs as generic resources only; the first one until Slurm 23.11."""
-
 _Node = tuple[str, int, int, float, frozenset[str], bool]
 """GRES, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
 
@@ -71,7 +68,7 @@ def parse_site(
         accounting=settings.get("AccountingStorageType", "") == "accounting_storage/slurmdbd",
         preempt_by=_preempt_by(settings),
         send_user_signal="preempt_send_user_signal" in settings.get("SlurmctldParameters", ""),
-        takes_gpu_options=settings.get("SelectType") not in _WITHOUT_GPU_OPTIONS,
+        takes_gpu_options=_takes_gpu_options(settings),
         kill_wait_s=read_number(settings.get("KillWait", "")) or 0,
         job_requeue=settings.get("JobRequeue") == "1",
         partitions=tuple(
@@ -108,6 +105,11 @@ def _max_array_size(settings: Mapping[str, str]) -> int:
     size = read_number(settings.get("MaxArraySize", "")) or 1
     limit = re.search(r"max_array_tasks=(\d+)", settings.get("SchedulerParameters", ""))
     return max(1, min(size, int(limit[1]))) if limit else size
+
+
+def _takes_gpu_options(settings: Mapping[str, str]) -> bool:
+    """Return whether GPUs are more than generic resources; they are not where Slurm is old."""
+    return settings.get("SelectType") not in ("select/cons_res", "select/linear")
 
 
 def _preempt_by(settings: Mapping[str, str]) -> str:
