@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import pickletools
 
 import pytest
@@ -30,11 +31,24 @@ def test_a_refusal_leaves_the_runs_as_they_were(sandbox, workplace):
     assert workplace.state().status == "finished"
 
 
-def test_the_code_that_was_submitted_runs(sandbox, workplace):
-    """Whatever has become of it until the job starts."""
+@pytest.mark.parametrize("place", ["beside", "linked", "on PYTHONPATH"])
+def test_the_code_that_was_submitted_runs(sandbox, workplace, place, tmp_path_factory, monkeypatch):
+    """Wherever it lies, and whatever has become of it until the job starts."""
     write_cluster(workplace, sbatch={"hold": True})
+    module = workplace.folder / "naps.py"
+    if place != "beside":
+        source = tmp_path_factory.mktemp("src") / "nets"
+        source.mkdir()
+        module = module.rename(source / "naps.py")
+        file = workplace.folder / "naps.yaml"
+        file.write_text(file.read_text().replace("naps:Sleep", "nets.naps:Sleep"))
+    if place == "linked":
+        (workplace.folder / "nets").symlink_to(module.parent)
+    elif place == "on PYTHONPATH":
+        path = f"{module.parents[1]}:{os.environ.get('PYTHONPATH', '')}"
+        monkeypatch.setenv("PYTHONPATH", path)
     workplace.submit(*QUICK, cluster="own")
-    (workplace.folder / "naps.py").write_text("raise SystemExit('not what was submitted')")
+    module.write_text("raise SystemExit('not what was submitted')")
 
     sandbox.run("scontrol", "release", workplace.job())
 

@@ -21,7 +21,9 @@ def create_for_group(folder: Path) -> None:
             found = place.stat()
         except OSError:
             continue
-        is_of_group = found.st_mode & stat.S_ISGID or found.st_gid == os.getegid()
+        is_everybodys = found.st_mode & stat.S_IWOTH
+        has_own_group = found.st_gid == os.getegid() and not is_everybodys
+        is_of_group = found.st_mode & stat.S_ISGID or has_own_group
         if is_of_group and found.st_mode & stat.S_IWGRP:
             os.umask(os.umask(0o077) & ~stat.S_IRWXG)
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError
+from launcher.job import memory
 from launcher.job import slots_folder as places
 from launcher.job.machine import Machine
 from launcher.job.slots import Slots
@@ -131,6 +132,28 @@ def test_a_slot_lasts_as_long_as_the_process_that_inherited_it(tmp_path):
     assert slots.take(gpus=0, cpus=1) is None
     run.communicate(b"\n")
     assert slots.take(gpus=0, cpus=1) is not None
+
+
+def test_how_many_runs_have_memory_at_once():
+    """By what each asks for; one that asks for more than there is goes alone."""
+    machine = Machine(gpus=(FIRST, SECOND), cores=(0, 1, 2, 3), memory_gb=20.0)
+
+    asked = (4.0, 8.0, 10.0, 64.0)
+    counts = [machine.max_runs(gpus=0.5, cpus=1, memory_gb=each) for each in asked]
+    assert counts == [4, 2, 2, 1]
+
+
+def test_the_memory_of_a_machine_is_known(monkeypatch, tmp_path):
+    """What it has, or the least that a cgroup above this process allows."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "memory.max").write_text("max\n")
+    monkeypatch.setattr(memory, "memory_cgroup", lambda: None)
+    whole = memory.machine_memory_gb()
+    monkeypatch.setattr(memory, "memory_cgroup", lambda: tmp_path / "a" / "b")
+    assert memory.machine_memory_gb() == whole > 0
+
+    (tmp_path / "a" / "memory.max").write_text(f"{2**28}\n")
+    assert memory.machine_memory_gb() == 0.2
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ def umask():
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(0o2775, 0o664), (0o2755, 0o644), (0o755, 0o644), (0o775, 0o664)]
+    ("mode", "expected"),
+    [(0o2775, 0o664), (0o2755, 0o644), (0o755, 0o644), (0o775, 0o664), (0o1777, 0o644)],
 )
 def test_what_is_made_in_a_folder_of_a_group_is_the_groups(tmp_path, umask, mode, expected):
     """If it may write there, and new files get it; the nearest folder that exists counts."""
