@@ -228,6 +228,8 @@ def test_workers_leave_signals_to_the_trainer_and_their_death_is_told(spec: Stre
 
 def test_nothing_is_left_after_closing(spec: StreamSpec) -> None:
     """No process, no thread and no open file, also if nothing was ever asked for."""
+    with SampleStream(spec, 2, 0):
+        pass  # the first one imports gunpowder, which keeps a pipe and shared memory
     files = num_open_files()
     processes, threads = children(), threading.active_count()
 
