@@ -171,10 +171,9 @@ def _origin(cls: Any) -> Any:
 
 def _read_volume_path(folder: Path, data: Any, cls: Any) -> VolumePath:
     """Return a path or URL with its environment variables replaced, those that are set."""
-    if not isinstance(data, str):
-        return _read_path(folder, data, cls)
-    text = os.path.expandvars(data)
-    return volume_path(text) if is_url(text) else _read_path(folder, text, cls)
+    text = os.path.expandvars(data) if isinstance(data, str) else data
+    is_address = isinstance(text, str) and is_url(text)
+    return volume_path(text) if is_address else _read_path(folder, text, cls)
 
 
 def _read_weights_path(folder: Path, data: Any, cls: Any) -> WeightsPath | None:
