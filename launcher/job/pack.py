@@ -92,7 +92,7 @@ class SlurmTerms:
     """Whether `sacct` has records of jobs that have ended."""
     parameters: dict[str, Any]
     """The parameters for submitit, kept for a resubmission."""
-    limits: tuple[str, ...] = ()
+    limits: tuple[str, ...] = field(default=(), converter=tuple)
     """What a job could ask for at most, and whose limit that was."""
     gpu_type: str | None = None
     """The type of its GPUs; None: without a type, or not known."""

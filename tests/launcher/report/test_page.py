@@ -96,7 +96,7 @@ def test_all_that_runs_say_is_escaped(experiment: ExperimentFolder) -> None:
         overrides={
             "architecture": {
                 "kind": "custom",
-                "import_path": "a:b",
+                "import_path": "torch.nn.modules.linear:Identity",
                 "arguments": {"x": evil},
                 "input_shape": [8, 8, 8],
             }

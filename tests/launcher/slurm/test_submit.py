@@ -139,7 +139,12 @@ def test_no_wckey_is_sent_that_nobody_has_asked_for(
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    parameters = {"setup": [], "additional_parameters": options}
+    parameters = {
+        "setup": [],
+        "time": 5,
+        "job_name": "lab",
+        "additional_parameters": options,
+    }
 
     submit.submit_array(experiment, [experiment.pack("pack-0001")], parameters, print)
 
