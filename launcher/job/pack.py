@@ -92,7 +92,7 @@ class SlurmTerms:
     """Whether `sacct` has records of jobs that have ended."""
     parameters: dict[str, Any]
     """The parameters for submitit, kept for a resubmission."""
-    limits: tuple[str, ...] = field(default=(), converter=tuple)
+    limits: tuple[str, ...] = ()
     """What a job could ask for at most, and whose limit that was."""
     gpu_type: str | None = None
     """The type of its GPUs; None: without a type, or not known."""
@@ -137,7 +137,7 @@ def read_pack(folder: PackFolder) -> Pack:
     return Pack(
         members=tuple(map(_member, data.pop("members"))),
         machine=machine and _machine(machine),
-        slurm=slurm and SlurmTerms(**slurm),
+        slurm=slurm and _terms(slurm),
         **data,
     )
 
@@ -256,3 +256,7 @@ def _member(data: dict[str, Any]) -> Member:
 
 def _machine(data: dict[str, Any]) -> Machine:
     return Machine(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
+
+
+def _terms(data: dict[str, Any]) -> SlurmTerms:
+    return SlurmTerms(limits=tuple(data.pop("limits", ())), **data)
