@@ -218,10 +218,12 @@ class Slots:
                     found[name] = _from_json(descriptor.read_text())
         return found
 
-    def _take(self, wanted: _Claim) -> Slot:
+    def _take(self, wanted: _Claim) -> Slot | None:
         path = self._folder / f"slot-{uuid4().hex}.json"
         descriptor = file_lock.try_take(path)
-        assert descriptor is not None
+        if descriptor is None:  # another user looks at the new file, by a shared lock
+            path.unlink()
+            return None
         content = json.dumps(attrs.asdict(wanted)).encode()
         try:
             os.fchmod(descriptor, 0o644)  # others read it, whatever the umask

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import file_lock
 from launcher.errors import LauncherError
 from launcher.job import memory
 from launcher.job import slots_folder as places
@@ -377,6 +378,26 @@ def test_two_users_who_take_at_once_give_back(tmp_path):
 
     assert slots.take(gpus=0, cpus=1) is None
     assert slots.take(gpus=0, cpus=2).cores == (0, 1)
+
+
+def test_another_user_looks_at_a_new_slot(tmp_path, monkeypatch):
+    """Before it is locked: it is not taken, and the next try is a new one."""
+    slots, opened, looks = Slots(Machine(cores=(0, 1)), tmp_path), file_lock._open, []
+
+    def open_and_be_seen(path):
+        descriptor = opened(path)
+        if path.name.startswith("slot-"):
+            looks.append(os.open(path, os.O_RDONLY))
+            assert not file_lock.is_taken(looks[-1])
+        return descriptor
+
+    monkeypatch.setattr(file_lock, "_open", open_and_be_seen)
+    assert slots.take(gpus=0, cpus=2) is None
+    monkeypatch.undo()
+
+    assert slots.take(gpus=0, cpus=2).cores == (0, 1)
+    for look in looks:
+        os.close(look)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"gpus": 3}', '{"cores": [0]}'])
