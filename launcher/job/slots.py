@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -203,7 +204,8 @@ class Slots:
 
     def _claims_of_others(self) -> Iterator[_Claim]:
         for text in self._others():
-            with suppress(ValueError, TypeError, KeyError):  # of another version
+            # of another version, or of somebody who wants to be in the way
+            with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
                 yield _from_json(text)
 
     def _claims_of_processes(self) -> dict[str, _Claim]:
@@ -260,9 +262,12 @@ def _from_json(text: str) -> _Claim:
     if not text:
         return _Claim()
     data = json.loads(text)
-    return _Claim(
+    claim = _Claim(
         gpus=tuple(map(str, data["gpus"])),
         share=int(data["share"]),
         cores=tuple(map(int, data["cores"])),
         memory_gb=float(data["memory_gb"]),
     )
+    if claim.share < 0 or not 0 <= claim.memory_gb < math.inf:  # NaN is neither
+        raise ValueError(f"no claim: share {claim.share}, memory_gb {claim.memory_gb}")
+    return claim

@@ -14,6 +14,7 @@ from launcher.job import slots_folder as places
 from launcher.job.machine import Machine
 from launcher.job.slots import Slots
 from launcher.job.slots_folder import claims_of_others, slots_folder
+from launcher.packing.demand import GPU
 
 FIRST, SECOND = (
     "GPU-aaaa1111-0000-0000-0000-000000000000",
@@ -400,12 +401,43 @@ def test_another_user_looks_at_a_new_slot(tmp_path, monkeypatch):
         os.close(look)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"gpus": 3}', '{"cores": [0]}'])
+def a_claim(**values):
+    """One of the first core, of half a GPU and of all memory, with JSON in place of some values."""
+    texts = {"gpus": f'["{FIRST}"]', "share": GPU // 2, "cores": "[0]", "memory_gb": 8} | values
+    return "{" + ", ".join(f'"{key}": {text}' for key, text in texts.items()) + "}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"gpus": 3}',
+        '{"cores": [0]}',
+        "[" * 60000,
+        a_claim(gpus="[" * 30000),
+        a_claim(share="Infinity"),
+        a_claim(share="1e999"),
+        a_claim(share="NaN"),
+        a_claim(share=-GPU),
+        a_claim(cores="[1e999]"),
+        a_claim(memory_gb="NaN"),
+        a_claim(memory_gb="1e999"),
+        a_claim(memory_gb="1" + "0" * 400),
+        a_claim(memory_gb=-8),
+    ],
+    ids=lambda text: text[-24:],
+)
 def test_what_others_write_is_not_trusted(tmp_path, text):
     """A claim of another version, or of nobody's: it takes nothing, and stops nothing."""
-    slots = Slots(Machine(cores=(0,)), tmp_path, others=lambda: [text])
+    machine = Machine(gpus=(FIRST,), cores=(0,), memory_gb=8.0)
+    slots = Slots(machine, tmp_path, others=lambda: [text])
 
-    assert slots.take(gpus=0, cpus=1).cores == (0,)
+    slot = slots.take(gpus=1, cpus=1, memory_gb=8.0)
+
+    assert (slot.gpus, slot.cores) == ((FIRST,), (0,))
 
 
 @pytest.mark.parametrize("planted", ["a link", "a pipe", "somebody else's file", "a linked folder"])
