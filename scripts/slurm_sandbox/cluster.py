@@ -28,6 +28,8 @@ def up(options: Options, folder: Folder) -> None:
         _end([name for name in started(folder) if name not in ran_before], folder)
         if not ran_before:
             machine.forget_nodes(_mark(folder))
+            if not folder.has_state():
+                folder.options.unlink(missing_ok=True)  # or another release would be refused
         raise
     say(f'{options.nodes} nodes are up: eval "$(scripts/slurm-sandbox env)"')
 

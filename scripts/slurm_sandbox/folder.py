@@ -42,6 +42,11 @@ class Folder:
         options = read_options(self.options)
         return options.release if options else INSTALLED
 
+    def has_state(self) -> bool:
+        """Whether there is a queue, or accounts, that only one release of Slurm can read."""
+        places = [each for each in (self.queue, self.database) if each.exists()]
+        return any(any(each.iterdir()) for each in places)
+
     def spool(self, node: str) -> Path:
         return self.path / "spool" / node
 

@@ -66,3 +66,27 @@ def test_one_release_does_not_read_what_another_has_written(tmp_path: Path) -> N
         cluster.up(Options(release="trixie"), folder)
 
     assert folder.release == "installed"
+
+
+@pytest.mark.parametrize("has_queue", [False, True])
+def test_a_first_start_that_fails(
+    tmp_path: Path, trees: Path, monkeypatch: pytest.MonkeyPatch, has_queue: bool
+) -> None:
+    """Another release may come next, unless there is a queue by then that it cannot read."""
+    (trees / "trixie" / "slurm" / "usr" / "lib" / "arch" / "slurm-wlm").mkdir(parents=True)
+    folder = Folder(tmp_path / "sandbox")
+
+    def fail(folder: Folder) -> None:
+        assert folder.release == "trixie"
+        if has_queue:
+            (folder.queue / "job_state").touch()
+        raise SandboxError("slurmctld needs port 16817")
+
+    for name in ("check_programs", "name_nodes", "forget_nodes"):
+        monkeypatch.setattr(cluster.machine, name, lambda *_: None)
+    monkeypatch.setattr(cluster, "_munge", fail)
+    with pytest.raises(SandboxError, match="needs port"):
+        cluster.up(Options(release="trixie"), folder)
+
+    assert folder.release == ("trixie" if has_queue else "installed")
+    assert folder.options.exists() == has_queue
