@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 from scripts.slurm_sandbox.daemon import PATH
@@ -26,6 +27,14 @@ def check_programs(accounting: bool, release: str) -> None:
             f"not installed: {', '.join(missing)}. On Debian, 'sudo scripts/setup-slurm' installs "
             "them; elsewhere install Slurm, munge and MariaDB."
         )
+
+
+def slurm_version() -> str:
+    """Of the Slurm that is installed; "" without one."""
+    program = shutil.which("slurmctld", path=PATH)
+    if program is None:
+        return ""
+    return subprocess.run([program, "-V"], capture_output=True, text=True).stdout.strip()
 
 
 def check_root() -> None:

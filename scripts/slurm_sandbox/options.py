@@ -109,8 +109,10 @@ def write_options(path: Path, options: Options) -> None:
 
 
 def read_options(path: Path) -> Options | None:
-    """Those of the last `up`; None if there was none."""
+    """Those of the last `up`; None if there was none. Options of another version are left out."""
     try:
-        return Options(**json.loads(path.read_text()))
+        found = json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    known = {option.name for option in fields(Options)}
+    return Options(**{name: value for name, value in found.items() if name in known})

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from scripts.slurm_sandbox.errors import CannotHereError, SandboxError
-from scripts.slurm_sandbox.folder import Folder
+from scripts.slurm_sandbox.machine import slurm_version
 from scripts.slurm_sandbox.release import INSTALLED
+from scripts.slurm_sandbox.whole_file import write_whole
 
 SCRIPT = Path(__file__).resolve().parents[1] / "slurm-sandbox"
 FOLDERS = Path.home() / ".cache" / "launch"
@@ -126,6 +128,7 @@ class Sandbox:
 def sandbox_of_own(*, release: str | None = None, **options: Option) -> Iterator[Sandbox]:
     """One that no other process uses, in a folder that is kept, since a second start is quicker.
 
+    What another Slurm, or another version of this code, has left in the folder is wiped.
     Without a release it is that of the variable SANDBOX_RELEASE, or else the installed Slurm.
     """
     release = release or os.environ.get("SANDBOX_RELEASE", INSTALLED)
@@ -138,8 +141,11 @@ def sandbox_of_own(*, release: str | None = None, **options: Option) -> Iterator
             except BlockingIOError:
                 continue
             sandbox = Sandbox(folder, FIRST_PORT + 1000 * slot, release)
-            kept = Folder(folder).release == release  # one cannot read what another has written
+            maker, made_by = folder / "made-by", _maker(release, options)
+            kept = maker.exists() and maker.read_text() == made_by
             sandbox.script("down", *([] if kept else ["--wipe"]))  # what a killed test left
+            folder.mkdir(exist_ok=True)
+            write_whole(maker, made_by)
             try:
                 sandbox.configure(**options)
                 yield sandbox
@@ -147,6 +153,17 @@ def sandbox_of_own(*, release: str | None = None, **options: Option) -> Iterator
                 sandbox.script("down")
             return
     raise SandboxError(f"all {NUM_SLOTS} sandboxes for programs are in use: {FOLDERS}")
+
+
+def _maker(release: str, options: Mapping[str, Option]) -> str:
+    """What has to be the same to read what lies in a folder: one Slurm cannot read what another
+    has written, nor one version of the sandbox; and a newer Slurm refuses accounts that come later.
+    """
+    code = sha256()
+    for file in (SCRIPT, *sorted(Path(__file__).parent.glob("*.py"))):
+        code.update(file.read_bytes())
+    version = slurm_version() if release == INSTALLED else release
+    return f"{version}, accounting {options.get('accounting', True)}, code {code.hexdigest()}\n"
 
 
 def _argument(option: tuple[str, Option]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from scripts.slurm_sandbox.configuration import gres_conf, slurm_conf
 from scripts.slurm_sandbox.errors import SandboxError
 from scripts.slurm_sandbox.folder import Folder
-from scripts.slurm_sandbox.options import Options
+from scripts.slurm_sandbox.options import Options, read_options
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,10 @@ def test_unknown_memory(tmp_path: Path) -> None:
     assert "SelectTypeParameters=CR_CPU\n" in text
     assert "RealMemory" not in text
     assert "DefMemPerCPU" not in text
+
+
+def test_options_of_another_version(tmp_path: Path) -> None:
+    """They can be read, so that `down` ends what that version has started."""
+    (tmp_path / "options.json").write_text(json.dumps({"nodes": 2, "unheard_of": True}))
+
+    assert read_options(tmp_path / "options.json") == Options(nodes=2)
