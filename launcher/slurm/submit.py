@@ -186,6 +186,7 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
         "  done",
         "}",
         "end_batch() {",
+        "  set +eu; set +o pipefail; trap - ERR",  # of the setup
         '  [ -e "$LAUNCH_PACK/over" ] && return',
         '  [ -n "${LAUNCH_CODE:-}" ] && PYTHONPATH="$LAUNCH_CODE${PYTHONPATH:+:$PYTHONPATH}"',
         "  export PYTHONPATH PYTHONSAFEPATH=1",

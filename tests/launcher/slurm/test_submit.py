@@ -20,7 +20,15 @@ def experiment(tmp_path) -> ExperimentFolder:
 
 
 def run_batch_script(
-    experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude="(null)", away=None
+    experiment,
+    tmp_path,
+    monkeypatch,
+    *,
+    python,
+    restarts=0,
+    exclude="(null)",
+    away=None,
+    setup=(),
 ):
     """Run the script of task 1 of array 7, whose step exits with 2; return what scontrol is to do.
 
@@ -37,7 +45,7 @@ def run_batch_script(
     fail = f"[ -s {away} ] && truncate --size=-1 {away} && exit 1\n" if away else ""
     scontrol.write_text(f'#!/bin/sh\n{show}\necho "$@" >> {tmp_path}/calls\n{fail}exit 0\n')
     scontrol.chmod(0o755)
-    lines = submit._batch_lines(experiment, listing)
+    lines = submit._batch_lines(experiment, listing) + submit._setup_lines(setup)
     job = {
         "SLURM_JOB_ID": "8",
         "SLURM_ARRAY_JOB_ID": "7",
@@ -62,6 +70,20 @@ def test_a_node_without_our_python_is_left(experiment, tmp_path, monkeypatch):
     assert failure.job == "7_1"
     (event,) = read_pack_events(experiment.pack("pack-0001"))
     assert (event["event"], event["status"]) == ("step ended", 2)
+
+
+@pytest.mark.parametrize("setup", [["set -euo pipefail"], ["set -Eeuo pipefail", "(exit 2)"]])
+def test_it_is_left_whatever_the_setup_has_set(experiment, tmp_path, monkeypatch, setup):
+    """What fails while the job is being ended does not end that."""
+    monkeypatch.setattr(submit, "_REQUEUE_PAUSES_S", "0 0")
+    away = tmp_path / "away"
+    away.write_text(".")
+
+    calls = run_batch_script(
+        experiment, tmp_path, monkeypatch, python="/no/python", setup=setup, away=away
+    )
+
+    assert calls == ["requeue 7_1"] * 2 + ["update JobId=7_1 ExcNodeList=n1"]
 
 
 def test_a_controller_that_is_away_is_asked_again_by_the_shell(experiment, tmp_path, monkeypatch):
