@@ -51,11 +51,14 @@ def end_failed_setup(
     terms = pack.slurm
     assert terms is not None
     error = _error(terms, line, status)
+    has_failed = status not in (128 + signum for signum in SIGNALS)  # else Slurm has stopped it
+    details = {"setup": error} if has_failed else {}
     records.put_event(
-        PackEventKind.STEP_ENDED, job=node.job, status=status, node=node.name, setup=error
+        PackEventKind.STEP_ENDED, job=node.job, status=status, node=node.name, **details
     )
     left = unfinished(folder, pack.members)
-    if status not in (128 + signum for signum in SIGNALS):  # else Slurm has stopped the job
+    kept_from = ""
+    if has_failed:
         nodes = [*failed_setups(earlier), node.name]
         if len(nodes) >= _MAX_FAILED_SETUPS:
             where = " and then on ".join(nodes)
@@ -70,7 +73,7 @@ def end_failed_setup(
             return False
         reason = f"its job could not start on {node.name}: {error}"
         mark_ended(folder, left, status=Status.WAITING, reason=reason)
-    kept_from = _kept_from(folder, pack, terms, node) if left else ""
+        kept_from = _kept_from(folder, pack, terms, node) if left else ""
     requeue = JobRequeue(folder, records, terms, node, run_pack)
     if not left or not requeue.requeue(left):
         if requeue.problem:

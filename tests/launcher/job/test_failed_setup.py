@@ -127,6 +127,16 @@ def test_a_setup_that_slurm_has_stopped_has_not_failed(job):
         assert job.end(status=143)
 
     assert job.state.status == "submitted"
+    assert job.calls == ["requeue 12"] * 4  # and the node is as good as any
+
+
+def test_a_failure_after_a_stop_is_the_first_one(job):
+    """The job is tried again."""
+    job.end(status=143)
+
+    assert job.end()
+
+    assert job.state.status == "waiting"
 
 
 def test_an_exit_in_the_setup_is_told_without_its_line(job):
