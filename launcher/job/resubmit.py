@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ from launcher.job.bad_nodes import excluded_by, with_exclude
 from launcher.job.pack import SlurmTerms, SubmittedJob, patiently, read_job, write_job
 from launcher.slurm.array_files import find_jobs
 from launcher.slurm.submit import submit_array
+
+logger = logging.getLogger(__name__)
 
 _FIRST_JOB_ONLY = ("dependency", "begin", "hold")
 """Options of sbatch that say when a pack may start at all: it has started, or was to start."""
@@ -65,6 +68,34 @@ def resubmit(
         raise
     patiently(partial(write_job, folder, attrs.evolve(job, job_id=job_id)))
     return job_id
+
+
+def settled(folder: PackFolder, job: SubmittedJob | None, starts: str) -> SubmittedJob | None:
+    """Return the record of a pack's job to a job that starts, and that was perhaps being replaced.
+
+    A submission that was cut short has left no id. If Slurm has the new job, the pack is its; if
+    not, it is still that of the job that starts. The same if that is not known: should there be a
+    new job, it finds that the pack has another one, and ends.
+
+    Args:
+        job: The record as it is.
+        starts: The job that starts.
+
+    Raises:
+        OSError: The record cannot be written.
+    """
+    if job is None or job.job_id or job.replaces != starts:
+        return job
+    try:
+        found = _found(folder, starts)
+    except (LauncherError, OSError) as error:
+        logger.warning("whether another job was submitted is not known: %s", error)
+        found = None
+    if found is None:
+        return attrs.evolve(job, replaces="")
+    job = attrs.evolve(job, job_id=found)
+    patiently(partial(write_job, folder, job))
+    return job
 
 
 def _found(folder: PackFolder, replaces: str) -> str | None:
