@@ -14,6 +14,8 @@ from launcher.errors import LauncherError, UnknownSubmissionError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import excluded_by, with_exclude
 from launcher.job.pack import SlurmTerms, SubmittedJob, patiently, read_job, write_job
+from launcher.job.stop_cause import is_ending
+from launcher.slurm import client
 from launcher.slurm.array_files import find_jobs
 from launcher.slurm.submit import submit_array
 
@@ -21,6 +23,19 @@ logger = logging.getLogger(__name__)
 
 _FIRST_JOB_ONLY = ("dependency", "begin", "hold")
 """Options of sbatch that say when a pack may start at all: it has started, or was to start."""
+_ENDED = (
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+)
+"""States of jobs that have ended for good."""
 
 
 def resubmit(
@@ -99,9 +114,16 @@ def settled(folder: PackFolder, job: SubmittedJob | None, starts: str) -> Submit
 
 
 def _found(folder: PackFolder, replaces: str) -> str | None:
-    """Return the job that an earlier call has submitted without learning its id, if any."""
+    """Return the job that an earlier call has submitted without learning its id, if any.
+
+    Not one that is over: it has ended before it could record itself.
+    """
     found = find_jobs(folder.experiment, [folder.name]).get(folder.name)
-    return None if found == replaces else found
+    if found in (None, replaces):
+        return None
+    details = client.job_details(found)  # the queue shows jobs that have just ended, too
+    is_over = details is None or details.state in _ENDED or is_ending(details, restarts=0)
+    return None if is_over else found
 
 
 def _again(parameters: dict[str, Any], after: str) -> dict[str, Any]:
