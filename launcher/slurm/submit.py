@@ -108,7 +108,8 @@ class _Executor(SlurmExecutor):
             self.parameters["map_count"] = number
         command = self._submitit_command_str
         files.script.write_text(self._make_submission_file_text(command, files.key))
-        job_id = submit_script(files, self.parameters["job_name"])
+        with doing("starting sbatch", Path("sbatch")):
+            job_id = submit_script(files, self.parameters["job_name"])
         ids = [job_id] if number == 1 else [f"{job_id}_{index}" for index in range(number)]
         tasks = list(range(self._num_tasks()))
         jobs: list[Job[Any]] = [SlurmJob(self.folder, each, tasks) for each in ids]
