@@ -16,7 +16,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import bad_nodes, exclude_list, nodes_to_exclude, read_node_failures
 from launcher.job.bookkeeping import PackRecords
 from launcher.job.node import ThisNode
-from launcher.job.pack import Pack, PackEventKind, SlurmTerms
+from launcher.job.pack import Pack, PackEventKind, SlurmTerms, read_job
 from launcher.job.pack_job import run_pack
 from launcher.job.requeue import JobRequeue
 from launcher.job.unfinished_members import mark_ended, unfinished
@@ -51,11 +51,14 @@ def end_failed_setup(
     terms = pack.slurm
     assert terms is not None
     error = _error(terms, line, status)
+    has_failed = status not in (128 + signum for signum in SIGNALS)  # else Slurm has stopped it
+    details = {"setup": error} if has_failed else {}
     records.put_event(
-        PackEventKind.STEP_ENDED, job=node.job, status=status, node=node.name, setup=error
+        PackEventKind.STEP_ENDED, job=node.job, status=status, node=node.name, **details
     )
     left = unfinished(folder, pack.members)
-    if status not in (128 + signum for signum in SIGNALS):  # else Slurm has stopped the job
+    kept_from = ""
+    if has_failed:
         nodes = [*failed_setups(earlier), node.name]
         if len(nodes) >= _MAX_FAILED_SETUPS:
             where = " and then on ".join(nodes)
@@ -67,19 +70,24 @@ def end_failed_setup(
                 f"the cluster config {terms.cluster}, or append `|| true` to a line that may fail; "
                 "then submit again",
             )
-            return False
-        reason = f"its job could not start on {node.name}: {error}"
-        mark_ended(folder, left, status=Status.WAITING, reason=reason)
-    kept_from = _kept_from(folder, pack, terms, node) if left else ""
+            left = []
+        else:
+            reason = f"its job could not start on {node.name}: {error}"
+            mark_ended(folder, left, status=Status.WAITING, reason=reason)
+        kept_from = _kept_from(folder, pack, terms, node) if left else ""
     requeue = JobRequeue(folder, records, terms, node, run_pack)
-    if not left or not requeue.requeue(left):
+    if not left:
+        requeue.end_for_good()
+        return False
+    if not requeue.requeue(left):
         if requeue.problem:
             requeue.give_up(left)
         return False
     if kept_from:
         try:
-            client.exclude_nodes(node.job, kept_from)
-        except LauncherError as error:
+            job = read_job(folder)  # a new one, where Slurm has refused the requeue
+            client.exclude_nodes(job.job_id if job and job.job_id else node.job, kept_from)
+        except (LauncherError, OSError, ValueError) as error:
             logger.warning("%s: it may start on %s again: %s", folder.name, node.name, error)
     return True
 

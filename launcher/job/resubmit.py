@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +14,28 @@ from launcher.errors import LauncherError, UnknownSubmissionError
 from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.bad_nodes import excluded_by, with_exclude
 from launcher.job.pack import SlurmTerms, SubmittedJob, patiently, read_job, write_job
+from launcher.job.stop_cause import is_ending
+from launcher.slurm import client
 from launcher.slurm.array_files import find_jobs
 from launcher.slurm.submit import submit_array
 
+logger = logging.getLogger(__name__)
+
 _FIRST_JOB_ONLY = ("dependency", "begin", "hold")
 """Options of sbatch that say when a pack may start at all: it has started, or was to start."""
+_ENDED = (
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+)
+"""States of jobs that have ended for good."""
 
 
 def resubmit(
@@ -67,10 +85,45 @@ def resubmit(
     return job_id
 
 
+def settled(folder: PackFolder, job: SubmittedJob | None, starts: str) -> SubmittedJob | None:
+    """Return the record of a pack's job to a job that starts, and that was perhaps being replaced.
+
+    A submission that was cut short has left no id. If Slurm has the new job, the pack is its; if
+    not, it is still that of the job that starts. The same if that is not known: should there be a
+    new job, it finds that the pack has another one, and ends.
+
+    Args:
+        job: The record as it is.
+        starts: The job that starts.
+
+    Raises:
+        OSError: The record cannot be written.
+    """
+    if job is None or job.job_id or job.replaces != starts:
+        return job
+    try:
+        found = _found(folder, starts)
+    except (LauncherError, OSError) as error:
+        logger.warning("whether another job was submitted is not known: %s", error)
+        found = None
+    if found is None:
+        return attrs.evolve(job, replaces="")
+    job = attrs.evolve(job, job_id=found)
+    patiently(partial(write_job, folder, job))
+    return job
+
+
 def _found(folder: PackFolder, replaces: str) -> str | None:
-    """Return the job that an earlier call has submitted without learning its id, if any."""
+    """Return the job that an earlier call has submitted without learning its id, if any.
+
+    Not one that is over: it has ended before it could record itself.
+    """
     found = find_jobs(folder.experiment, [folder.name]).get(folder.name)
-    return None if found == replaces else found
+    if found in (None, replaces):
+        return None
+    details = client.job_details(found)  # the queue shows jobs that have just ended, too
+    is_over = details is None or details.state in _ENDED or is_ending(details, restarts=0)
+    return None if is_over else found
 
 
 def _again(parameters: dict[str, Any], after: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from launcher.job.pack import (
 )
 from launcher.job.record_end import is_uncounted_finish, is_uncounted_loss
 from launcher.job.requeue import JobRequeue
+from launcher.job.resubmit import settled
 from launcher.job.slots import Slots
 from launcher.job.slots_folder import slots_folder
 from launcher.job.stop_cause import lost_end
@@ -82,6 +83,7 @@ def run_slurm_pack(
     except (OSError, ValueError) as error:
         raise SystemExit(f"{folder.job} cannot be read: {error}") from error
     node = this_slurm_node(os.environ, resubmissions=job.resubmissions if job else 0)
+    job = settled(folder, job, node.job)
     if job and job.is_replaced(node.job):
         logger.warning("job %s has the pack now, this is %s", job.job_id, node.job)
         _exit(0)

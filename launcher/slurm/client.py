@@ -33,7 +33,7 @@ SHORT_TIMEOUT_S = 10.0
 _ID_WIDTH, _PATH_WIDTH = 64, 4096
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
-_UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
+UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
 """States of a node in the words of `sinfo`; an asterisk marks one that does not respond."""
 
 
@@ -202,7 +202,7 @@ def usable_nodes(partition: str) -> tuple[str, ...]:
     text = _run("sinfo", *options, timeout_s=SHORT_TIMEOUT_S)
     rows = [line.split() for line in text.splitlines()]
     return tuple(
-        dict.fromkeys(row[0] for row in rows if len(row) == 2 and not _UNUSABLE.search(row[1]))
+        dict.fromkeys(row[0] for row in rows if len(row) == 2 and not UNUSABLE.search(row[1]))
     )
 
 

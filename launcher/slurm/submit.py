@@ -20,6 +20,7 @@ from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 from launcher.errors import SubmissionError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.os_errors import doing, sentence
+from launcher.slurm import client
 from launcher.slurm.array_files import ArrayFiles
 from launcher.slurm.sbatch import submit_script
 from trainers.stop_flag import SIGNALS
@@ -40,6 +41,8 @@ _COUNT_FAILED_STARTS = shlex.quote(
     "END {print n + 0}"
 )
 """What `batch_end.count_failed_starts` does, for awk."""
+_USABLE = shlex.quote(f"tolower($2) !~ /{client.UNUSABLE.pattern}/ {{print $1}}")
+"""What `client.usable_nodes` does, for awk."""
 _REQUEUE_PAUSES_S = "0 1 2 5 10 20 30"
 """Before each try of the shell to requeue a job: the controller may be restarting."""
 
@@ -105,7 +108,8 @@ class _Executor(SlurmExecutor):
             self.parameters["map_count"] = number
         command = self._submitit_command_str
         files.script.write_text(self._make_submission_file_text(command, files.key))
-        job_id = submit_script(files, self.parameters["job_name"])
+        with doing("starting sbatch", Path("sbatch")):
+            job_id = submit_script(files, self.parameters["job_name"])
         ids = [job_id] if number == 1 else [f"{job_id}_{index}" for index in range(number)]
         tasks = list(range(self._num_tasks()))
         jobs: list[Job[Any]] = [SlurmJob(self.folder, each, tasks) for each in ids]
@@ -158,7 +162,8 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
     A node where our Python cannot be started at all, as one whose mount of the software is away,
     fails each job at once, is idle again, and gets the next one. There the shell itself notes the
     failure of the node, and requeues the job elsewhere: not on the nodes that it was kept from
-    before either, or two such nodes would pass it to and fro.
+    before either, or two such nodes would pass it to and fro. If no other node is left, it may come
+    back to this one, and is given up like any job that cannot start.
     """
     python = shlex.quote(sys.executable)
     name = f'"$(sed -n "$((${{SLURM_ARRAY_TASK_ID:-0}} + 1))p" {_quoted(listing)})"'
@@ -176,16 +181,23 @@ def _batch_lines(folder: ExperimentFolder, listing: Path) -> list[str]:
         f'  printf {_STEP_ENDED} $(date +%s) $job "$1" >> "$LAUNCH_PACK/events.jsonl" &&',
         f'    failed=$(awk {_COUNT_FAILED_STARTS} "$LAUNCH_PACK/events.jsonl")',
         f'  [ "$failed" -ge {MAX_FAILED_STARTS} ] && return',
-        "  nodes=$(scontrol show job $job | sed -n 's/.* ExcNodeList=\\([^ ]*\\).*/\\1/p')",
-        '  [ "$nodes" = "(null)" ] && nodes=""',
         f"  for pause in {_REQUEUE_PAUSES_S}; do",
         "    sleep $pause",
+        "    nodes=$(scontrol show job $job | sed -n 's/.* ExcNodeList=\\([^ ]*\\).*/\\1/p')",
+        '    [ "$nodes" = "(null)" ] && nodes=""',
+        '    nodes="${nodes:+$nodes,}$SLURMD_NODENAME"',
+        '    others=$(sinfo --noheader --Node -p "$SLURM_JOB_PARTITION" --format="%N %T" |',
+        f"      awk {_USABLE} | sort -u |",
+        '      grep -vxFc -e "$SLURMD_NODENAME" -e "$(scontrol show hostnames "$nodes")")',
         "    scontrol requeue $job || continue",
-        '    scontrol update JobId=$job "ExcNodeList=${nodes:+$nodes,}$SLURMD_NODENAME"',
+        # A job that is kept from all nodes would wait for ever.
+        '    [ "$others" -ge "${SLURM_JOB_NUM_NODES:-1}" ] &&',
+        '      scontrol update JobId=$job "ExcNodeList=$nodes"',
         "    return",
         "  done",
         "}",
         "end_batch() {",
+        "  set +eu; set +o pipefail; trap - ERR",  # of the setup
         '  [ -e "$LAUNCH_PACK/over" ] && return',
         '  [ -n "${LAUNCH_CODE:-}" ] && PYTHONPATH="$LAUNCH_CODE${PYTHONPATH:+:$PYTHONPATH}"',
         "  export PYTHONPATH PYTHONSAFEPATH=1",

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job import failed_setup
+from launcher.job import failed_setup, resubmit
 from launcher.job.bad_nodes import read_node_failures
 from launcher.job.batch_end import count_failed_starts
 from launcher.job.bookkeeping import PackRecords
@@ -103,13 +103,36 @@ def test_it_is_given_up_when_it_fails_again(job):
 
     assert not job.end(node="n2", status=1)
 
-    assert job.calls == calls
+    assert job.calls == [*calls, "update JobId=12 Requeue=0"]
     assert job.state.status == "failed"
     assert job.state.reason == (
         f"{GIVEN_UP}its job could not start on n1 and then on n2: the setup line `module load x` "
         "failed with exit code 1. Correct `setup` in the cluster config slurm, or append `|| true` "
         "to a line that may fail; then submit again"
     )
+
+
+def test_a_new_job_is_kept_from_the_node(job, monkeypatch):
+    """Where Slurm has refused the requeue: the old one does not start again."""
+    monkeypatch.setattr(resubmit, "submit_array", lambda *_: ["13"])
+    shows = "echo JobId=12 JobState=RUNNING Restarts=0 StartTime=Unknown EndTime=Unknown"
+    refuses = "[ $1 = requeue ] && echo Requested operation is disabled >&2 && exit 1"
+    job.says(
+        "scontrol", f'[ $1 = show ] && {shows} && exit\n{refuses}\necho "$@" >>{job.folder}/calls'
+    )
+
+    assert job.end()
+
+    assert job.calls == ["update JobId=12 Requeue=0", "update JobId=13 ExcNodeList=n1"]
+
+
+def test_a_job_with_nothing_left_does_not_start_again(job):
+    """Slurm 24.05 and later restart one that was preempted."""
+    write_state(job.run, RunState(status="finished", pack="pack-0000"))
+
+    assert not job.end()
+
+    assert job.calls == ["update JobId=12 Requeue=0"]
 
 
 def test_the_only_node_is_tried_again(job):
@@ -127,6 +150,16 @@ def test_a_setup_that_slurm_has_stopped_has_not_failed(job):
         assert job.end(status=143)
 
     assert job.state.status == "submitted"
+    assert job.calls == ["requeue 12"] * 4  # and the node is as good as any
+
+
+def test_a_failure_after_a_stop_is_the_first_one(job):
+    """The job is tried again."""
+    job.end(status=143)
+
+    assert job.end()
+
+    assert job.state.status == "waiting"
 
 
 def test_an_exit_in_the_setup_is_told_without_its_line(job):

@@ -7,6 +7,9 @@ from launcher.job import own_job
 from launcher.job.node import ThisNode
 from launcher.job.own_job import earlier_records, own_details
 from launcher.job.pack import SubmittedJob
+from launcher.slurm import client
+from launcher.slurm.jobs import JobRecord
+from launcher.slurm.parsing import read_moment
 from tests.launcher.job.test_node_supervisor import TERMS
 
 SUBMITTED = SubmittedJob(job_id="13", submitted=0.0, replaces="12")
@@ -77,3 +80,34 @@ def test_a_record_that_does_not_come_is_not_waited_for(slurm, says, monkeypatch)
     says(job("COMPLETING"))
 
     assert own_details(ThisNode(name="n1", job="12"), TERMS).recorded == ""
+
+
+@pytest.mark.parametrize(
+    ("started", "recorded"),
+    [("2026-01-01T10:05:00", ""), ("2026-01-01T10:00:00", "PREEMPTED")],
+    ids=["earlier-start", "this-start"],
+)
+def test_the_record_of_an_earlier_start_does_not_count(slurm, says, monkeypatch, started, recorded):
+    """That one was preempted; how this one ends may not be recorded yet."""
+    monkeypatch.setattr(own_job, "_RECORD_TIMEOUT_S", 0.3)
+    says(job("COMPLETING", StartTime=started, EndTime="2026-01-01T11:00:00"))
+    record = JobRecord(
+        state="PREEMPTED",
+        exit_code=0,
+        signal=0,
+        nodes=("n1",),
+        start=read_moment("2026-01-01T10:00:00"),
+        end=read_moment("2026-01-01T10:04:00"),
+    )
+    monkeypatch.setattr(client, "job_records", lambda *_, **__: {"12": [record]})
+
+    assert own_details(ThisNode(name="n1", job="12"), TERMS).recorded == recorded
+
+
+def test_accounting_is_not_asked_often(slurm, says):
+    """A preemption may end hundreds of jobs at once."""
+    says(job("COMPLETING"))
+
+    own_details(ThisNode(name="n1", job="12"), TERMS)
+
+    assert 1 <= len(slurm.calls("sacct")) <= 4

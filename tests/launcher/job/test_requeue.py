@@ -325,6 +325,26 @@ def test_a_new_job_that_nobody_has_recorded_is_found(job, submissions, jobs, is_
     assert (read_job(job.pack).job_id, read_job(job.pack).replaces) == ("13", "12")
 
 
+@pytest.mark.parametrize(
+    "shows",
+    [
+        SHOW.format(state="FAILED", restarts=0),
+        SHOW.format(state="COMPLETING", restarts=0),
+        "echo Invalid job id specified >&2; exit 1",
+    ],
+    ids=["failed", "ends", "forgotten"],
+)
+def test_a_new_job_that_is_over_already_does_not_have_the_pack(job, submissions, shows):
+    """It never came up: another one takes its place."""
+    submitted_unseen(job, "14", "12")
+    job.scontrol(show=[RUNNING, shows])
+
+    assert job.requeue(attrs.evolve(TERMS, may_requeue=False))
+
+    assert len(submissions) == 1
+    assert read_job(job.pack).job_id == "13"
+
+
 def test_a_new_job_of_which_nothing_is_known_is_looked_for(job, submissions, monkeypatch):
     """The record without an id stays: the job may be there."""
     monkeypatch.setattr(requeue, "REFUSAL_PATIENCE_S", 0.0)

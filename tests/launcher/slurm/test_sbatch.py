@@ -190,6 +190,15 @@ def test_a_refusal_is_told_in_slurm_s_words(site):
         site.submit()
 
 
+def test_an_sbatch_that_cannot_be_started_is_named(site, monkeypatch):
+    """As what could not be done, and not the files that are written before."""
+    (site.folder / "bin" / "sbatch").unlink()
+    monkeypatch.setenv("PATH", f"{site.folder}/bin")
+
+    with pytest.raises(SubmissionError, match=r"sbatch: No such file .*, while starting sbatch"):
+        site.submit()
+
+
 def test_jobs_of_which_nothing_is_known_are_found_later(site):
     """By their script, once Slurm answers; the job that has none of the packs is left out."""
     site.sbatch(f"echo '{TIMED_OUT}' >&2; exit 1")

@@ -20,30 +20,48 @@ def experiment(tmp_path) -> ExperimentFolder:
 
 
 def run_batch_script(
-    experiment, tmp_path, monkeypatch, *, python, restarts=0, exclude="(null)", away=None
+    experiment,
+    tmp_path,
+    monkeypatch,
+    *,
+    python,
+    restarts=0,
+    exclude="(null)",
+    away=None,
+    setup=(),
+    nodes=("n1 idle", "n2 idle", "n8 mixed", "n9 idle"),
 ):
     """Run the script of task 1 of array 7, whose step exits with 2; return what scontrol is to do.
 
     Args:
         exclude: The nodes that the job is kept from, as `scontrol show job` prints them.
         away: A file with a character for each call that fails.
+        nodes: Those of the partition, as `sinfo` prints them.
     """
     monkeypatch.setattr(sys, "executable", python)
     listing = tmp_path / "packs.txt"
     listing.write_text("pack-0000\npack-0001\n")
     scontrol = tmp_path / "scontrol"
     details = f"   ReqNodeList=(null) ExcNodeList={exclude} \\n   NodeList=n1"
-    show = f'[ "$1" = show ] && printf "{details}\\n" && exit'
+    # `show hostnames` prints the names a line each; the lists of these tests have no ranges.
+    show = (
+        '[ "$1 $2" = "show hostnames" ] && echo "$3" | tr , "\\n" && exit\n'
+        f'[ "$1" = show ] && printf "{details}\\n" && exit'
+    )
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\n" + "".join(f"echo '{node}'\n" for node in nodes))
+    sinfo.chmod(0o755)
     fail = f"[ -s {away} ] && truncate --size=-1 {away} && exit 1\n" if away else ""
     scontrol.write_text(f'#!/bin/sh\n{show}\necho "$@" >> {tmp_path}/calls\n{fail}exit 0\n')
     scontrol.chmod(0o755)
-    lines = submit._batch_lines(experiment, listing)
+    lines = submit._batch_lines(experiment, listing) + submit._setup_lines(setup)
     job = {
         "SLURM_JOB_ID": "8",
         "SLURM_ARRAY_JOB_ID": "7",
         "SLURM_ARRAY_TASK_ID": "1",
         "SLURMD_NODENAME": "n1",
         "SLURM_RESTART_COUNT": str(restarts),
+        "SLURM_JOB_PARTITION": "gpu",
     }
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", "\n".join([*lines, "exit 2"])], env=job | path)
@@ -64,6 +82,20 @@ def test_a_node_without_our_python_is_left(experiment, tmp_path, monkeypatch):
     assert (event["event"], event["status"]) == ("step ended", 2)
 
 
+@pytest.mark.parametrize("setup", [["set -euo pipefail"], ["set -Eeuo pipefail", "(exit 2)"]])
+def test_it_is_left_whatever_the_setup_has_set(experiment, tmp_path, monkeypatch, setup):
+    """What fails while the job is being ended does not end that."""
+    monkeypatch.setattr(submit, "_REQUEUE_PAUSES_S", "0 0")
+    away = tmp_path / "away"
+    away.write_text(".")
+
+    calls = run_batch_script(
+        experiment, tmp_path, monkeypatch, python="/no/python", setup=setup, away=away
+    )
+
+    assert calls == ["requeue 7_1"] * 2 + ["update JobId=7_1 ExcNodeList=n1"]
+
+
 def test_a_controller_that_is_away_is_asked_again_by_the_shell(experiment, tmp_path, monkeypatch):
     """As while it restarts: the job is requeued once it answers."""
     monkeypatch.setattr(submit, "_REQUEUE_PAUSES_S", "0 0 0")
@@ -82,6 +114,25 @@ def test_it_is_left_for_a_node_that_is_not_known_to_be_bad(experiment, tmp_path,
     )
 
     assert calls[1] == "update JobId=7_1 ExcNodeList=n[2-3],n7,n1"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "exclude"),
+    [
+        (["n1 idle"], "(null)"),
+        (["n1 idle", "n2 drained", "n3 down*", "n4 idle*"], "(null)"),
+        (["n1 idle", "n2 idle", "n2 idle"], "n2,n7"),
+        ([], "(null)"),
+    ],
+    ids=["only-node", "others-unusable", "others-excluded", "no-answer"],
+)
+def test_a_job_is_not_kept_from_all_nodes(experiment, tmp_path, monkeypatch, nodes, exclude):
+    """It would wait for ever; so it fails again, and is given up."""
+    calls = run_batch_script(
+        experiment, tmp_path, monkeypatch, python="/no/python", nodes=nodes, exclude=exclude
+    )
+
+    assert calls == ["requeue 7_1"]
 
 
 @pytest.mark.parametrize(
