@@ -301,6 +301,22 @@ def test_a_scale_of_a_precomputed_volume_is_chosen(tmp_path: Path) -> None:
         look(tmp_path, "s0", scale=1)
 
 
+def test_a_voxel_size_chooses_the_scale_of_a_precomputed_volume(tmp_path: Path) -> None:
+    """One that no scale has is an error, unless there is a single one, which it overrides."""
+    write_precomputed(tmp_path, VOXELS)
+    assert look(tmp_path, voxel_size_nm=(16, 16, 16)).voxel_size_nm == (16, 16, 16)
+    write_precomputed(tmp_path, VOXELS[:, ::2, ::2], resolution_xyz=(8, 8, 40), key="8_8_40")
+
+    assert look(tmp_path, voxel_size_nm=(40, 8, 8)) == look(tmp_path, "8_8_40")
+    assert look(tmp_path, voxel_size_nm=(40, 4, 4)) == look(tmp_path, "s0")
+    assert look(tmp_path).scale_index == 0
+    with pytest.raises(
+        DataError, match=r"no level has the voxels.*0 \(s0: 40x4x4 nm\), 1 \(8_8_40: 40x8x8 nm"
+    ):
+        look(tmp_path, voxel_size_nm=(16, 16, 16))
+    assert look(tmp_path, scale=1, voxel_size_nm=(16, 16, 16)).scale_index == 1
+
+
 def test_a_group_without_an_image_lists_its_arrays(tmp_path: Path) -> None:
     """It suggests no level by the likeness of names."""
     write_zarr2(tmp_path / "raw/s0", VOXELS)
