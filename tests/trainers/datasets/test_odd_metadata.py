@@ -200,9 +200,9 @@ def test_axes_of_the_config(tmp_path: Path) -> None:
         look(tmp_path / "zarr", axes=("y", "x"))
 
 
-def write_pyramid(group: Path, *, shift: float, kind: str) -> None:
-    """Two levels, of 8 and 16 nm, whose first voxels are at 24 nm and `shift` further on."""
-    levels = [(24.0, 8.0), (24.0 + shift, 16.0)]
+def write_pyramid(group: Path, *, shift: float, kind: str, begin: float = 24.0) -> None:
+    """Two levels, of 8 and 16 nm, whose first voxels are at `begin` and `shift` nm further on."""
+    levels = [(begin, 8.0), (begin + shift, 16.0)]
     for number, (begin, size) in enumerate(levels):
         transform = {
             "axes": ["z", "y", "x"],
@@ -248,6 +248,13 @@ def test_levels_of_a_pyramid_begin_together(
 
     found = [look(tmp_path, level, offset_is=offset_is).offset_nm for level in ("s0", "s1")]
     assert found == [(offset,) * 3 for offset in offsets]
+
+
+def test_a_level_whose_center_is_0_begins_with_the_others(tmp_path: Path) -> None:
+    """0 is a center like any other."""
+    write_pyramid(tmp_path, shift=4.0, kind="OME-Zarr", begin=-4.0)
+
+    assert [look(tmp_path, level).offset_nm for level in ("s0", "s1")] == [(-4.0,) * 3] * 2
 
 
 def test_an_offset_of_the_config_may_be_a_center(tmp_path: Path) -> None:
