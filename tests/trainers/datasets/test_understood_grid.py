@@ -14,7 +14,7 @@ from trainers.datasets.dataset_config import ArrayConfig, DatasetConfig
 from trainers.datasets.understood_grid import earlier_infos, is_read_alike, understood_grids
 
 VOXELS = counting((5, 6, 7))
-SIZE = {"voxel_size_nm": (8.0, 4.0, 2.0)}
+SIZE: dict[str, Any] = {"voxel_size_nm": (8.0, 4.0, 2.0)}
 TRANSFORM = {
     "axes": ["z", "y", "x"],
     "scale": [8, 4, 2],
