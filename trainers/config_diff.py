@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import frozen
 
 _ABSENT = object()
+_OF_READING = re.compile(
+    r"datasets\.\d+\.(raw|gt|mask)"
+    r"\.(scale|axes|time|channel|voxel_size_nm|offset_nm|offset_is)"
+)
+"""Keys that say how the files of an array are understood."""
 
 
 @frozen
@@ -37,6 +43,17 @@ def differences(before: Any, after: Any, key: str = "") -> Iterator[Difference]:
     for part in parts:
         below = f"{key}.{part}" if key else str(part)
         yield from differences(before.get(part, _ABSENT), after.get(part, _ABSENT), below)
+
+
+def are_new_words(found: Iterable[Difference]) -> bool:
+    """Return whether all that differs between two configs are words about the files of arrays.
+
+    They stand where there were none: what was read from the files may be as they say. Whoever
+    accepts such a config compares how the arrays are understood.
+    """
+    return all(
+        _OF_READING.fullmatch(each.key) and each.before in ("absent", "None") for each in found
+    )
 
 
 def _show(value: Any) -> str:

@@ -16,7 +16,8 @@ from launcher.tables import first_names
 from trainers.config.artifact_address import ArtifactAddress, WeightsPath
 from trainers.config.config_io import read_run_config
 from trainers.config.run_config import RunConfig
-from trainers.config_diff import differences
+from trainers.config_diff import are_new_words, differences
+from trainers.datasets.understood_grid import is_read_alike
 from trainers.errors import ConfigError
 from trainers.run.run_folder import RunFolder
 from trainers.run.run_state import RunState, Status
@@ -162,10 +163,19 @@ def _conflict(config: RunConfig, run: RunFolder) -> list[str]:
     existing = read_run_config(run.config)
     if existing.fingerprint == config.fingerprint:
         return []
-    lines = [
-        f"  {each}" for each in differences(existing.fingerprint_fields, config.fingerprint_fields)
-    ]
+    found = list(differences(existing.fingerprint_fields, config.fingerprint_fields))
+    if are_new_words(found) and _reads_alike(existing, config):
+        return []
+    lines = [f"  {each}" for each in found]
     return ["\n".join([f"{run.path} holds another run:", *lines])]
+
+
+def _reads_alike(existing: RunConfig, config: RunConfig) -> bool:
+    return all(
+        array == before.arrays[key] or is_read_alike(before.arrays[key], array)
+        for before, now in zip(existing.datasets, config.datasets, strict=True)
+        for key, array in now.arrays.items()
+    )
 
 
 def _is_taken(config: RunConfig, run: RunFolder) -> bool:

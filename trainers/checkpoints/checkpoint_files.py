@@ -16,7 +16,7 @@ from trainers.checkpoints.aligned_memory import fill
 from trainers.checkpoints.data_file import NUM_THREADS, FileRecord, read_data
 from trainers.checkpoints.layout import MANIFEST_NAME, folder_name
 from trainers.checkpoints.manifest import MAX_BYTES, Manifest
-from trainers.config_diff import differences
+from trainers.config_diff import are_new_words, differences
 from trainers.errors import CheckpointError, DamagedCheckpointError, StorageUnavailableError
 from trainers.run.failure_class import is_of_this_moment
 
@@ -147,7 +147,10 @@ def _refuse_other_run(
 ) -> None:
     if fingerprint in (None, manifest.identity):
         return
-    found = [str(each) for each in differences(manifest.what_counts, dict(fingerprint_fields))]
+    differing = list(differences(manifest.what_counts, dict(fingerprint_fields)))
+    if differing and are_new_words(differing):
+        return  # the run compares how it understands the arrays
+    found = list(map(str, differing))
     what = (
         f"another run: {'; '.join(found)}"
         if found and fingerprint_fields

@@ -99,8 +99,12 @@ class ArrayInfo:
         return attrs.evolve(self, **per_axis)
 
 
-def read_array_info(config: ArrayConfig) -> ArrayInfo:
+def read_array_info(config: ArrayConfig, *, as_earlier: bool = False) -> ArrayInfo:
     """Read the metadata of an array, and none of its voxels.
+
+    Args:
+        as_earlier: Understand them as the first versions did: without `_ARRAY_DIMENSIONS`, without
+            `transform` of a zarr array, each offset a corner, no scale chosen by its voxel size.
 
     Raises:
         DataUnavailableError: There is no volume, or it cannot be read at present.
@@ -108,9 +112,10 @@ def read_array_info(config: ArrayConfig) -> ArrayInfo:
     """
     folder = config.path / config.array
     try:
-        found = find_array(config, _stored_voxel_size)
+        wanted = attrs.evolve(config, voxel_size_nm=None) if as_earlier else config
+        found = find_array(wanted, _stored_voxel_size)
         folder = found.folder
-        return _complete(config, folder, _read_stored(found))
+        return _complete(config, folder, _read_stored(found, as_earlier=as_earlier))
     except DataUnavailableError:
         forget_answers()  # or another attempt would get the same ones
         raise
@@ -122,10 +127,17 @@ def read_array_info(config: ArrayConfig) -> ArrayInfo:
         raise DataError(f"{folder}: {problem}") from error
 
 
-def _read_stored(found: FoundArray) -> StoredArray:
+def _read_stored(found: FoundArray, *, as_earlier: bool) -> StoredArray:
+    stored = _read_format(found, as_earlier=as_earlier)
+    if not as_earlier:
+        return stored
+    return attrs.evolve(stored, read_grid=lambda: attrs.evolve(stored.read_grid(), corner=None))
+
+
+def _read_format(found: FoundArray, *, as_earlier: bool) -> StoredArray:
     match found.format:
         case "zarr":
-            return read_zarr_array(found.folder)
+            return read_zarr_array(found.folder, as_earlier=as_earlier)
         case "n5":
             return read_n5_array(found.folder)
         case "precomputed":

@@ -171,6 +171,11 @@ def _some_chunk(folder: Path) -> list[str]:
     return []
 
 
+def is_of_today(identity: str) -> bool:
+    """Return whether an identity is no earlier one, nor empty."""
+    return identity.startswith(_DECISIVE_ONLY)
+
+
 def volume_identity(info: ArrayInfo, known: str = "") -> str:
     """Return a digest of what decides about an array's voxels, and the name of one of its chunks.
 

@@ -15,7 +15,7 @@ from trainers.config_faults import not_one_of
 from trainers.datasets.dataset_config import ArrayConfig
 from trainers.datasets.formats.n5 import is_n5_array, n5_levels
 from trainers.datasets.formats.ome_image import image_levels
-from trainers.datasets.formats.precomputed import is_precomputed_volume
+from trainers.datasets.formats.precomputed import is_precomputed_volume, precomputed_scales
 from trainers.datasets.formats.stored_array import same_size
 from trainers.datasets.formats.zarr import is_zarr_array
 from trainers.datasets.remedies import refuse_file
@@ -58,8 +58,7 @@ def find_array(
                 f"{config.path}: `array` and `scale` both choose a scale; found {config.array!r} "
                 f"and {config.scale}; remove one of them"
             )
-        name = config.array if config.scale is None else str(config.scale)
-        return FoundArray("precomputed", config.path, name)
+        return FoundArray("precomputed", config.path, _choose_scale(config))
     found = _in_folder(folder)
     if found is not None:
         if config.scale is not None:
@@ -69,7 +68,14 @@ def find_array(
             )
         return found
     if levels := n5_levels(folder) or image_levels(folder):
-        level = _choose_level(config, folder, levels, voxel_size)
+        level = _choose_level(
+            config,
+            folder,
+            levels,
+            lambda level: voxel_size(
+                attrs.evolve(config, path=folder, array=level, scale=None, voxel_size_nm=None)
+            ),
+        )
         if found := _in_folder(folder / level):
             return found
         raise DataError(f"{folder}: its level {level} is not there; choose another one")
@@ -82,22 +88,27 @@ def _in_folder(folder: VolumePath) -> FoundArray | None:
     return FoundArray("n5", folder) if is_n5_array(folder) else None
 
 
+def _choose_scale(config: ArrayConfig) -> str:
+    """Return the key or the index of the scale of a precomputed volume; "" is the first one."""
+    if config.scale is not None:
+        return str(config.scale)
+    if config.array or config.voxel_size_nm is None:
+        return config.array
+    sizes = precomputed_scales(config.path)
+    return _choose_level(config, config.path, list(sizes), sizes.__getitem__)
+
+
 def _choose_level(
     config: ArrayConfig,
     image: VolumePath,
     levels: list[str],
-    voxel_size: Callable[[ArrayConfig], VoxelSize | None],
+    voxel_size: Callable[[str], VoxelSize | None],
 ) -> str:
     if config.scale is not None and config.scale < len(levels):
         return levels[config.scale]
     if config.scale is None and len(levels) == 1:
         return levels[0]
-    sizes = {
-        level: voxel_size(
-            attrs.evolve(config, path=image, array=level, scale=None, voxel_size_nm=None)
-        )
-        for level in levels
-    }
+    sizes = {level: voxel_size(level) for level in levels}
     if config.scale is None and (wanted := config.voxel_size_nm):
         for level, size in sizes.items():
             if size is not None and same_size(size, wanted):

@@ -54,12 +54,13 @@ def read_offset_nm(
     translation = grid.translation
     if config.offset_nm is not None:
         offset = _for_axes(config.offset_nm, "offset_nm", spatial)
-    elif translation is None or isinstance(translation, NotUnderstood) or not any(translation):
-        offset = (0.0,) * len(spatial)
     else:
         if config.offset_is is None and grid.corner is not None:
             translation = grid.corner
-        offset = _in_nm(translation, "offset_nm", grid, spatial)
+        if translation is None or isinstance(translation, NotUnderstood) or not any(translation):
+            offset = (0.0,) * len(spatial)
+        else:
+            offset = _in_nm(translation, "offset_nm", grid, spatial)
     if config.offset_is != "center":
         return offset
     return tuple(

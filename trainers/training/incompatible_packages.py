@@ -63,6 +63,8 @@ def pair_fault(package: str, other: str) -> str | None:
         found = version(other)
         for text in requires(package) or ():
             needs = Requirement(text)
+            if needs.marker is not None and not needs.marker.evaluate({"extra": ""}):
+                continue  # for another Python or system, or an extra
             if needs.name == other and not needs.specifier.contains(found, prereleases=True):
                 return (
                     f"{package} {version(package)} needs {needs}, and {found} is installed: it "

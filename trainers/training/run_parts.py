@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,11 +11,15 @@ from attrs import frozen
 
 from trainers.architectures.model import Model, build_model
 from trainers.checkpoints.checkpoint import Checkpoint
-from trainers.datasets.change_detection import volume_identity
+from trainers.checkpoints.manifest import Manifest
+from trainers.config.config_io import from_plain
+from trainers.datasets.change_detection import is_of_today, volume_identity
+from trainers.datasets.dataset_config import DatasetConfig
 from trainers.datasets.open_dataset import open_dataset
 from trainers.datasets.read_options import Reading
+from trainers.datasets.understood_grid import earlier_infos, understood_grids
 from trainers.distributed.process_group import ProcessGroup
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, DataError
 from trainers.run.backoff import never
 from trainers.run.run_folder import RunFolder
 from trainers.stream.worker_pool import WorkerPool
@@ -26,7 +30,11 @@ from trainers.training.random_state import RandomState
 
 if TYPE_CHECKING:
     from trainers.config.run_config import RunConfig
+    from trainers.datasets.array import Array
     from trainers.datasets.dataset import Dataset
+
+_GRID_PREFIX = "grid "
+"""Of the keys under which an environment has how volumes are understood."""
 
 
 @frozen
@@ -48,10 +56,36 @@ class RunParts:
         return {
             key: volume_identity(array.info, known.get(key, ""))
             for dataset in self.datasets
-            for role, array in (("raw", dataset.raw), ("gt", dataset.gt), ("mask", dataset.mask))
-            if array is not None
+            for role, array in _arrays(dataset).items()
             for key in [f"{VOLUME_PREFIX}{dataset.name}/{role}"]
         }
+
+    def grids(self) -> dict[str, str]:
+        """Return how each volume is understood; see `understood_grids`."""
+        return {
+            f"{_GRID_PREFIX}{dataset.name}/{role}": grid
+            for dataset in self.datasets
+            for role, grid in understood_grids(
+                {role: array.info for role, array in _arrays(dataset).items()},
+                is_absolute=dataset.sample_points is not None,
+            ).items()
+        }
+
+    def refuse_other_grids(self, manifest: Manifest) -> None:
+        """Raise a DataError if volumes are not understood as when a checkpoint was written."""
+        now = self.grids()
+        before = _grids_before(manifest, len(self.datasets[0].raw.info.shape)) if now else {}
+        if found := [
+            f"{key.removeprefix(_GRID_PREFIX)} was read as [{before[key]}], and is now [{grid}]"
+            for key, grid in now.items()
+            if before.get(key, grid) != grid
+        ]:
+            raise DataError(
+                f"the run was trained on its volumes in another way: {'; '.join(found)}. Put their "
+                "metadata back; or set `axes`, `scale`, `voxel_size_nm`, `offset_nm` or "
+                "`offset_is` of these arrays, so that they are read as before, and submit the run "
+                "again; or start a new run"
+            )
 
     def state_dict(self, random_state: RandomState) -> dict[str, Any]:
         """Return the state dict that a checkpoint holds; its tensors are not copied."""
@@ -76,6 +110,7 @@ class RunParts:
         context = self.trainer.context
         if checkpoint is not None:
             self.trainer.load_state_dict(checkpoint.state["trainer"])
+            context.ranks.all_or_none(lambda: self.refuse_other_grids(checkpoint.manifest))
         with ExitStack() as stack:
             context.ranks.all_or_none(lambda: stack.enter_context(self.trainer))
             if checkpoint is not None and (random_state := self._restore(checkpoint)):
@@ -95,6 +130,33 @@ class RunParts:
         random_state = RandomState.from_state_dict(copied(state["random"]))
         checkpoint.release()
         return random_state if self.trainer.context.ranks.is_rank_zero else None
+
+
+def _arrays(dataset: Dataset) -> dict[str, Array]:
+    arrays = {"raw": dataset.raw, "gt": dataset.gt, "mask": dataset.mask}
+    return {role: array for role, array in arrays.items() if array is not None}
+
+
+def _grids_before(manifest: Manifest, num_axes: int) -> dict[str, str]:
+    """Return how volumes were understood; of runs without a record of it, as their version did."""
+    recorded = {
+        key: grid for key, grid in manifest.environment.items() if key.startswith(_GRID_PREFIX)
+    }
+    if recorded:
+        return recorded
+    found = {}
+    with suppress(ConfigError):  # a config that is not understood any more
+        for plain in manifest.what_counts.get("datasets", ()):
+            config = from_plain(DatasetConfig, plain)
+            infos = earlier_infos(config, num_axes)
+            if "raw" not in infos:
+                continue
+            grids = understood_grids(infos, is_absolute=config.sample_points is not None)
+            for role, grid in grids.items():
+                volume = f"{config.name}/{role}"
+                if not is_of_today(manifest.environment.get(VOLUME_PREFIX + volume, "")):
+                    found[_GRID_PREFIX + volume] = grid
+    return found
 
 
 def build_parts(

@@ -243,7 +243,7 @@ class _Attempt:
         progress.environment(
             now, {key: value for key, value in volumes.items() if before.get(key) != value}
         )
-        return {**now, **volumes}
+        return {**now, **volumes, **parts.grids()}
 
     @contextmanager
     def _checkpoint_hook(

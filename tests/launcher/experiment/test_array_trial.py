@@ -142,6 +142,30 @@ def test_a_trial_that_fails_is_no_fault_of_the_volume(
     assert "(Killed by something); the job tries again" in told[0]
 
 
+def test_a_volume_that_is_slow_is_not_refused(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and left to the job; what is wrong with others still counts."""
+    change(volume / "labels", compressor={"id": "lz4"})
+    hasty = volume.parent / "python"
+    code = (
+        "from trainers.datasets import trial; wrong = trial._problem; "
+        "trial._problem = lambda info: (setattr(trial, '_PATIENCE_S', "
+        "1e-9 if info.path.name == 'raw' else 9.0), wrong(info))[1]; "
+        "trial._AT_ONCE = 1; trial.main()"
+    )
+    hasty.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
+    hasty.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hasty))
+    told: list[str] = []
+
+    raw, labels = try_arrays(infos(volume), told.append)
+    assert raw is None
+    assert labels is not None and "Convert it" in labels
+    assert "could not open" in told[-1] and "volume.zarr/raw (" in told[-1]
+    assert "no answer" in told[-1] and "; the job tries again" in told[-1]
+
+
 def test_a_trial_that_takes_too_long_is_ended(
     volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

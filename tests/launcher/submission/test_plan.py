@@ -215,6 +215,18 @@ def test_a_run_never_changes_what_it_trains(workplace, written):
     assert read_state(written).pack == "pack-0000"
 
 
+def test_words_that_change_nothing_may_be_added(workplace, written):
+    """Of an array that is understood as before; others are another run."""
+    added = "datasets.0.raw.axes=[z, y, x]"
+
+    assert (
+        plan(workplace, added)[0].config.fingerprint != read_run_config(written.config).fingerprint
+    )
+    assert workplace.submit("datasets.0.raw.offset_nm=[8, 0, 0]") == 2
+    assert workplace.submit("datasets.0.raw.axes=[x, y, z]") == 2
+    assert "holds another run:\n  datasets.0.raw.axes: was absent, is [" in workplace.err
+
+
 def test_many_conflicts_are_cut_short(workplace):
     """Five are shown, the others are counted."""
     for run in plan(workplace, "sweep.num_iterations=[1, 2, 3, 4, 5, 6, 7]"):

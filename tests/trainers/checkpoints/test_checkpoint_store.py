@@ -170,6 +170,19 @@ def test_what_differs_in_another_run_is_named(folder: Path) -> None:
     assert "another run: architecture.num_features: was 12, is 16. " in str(caught.value)
 
 
+def test_new_words_about_an_array_make_no_other_run(folder: Path) -> None:
+    """Where there were none; the run itself compares what is understood."""
+    before = {"datasets": [{"raw": {"array": "s0", "offset_nm": None}}]}
+    now = {"datasets": [{"raw": {"array": "s0", "offset_nm": [0, 0, 0], "axes": ["y", "x"]}}]}
+    CheckpointStore(folder, fingerprint="a", fingerprint_fields=before).save(1, {})
+
+    newest = CheckpointReader(folder, fingerprint="b", fingerprint_fields=now).newest()
+    assert newest is not None
+    CheckpointStore(folder, fingerprint="b", fingerprint_fields=now).save(2, {})
+    with pytest.raises(CheckpointError, match="another run: "):
+        CheckpointReader(folder, fingerprint="a", fingerprint_fields=before).load(2)
+
+
 def test_any_run_will_do_on_request(two_saved: Path) -> None:
     """Without an fingerprint, the checkpoints of whatever run are read."""
     newest = CheckpointReader(two_saved, fingerprint=None).newest()

@@ -200,9 +200,9 @@ def test_axes_of_the_config(tmp_path: Path) -> None:
         look(tmp_path / "zarr", axes=("y", "x"))
 
 
-def write_pyramid(group: Path, *, shift: float, kind: str) -> None:
-    """Two levels, of 8 and 16 nm, whose first voxels are at 24 nm and `shift` further on."""
-    levels = [(24.0, 8.0), (24.0 + shift, 16.0)]
+def write_pyramid(group: Path, *, shift: float, kind: str, begin: float = 24.0) -> None:
+    """Two levels, of 8 and 16 nm, whose first voxels are at `begin` and `shift` nm further on."""
+    levels = [(begin, 8.0), (begin + shift, 16.0)]
     for number, (begin, size) in enumerate(levels):
         transform = {
             "axes": ["z", "y", "x"],
@@ -248,6 +248,13 @@ def test_levels_of_a_pyramid_begin_together(
 
     found = [look(tmp_path, level, offset_is=offset_is).offset_nm for level in ("s0", "s1")]
     assert found == [(offset,) * 3 for offset in offsets]
+
+
+def test_a_level_whose_center_is_0_begins_with_the_others(tmp_path: Path) -> None:
+    """0 is a center like any other."""
+    write_pyramid(tmp_path, shift=4.0, kind="OME-Zarr", begin=-4.0)
+
+    assert [look(tmp_path, level).offset_nm for level in ("s0", "s1")] == [(-4.0,) * 3] * 2
 
 
 def test_an_offset_of_the_config_may_be_a_center(tmp_path: Path) -> None:
@@ -299,6 +306,22 @@ def test_a_scale_of_a_precomputed_volume_is_chosen(tmp_path: Path) -> None:
     assert look(tmp_path, scale=1) == look(tmp_path, "8_8_40")
     with pytest.raises(DataError, match="`array` and `scale` both choose a scale"):
         look(tmp_path, "s0", scale=1)
+
+
+def test_a_voxel_size_chooses_the_scale_of_a_precomputed_volume(tmp_path: Path) -> None:
+    """One that no scale has is an error, unless there is a single one, which it overrides."""
+    write_precomputed(tmp_path, VOXELS)
+    assert look(tmp_path, voxel_size_nm=(16, 16, 16)).voxel_size_nm == (16, 16, 16)
+    write_precomputed(tmp_path, VOXELS[:, ::2, ::2], resolution_xyz=(8, 8, 40), key="8_8_40")
+
+    assert look(tmp_path, voxel_size_nm=(40, 8, 8)) == look(tmp_path, "8_8_40")
+    assert look(tmp_path, voxel_size_nm=(40, 4, 4)) == look(tmp_path, "s0")
+    assert look(tmp_path).scale_index == 0
+    with pytest.raises(
+        DataError, match=r"no level has the voxels.*0 \(s0: 40x4x4 nm\), 1 \(8_8_40: 40x8x8 nm"
+    ):
+        look(tmp_path, voxel_size_nm=(16, 16, 16))
+    assert look(tmp_path, scale=1, voxel_size_nm=(16, 16, 16)).scale_index == 1
 
 
 def test_a_group_without_an_image_lists_its_arrays(tmp_path: Path) -> None:

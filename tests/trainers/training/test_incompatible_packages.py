@@ -67,6 +67,15 @@ def test_versions_that_fit_are_accepted(install, found):
     assert pair_fault("numba", "numpy") is None
 
 
+@pytest.mark.parametrize("marker", ['python_version < "3"', 'extra == "old"'])
+def test_what_is_needed_elsewhere_is_no_fault(install, marker):
+    """By another Python, or by an extra; what is needed here still is."""
+    install("numba", "0.61.0", f"numpy<2.2; {marker}", 'numpy<2.6; python_version >= "3"')
+    install("numpy", "2.4.6")
+
+    assert pair_fault("numba", "numpy") is None
+
+
 def test_a_package_that_is_not_installed_is_no_fault(install):
     """What needs it says so itself."""
     install("numba", "0.61.0", "numpy<2.2")

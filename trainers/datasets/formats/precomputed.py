@@ -27,6 +27,18 @@ def is_precomputed_volume(folder: VolumePath) -> bool:
     return (folder / "info").is_file()
 
 
+def precomputed_scales(folder: VolumePath) -> dict[str, tuple[float, ...] | None]:
+    """Return the voxel size of each scale in nm, in z, y, x order, by its key, the finest first.
+
+    None where it is not understood.
+    """
+    scales = {}
+    for level in read_json(folder / "info")["scales"]:
+        found = understood(lambda level=level: tuple(map(float, level["resolution"][::-1])))  # type: ignore[misc]
+        scales[str(level["key"])] = None if isinstance(found, NotUnderstood) else found
+    return scales
+
+
 def read_precomputed_array(folder: VolumePath, scale: str) -> StoredArray:
     """Read the metadata of one scale of the volume in a folder.
 

@@ -22,8 +22,8 @@ from trainers.datasets.formats.zarr_codecs import readable_zarr2, readable_zarr3
 from trainers.datasets.remote_path import VolumePath
 
 _LAST_AXES = ("t", "c", "z", "y", "x")
-_AXIS_KEYS = ("axis_names", "_ARRAY_DIMENSIONS")
-"""Of attributes: funlib's and DaCapo's, then xarray's."""
+_NOT_READ_EARLIER = ("_ARRAY_DIMENSIONS", "transform")
+"""Attributes that the first versions did not read."""
 _ZARR2_KINDS = {"u": "uint", "i": "int", "f": "float"}
 
 
@@ -35,14 +35,18 @@ def is_zarr_array(folder: VolumePath) -> bool:
     return path.is_file() and read_json(path).get("node_type") == "array"
 
 
-def read_zarr_array(folder: VolumePath) -> StoredArray:
+def read_zarr_array(folder: VolumePath, *, as_earlier: bool = False) -> StoredArray:
     """Read the metadata of the array in a folder.
 
     Voxel size and offset come from the OME-Zarr image that the array is a level of, or else from
     its own attributes: `transform`, as COSEM writes it, or `voxel_size` or `resolution`, `offset`
     and `units` (nm by default), as funlib and DaCapo write them. Axes are named by the image, by
     `axis_names` (funlib), `_ARRAY_DIMENSIONS` (xarray) or the dimensions of zarr 3; without names
-    they are the last of t, c, z, y, x.
+    they are the last of t, c, z, y, x. Names of xarray and COSEM of which none is known, such as
+    plane, row, col, count as none.
+
+    Args:
+        as_earlier: Read neither `_ARRAY_DIMENSIONS` nor `transform` of the array.
     """
     if (folder / ".zarray").is_file():
         metadata = read_json(folder / ".zarray")
@@ -60,7 +64,9 @@ def read_zarr_array(folder: VolumePath) -> StoredArray:
         shape=shape,
         dtype=dtype,
         metadata=readable,
-        read_grid=lambda: _read_grid(folder, axis_names(names, default), default),
+        read_grid=lambda: _read_grid(
+            folder, axis_names(names, default), default, as_earlier=as_earlier
+        ),
     )
 
 
@@ -69,8 +75,16 @@ def _is_nested(folder: VolumePath) -> bool:
     return isinstance(folder, Path) and (folder / "0").is_dir()
 
 
-def _read_grid(folder: VolumePath, named: tuple[str, ...] | None, default: Sequence[str]) -> Grid:
+def _read_grid(
+    folder: VolumePath,
+    named: tuple[str, ...] | None,
+    default: Sequence[str],
+    *,
+    as_earlier: bool,
+) -> Grid:
     attributes = understood(lambda: zarr_attributes(folder) or {})
+    if as_earlier and isinstance(attributes, dict):
+        attributes = {key: attributes[key] for key in attributes if key not in _NOT_READ_EARLIER}
     if isinstance(attributes, NotUnderstood):
         own = Grid.not_understood(named or tuple(default), attributes)
     else:
@@ -86,11 +100,14 @@ def _read_grid(folder: VolumePath, named: tuple[str, ...] | None, default: Seque
 def _attributes_grid(
     attributes: Mapping[str, Any], named: tuple[str, ...] | None, default: Sequence[str]
 ) -> Grid:
-    listed = (axis_names(attributes.get(key), default) for key in _AXIS_KEYS)
-    named = next(filter(None, listed), named)
+    named = (
+        axis_names(attributes.get("axis_names"), default)
+        or _known_names(attributes.get("_ARRAY_DIMENSIONS"), default)
+        or named
+    )
     transform = attributes.get("transform")
     if isinstance(transform, Mapping) and "axes" in transform:
-        named = named or axis_names(transform["axes"], default)
+        named = named or _known_names(transform["axes"], default)
         return cosem_grid(named or tuple(default), transform)
     return Grid.from_lists(
         named or tuple(default),
@@ -98,6 +115,12 @@ def _attributes_grid(
         translation=attributes.get("offset"),
         units=attributes.get("units", "nm"),
     )
+
+
+def _known_names(names: Any, default: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the names of axes; None if none of them is known."""
+    found = axis_names(names, default)
+    return found if found and not set(found).isdisjoint(_LAST_AXES) else None
 
 
 def _zarr2_dtype(name: Any) -> str:
