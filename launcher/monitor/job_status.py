@@ -22,7 +22,7 @@ QUEUE_LAG_S = 5.0
 """How long a new job may be missing in `squeue`: clocks differ, and Slurm takes time."""
 SUBMISSION_TIMEOUT_S = 60.0
 """How long a submission may take until the id of its job is recorded."""
-_GOING_ON = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "RESIZING")
+GOING_ON = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "RESIZING")
 """Accounting's states of jobs that are not over."""
 _HELD = "requeued held"
 """The end of Slurm's reason for holding a job whose launch has failed."""
@@ -104,7 +104,7 @@ def job_status(
     if queue.time < job.submitted + QUEUE_LAG_S:
         description = f"{name} was submitted a moment ago"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
-    if is_others and (not final_state or final_state.startswith(_GOING_ON)):
+    if is_others and (not final_state or final_state.startswith(GOING_ON)):
         whose = f" of {job.user}" if job.user else ", of another user,"
         description = f"whether {name}{whose} is in the queue is not known: Slurm does not show it"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
