@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,14 @@ import attrs
 from attrs import frozen
 
 from launcher import file_lock
-from launcher.errors import LauncherError, SlurmError
+from launcher.errors import LauncherError, LockHeldError, SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import (
     Pack,
     PackEventKind,
     SlurmTerms,
     append_pack_event,
+    owner_of,
     read_job,
     read_pack,
     read_pack_events,
@@ -30,7 +32,7 @@ from launcher.job.resubmit import resubmit
 from launcher.job.unfinished_members import unfinished
 from launcher.monitor.job_poller import JobPoller
 from launcher.monitor.job_status import GOING_ON
-from launcher.monitor.status import ObservedRun, observe
+from launcher.monitor.status import ObservedRun, RunStatus, observe
 from launcher.notify.notices import note_submitted
 from launcher.os_errors import doing, problem_of
 from launcher.slurm import client
@@ -42,6 +44,8 @@ _logger = logging.getLogger(__name__)
 
 _LOCK_TIMEOUT_S = 60.0
 """How long to wait for a submission of the experiment to end."""
+_PAUSE_S = 0.05
+"""After a submission: time for a submission that waits to take the lock, which it polls."""
 
 
 @frozen(kw_only=True)
@@ -74,10 +78,7 @@ def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
         by_experiment.setdefault(ExperimentFolder.of_run(run), []).append(run)
     healed: list[Healing] = []
     for experiment, theirs in by_experiment.items():
-        with (
-            doing(f"healing the experiment {experiment.name}", experiment.path),
-            file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S),
-        ):
+        with doing(f"healing the experiment {experiment.name}", experiment.path):
             healed += _heal(experiment, theirs)
     return healed
 
@@ -85,17 +86,39 @@ def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
 def _heal(experiment: ExperimentFolder, runs: Sequence[RunFolder]) -> list[Healing]:
     jobs = JobPoller(max_age_s=0)
     packs: dict[PackFolder, ObservedRun] = {}
-    for seen in observe(runs, jobs=jobs, is_locked=True):
+    with file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S):
+        observed = observe(runs, jobs=jobs, is_locked=True)
+    for seen in observed:
         status = seen.status
         if status.state == Status.WAITING and not status.is_expected and status.pack:
             packs.setdefault(experiment.pack(status.pack), seen)
     job_ids = [seen.status.job_id for seen in packs.values() if seen.status.job_id]
     jobs.final_states(job_ids)  # in one call
-    return [
-        healing
-        for pack, seen in packs.items()
-        if (healing := _heal_pack(pack, seen, jobs)) is not None
-    ]
+    healed = []
+    for pack, seen in packs.items():
+        # Others may have submitted the pack or its runs since it was seen: it is read again.
+        try:
+            with file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S):
+                healing = _heal_pack(pack, seen, jobs)
+        except LockHeldError as error:
+            healed.append(_not_healed(pack, seen, error))
+            break  # of the other packs it is the same lock
+        if healing is not None:
+            healed.append(healing)
+            if healing.job_id or healing.failed:
+                time.sleep(_PAUSE_S)
+    return healed
+
+
+def _not_healed(folder: PackFolder, seen: ObservedRun, error: LockHeldError) -> Healing:
+    return Healing(
+        experiment=folder.experiment.name,
+        pack=folder.name,
+        runs=(seen.status.name,),
+        job_id="",
+        outcome=f"not submitted again, nor any pack after it: {error}",
+        failed=True,
+    )
 
 
 def _heal_pack(folder: PackFolder, seen: ObservedRun, jobs: JobPoller) -> Healing | None:
@@ -110,19 +133,7 @@ def _heal_pack(folder: PackFolder, seen: ObservedRun, jobs: JobPoller) -> Healin
         names = _left(folder, pack)
         if pack.slurm is None or not names:
             return None
-        job = read_job(folder)
-        last = seen.status.job_id or ""  # also one that nobody has recorded
-        old = last or (job.replaces if job else "")
-        is_held = bool(last and seen.status.job_state)  # by Slurm, and has nothing left to do
-        outcome = reason_to_leave(
-            owner=(folder.job if job else folder.manifest).stat().st_uid,
-            end=_end_of(last, pack.slurm, jobs) if last and not is_held else "",
-            events=list(read_pack_events(folder)),
-        )
-        if not outcome:
-            job_id = resubmit(folder, pack.slurm, old, run_pack) or ""
-            outcome = f"submitted again as job {job_id}{f', for {old}' if old else ''}"
-            _note(folder, names, job_id, held_job=last if is_held else None)
+        job_id, outcome = _submit(folder, pack.slurm, names, seen.status, jobs)
     except (LauncherError, TrainerError, OSError, ValueError, TypeError, KeyError) as error:
         outcome, failed = f"not submitted again: {problem_of(error)}", True
     return Healing(
@@ -133,6 +144,35 @@ def _heal_pack(folder: PackFolder, seen: ObservedRun, jobs: JobPoller) -> Healin
         outcome=outcome,
         failed=failed,
     )
+
+
+def _submit(
+    folder: PackFolder,
+    terms: SlurmTerms,
+    names: Sequence[str],
+    status: RunStatus,
+    jobs: JobPoller,
+) -> tuple[str, str]:
+    """Submit a pack, if nothing speaks against it; return the new job's id, and what came of it."""
+    job = read_job(folder)
+    last = status.job_id or ""  # also one that nobody has recorded
+    old = last or (job.replaces if job else "")
+    is_held = bool(last and status.job_state)  # by Slurm, and has nothing left to do
+    if job and job.job_id not in ("", last):
+        return "", f"left alone: it has the job {job.job_id} by now"
+    owner = owner_of(folder)
+    reason = reason_to_leave(
+        owner=owner.uid if owner else (folder.job if job else folder.manifest).stat().st_uid,
+        end=_end_of(last, terms, jobs) if last and not is_held else "",
+        events=list(read_pack_events(folder)),
+    )
+    if reason:
+        return "", reason
+    job_id = resubmit(folder, terms, old, run_pack)
+    if job_id is None:
+        return "", "left alone: it has another job by now"
+    _note(folder, names, job_id, held_job=last if is_held else None)
+    return job_id, f"submitted again as job {job_id}{f', for {old}' if old else ''}"
 
 
 def _end_of(job_id: str, terms: SlurmTerms, jobs: JobPoller) -> str | None:

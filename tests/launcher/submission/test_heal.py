@@ -3,11 +3,13 @@
 import json
 import os
 import shlex
+from threading import Thread
+from types import SimpleNamespace
 
 import attrs
 import pytest
 
-from launcher import exit_codes
+from launcher import exit_codes, file_lock
 from launcher.errors import SubmissionError
 from launcher.job import resubmit
 from launcher.job.pack import SubmittedJob, read_job, read_pack_events, write_job
@@ -202,6 +204,97 @@ def test_a_colleagues_pack_is_left_alone():
     reason = reason_to_leave(owner=os.getuid() + 1, end="FAILED", events=[])
 
     assert "was submitted by user" in reason
+
+
+def test_the_owner_on_record_counts(workplace, pack, submissions):
+    """A file may have been written anew, or copied, by somebody else."""
+    write_job(pack, attrs.evolve(read_job(pack), user="them", uid=54321))
+
+    heal(workplace)
+
+    assert not submissions
+
+
+@pytest.fixture
+def second(workplace, slurm, pack):
+    """Another pack whose job is gone, of the run c."""
+    slurm.ended(_12_3="FAILED", _12_4="FAILED")
+    return submitted(workplace.experiment, "pack-0001", "c", job_id="12_4", status="waiting")
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """What others do while the first pack is submitted, as job 13."""
+    acts, found = [], []
+
+    def submit(folder, packs, parameters, entry_point):
+        found.extend(packs)
+        while acts:
+            acts.pop()()
+        return [str(12 + len(found))]
+
+    monkeypatch.setattr(resubmit, "submit_array", submit)
+    return acts, found
+
+
+def test_a_submission_comes_in_between(workplace, second, meanwhile):
+    """It waits for one pack, not for thousands."""
+    acts, found = meanwhile
+    order = []
+
+    def submission():
+        with file_lock.hold(workplace.experiment.lock, timeout_s=20):
+            order.append(len(found))
+
+    waiting = Thread(target=submission)
+    acts.append(waiting.start)
+
+    healed = heal_runs([workplace.run(name) for name in "abc"])
+
+    waiting.join()
+    assert [healing.job_id for healing in healed] == ["13", "14"]
+    assert order == [1]
+
+
+def test_what_others_have_submitted_in_between_is_left_alone(workplace, second, meanwhile):
+    """A pack has one job."""
+    acts, found = meanwhile
+    acts.append(lambda: write_job(second, SubmittedJob(job_id="99", submitted=0.0)))
+
+    _, healing = heal_runs([workplace.run(name) for name in "abc"])
+
+    assert found == [workplace.experiment.pack("pack-0000")]
+    assert healing.outcome == "left alone: it has the job 99 by now"
+    assert read_job(second).job_id == "99"
+
+
+def test_runs_that_others_have_taken_in_between_are_left_alone(workplace, second, meanwhile):
+    """They belong to a new pack."""
+    acts, _ = meanwhile
+    run = workplace.run("c")
+    acts.append(lambda: write_state(run, attrs.evolve(read_state(run), pack="pack-0002")))
+
+    healed = heal_runs([workplace.run(name) for name in "abc"])
+
+    assert [healing.pack for healing in healed] == ["pack-0000"]
+
+
+def test_a_lock_that_stays_taken_ends_it(workplace, second, submissions, monkeypatch):
+    """What was submitted before is told all the same."""
+    held = []
+
+    def take(_):
+        held.append(file_lock.try_take(workplace.experiment.lock))
+
+    monkeypatch.setattr("launcher.submission.heal.time", SimpleNamespace(sleep=take))
+    monkeypatch.setattr("launcher.submission.heal._LOCK_TIMEOUT_S", 0)
+
+    first, healing = heal_runs([workplace.run(name) for name in "abc"])
+
+    os.close(held[0])
+    assert first.job_id == "13"
+    assert healing.failed
+    assert "is locked by" in healing.outcome
 
 
 def test_while_slurm_is_silent_nothing_is_submitted(workplace, slurm, pack, submissions):
