@@ -29,11 +29,11 @@ def takes(slurm, experiment, **jobs):
     """Slurm shows these jobs, and that the script of the experiment made them."""
     slurm.queue(*((job[1:], state) for job, state in jobs.items()))
     script = shlex.quote(str(experiment.submitit / "submission-abc.sh"))
-    lines = [f'printf "%-64s%s\\n" {job[1:]} {script}' for job in jobs]
+    lines = [f'printf "%s %s\\n" {job[1:]} {script}' for job in jobs]
     queue = shlex.quote(str(slurm.folder / "squeue.txt"))
     commands = "\n".join(lines)
     (slurm.folder / "squeue.sh").write_text(
-        f'case "$*" in *Command:*)\n{commands} ;;\n*) cat {queue} ;; esac\n'
+        f'case "$*" in *%i*)\n{commands} ;;\n*) cat {queue} ;; esac\n'
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+from collections.abc import Callable
 from threading import Thread
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from launcher import exit_codes, file_lock
 from launcher.errors import SubmissionError
+from launcher.experiment.experiment_folder import PackFolder
 from launcher.job import resubmit
 from launcher.job.pack import SubmittedJob, read_job, read_pack_events, write_job
 from launcher.slurm.array_files import ArrayFiles
@@ -66,8 +68,8 @@ def is_found_by_its_script(slurm, experiment, job_id, pack):
     experiment.submitit.mkdir()
     files = ArrayFiles(folder=experiment.submitit, key="abc")
     files.packs.write_text(f"{pack.name}\n")
-    row = f'printf "%-64s%s\\n" {job_id} {shlex.quote(str(files.script))}'
-    (slurm.folder / "squeue.sh").write_text(f'case "$*" in *Command*) {row} ;; esac\n')
+    row = f'printf "%s %s\\n" {job_id} {shlex.quote(str(files.script))}'
+    (slurm.folder / "squeue.sh").write_text(f'case "$*" in *%i*) {row} ;; esac\n')
 
 
 def test_a_pack_whose_job_is_gone_is_submitted_again(workplace, slurm, pack, submissions):
@@ -225,7 +227,8 @@ def second(workplace, slurm, pack):
 @pytest.fixture
 def meanwhile(monkeypatch):
     """What others do while the first pack is submitted, as job 13."""
-    acts, found = [], []
+    acts: list[Callable[[], object]] = []
+    found: list[PackFolder] = []
 
     def submit(folder, packs, parameters, entry_point):
         found.extend(packs)
