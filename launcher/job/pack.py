@@ -132,13 +132,14 @@ def write_pack(folder: PackFolder, pack: Pack) -> None:
 
 
 def read_pack(folder: PackFolder) -> Pack:
+    """Return the contents of `pack.json`, without what only a later version knows."""
     data = {**_NOBODY, **json.loads(folder.manifest.read_bytes())}
     machine, slurm = data.pop("machine"), data.pop("slurm")
     return Pack(
         members=tuple(map(_member, data.pop("members"))),
         machine=machine and _machine(machine),
         slurm=slurm and _terms(slurm),
-        **data,
+        **_known(Pack, data),
     )
 
 
@@ -164,14 +165,29 @@ class SubmittedJob:
 
 
 def write_job(folder: PackFolder, job: SubmittedJob) -> None:
+    """Write `job.json`, for the code that the pack was submitted with, and that its jobs run.
+
+    Where that does not record who submits, it refuses to read who did.
+    """
+    data = attrs.asdict(job)
+    if not _says_who(folder):
+        data = {key: value for key, value in data.items() if key not in _NOBODY}
     with atomic_write(folder.job) as file:
-        file.write(json.dumps(attrs.asdict(job)).encode())
+        file.write(json.dumps(data).encode())
+
+
+def _says_who(folder: PackFolder) -> bool:
+    try:
+        return "uid" in json.loads(folder.manifest.read_bytes())
+    except FileNotFoundError:
+        return True
 
 
 def read_job(folder: PackFolder) -> SubmittedJob | None:
     """Return the job of a pack; None if it was not submitted to a scheduler (yet)."""
     try:
-        return SubmittedJob(**{**_NOBODY, **json.loads(folder.job.read_bytes())})
+        data = {**_NOBODY, **json.loads(folder.job.read_bytes())}
+        return SubmittedJob(**_known(SubmittedJob, data))
     except FileNotFoundError:
         return None
 
@@ -249,14 +265,20 @@ def _member(data: dict[str, Any]) -> Member:
     return Member(
         nodes=tuple(data.pop("nodes")),
         planned_gpus=tuple(map(tuple, data.pop("planned_gpus"))),
-        retries=RetriesConfig(**data.pop("retries")),
-        **data,
+        retries=RetriesConfig(**_known(RetriesConfig, data.pop("retries"))),
+        **_known(Member, data),
     )
 
 
 def _machine(data: dict[str, Any]) -> Machine:
-    return Machine(gpus=tuple(data.pop("gpus")), cores=tuple(data.pop("cores")), **data)
+    gpus, cores = tuple(data.pop("gpus")), tuple(data.pop("cores"))
+    return Machine(gpus=gpus, cores=cores, **_known(Machine, data))
 
 
 def _terms(data: dict[str, Any]) -> SlurmTerms:
-    return SlurmTerms(limits=tuple(data.pop("limits", ())), **data)
+    return SlurmTerms(limits=tuple(data.pop("limits", ())), **_known(SlurmTerms, data))
+
+
+def _known(kind: type[attrs.AttrsInstance], data: dict[str, Any]) -> dict[str, Any]:
+    """Return what a class has fields for: a later version may have written more."""
+    return {key: data[key] for key in attrs.fields_dict(kind).keys() & data.keys()}

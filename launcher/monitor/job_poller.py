@@ -21,6 +21,7 @@ class JobPoller:
     def __init__(self, max_age_s: float = MAX_AGE_S) -> None:
         self._max_age_s = max_age_s
         self._final_states: dict[str, str] = {}
+        self._unanswered: dict[str, SlurmError] = {}
 
     def queue(self, owner: int | None = None) -> QueueSnapshot:
         """Return a snapshot of the queue; all commands of the user share one for a few seconds.
@@ -39,15 +40,30 @@ class JobPoller:
         return self.queue(owner_in_queue(pack))
 
     def final_states(self, job_ids: Iterable[str]) -> dict[str, str]:
-        """Return how jobs that have left the queue ended, by id; "" without a record of it.
+        """Return how jobs that have left the queue ended, by id; "" if that is not known.
 
         Jobs that were not asked about before share one call of `sacct`.
         """
         wanted = set(job_ids)
         new = wanted - self._final_states.keys()
         if new:
-            self._final_states |= dict.fromkeys(new, "") | _recorded(new)
+            self._final_states |= dict.fromkeys(new, "")
+            try:
+                self._final_states |= _recorded(new)
+            except SlurmError as error:
+                self._unanswered |= dict.fromkeys(new, error)
         return {job_id: self._final_states[job_id] for job_id in wanted}
+
+    def known_final_state(self, job_id: str) -> str:
+        """Return how a job ended, as for `final_states`; "" only if there is no record of it.
+
+        Raises:
+            SlurmError: Accounting did not answer, so that there may be one.
+        """
+        state = self.final_states([job_id])[job_id]
+        if job_id in self._unanswered:
+            raise self._unanswered[job_id]
+        return state
 
 
 def owner_in_queue(pack: PackFolder) -> int | None:
@@ -69,10 +85,7 @@ def owner_in_queue(pack: PackFolder) -> int | None:
 
 
 def _recorded(job_ids: Iterable[str]) -> dict[str, str]:
-    try:
-        records = client.job_records(job_ids)
-    except SlurmError:
-        return {}
+    records = client.job_records(job_ids)
     return {job_id: _end_of(attempts[-1]) for job_id, attempts in records.items()}
 
 

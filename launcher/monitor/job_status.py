@@ -15,6 +15,7 @@ from launcher.job.pack import SubmittedJob, read_job, read_pack
 from launcher.monitor.job_poller import JobPoller, owner_in_queue
 from launcher.monitor.logs import job_output
 from launcher.os_errors import PatientReader, sentence
+from launcher.slurm.jobs import QueuedJob
 from launcher.slurm.queue_cache import QueueSnapshot
 from trainers.run.lease import is_live
 
@@ -22,7 +23,7 @@ QUEUE_LAG_S = 5.0
 """How long a new job may be missing in `squeue`: clocks differ, and Slurm takes time."""
 SUBMISSION_TIMEOUT_S = 60.0
 """How long a submission may take until the id of its job is recorded."""
-_GOING_ON = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "RESIZING")
+GOING_ON = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "RESIZING")
 """Accounting's states of jobs that are not over."""
 _HELD = "requeued held"
 """The end of Slurm's reason for holding a job whose launch has failed."""
@@ -86,7 +87,9 @@ def job_status(
     """
     if not job.job_id:
         is_recent = queue.time < job.submitted + SUBMISSION_TIMEOUT_S
-        return IN_SUBMISSION if is_recent else NEVER_SUBMITTED
+        before = queue.jobs.get(job.replaces)  # submits the next one as it ends, for minutes
+        is_submitting = before is not None and not _is_held(before)
+        return IN_SUBMISSION if is_recent or is_submitting else NEVER_SUBMITTED
     name = f"its job {job.job_id}"
     queued = queue.jobs.get(job.job_id)
     if queue.error is not None:
@@ -96,15 +99,14 @@ def job_status(
         )
     if queued:
         description = _in_queue(name, queued.state, queued.reason)
-        is_held = queued.state == "PENDING" and (queued.reason or "").endswith(_HELD)
-        phase = JobPhase.HELD if is_held else JobPhase.QUEUED
+        phase = JobPhase.HELD if _is_held(queued) else JobPhase.QUEUED
         return JobStatus(
             phase=phase, job_id=job.job_id, job_state=queued.state, description=description
         )
     if queue.time < job.submitted + QUEUE_LAG_S:
         description = f"{name} was submitted a moment ago"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
-    if is_others and (not final_state or final_state.startswith(_GOING_ON)):
+    if is_others and (not final_state or final_state.startswith(GOING_ON)):
         whose = f" of {job.user}" if job.user else ", of another user,"
         description = f"whether {name}{whose} is in the queue is not known: Slurm does not show it"
         return JobStatus(phase=JobPhase.UNKNOWN, job_id=job.job_id, description=description)
@@ -113,6 +115,10 @@ def job_status(
     if died_early:
         description = f"{name} ended before it began{how}: see `launch logs`"
     return JobStatus(phase=JobPhase.GONE, job_id=job.job_id, description=description)
+
+
+def _is_held(job: QueuedJob) -> bool:
+    return job.state == "PENDING" and (job.reason or "").endswith(_HELD)
 
 
 @frozen(kw_only=True)

@@ -65,12 +65,7 @@ def find_jobs(
         SlurmError: Slurm does not answer.
         OSError: The files cannot be read.
     """
-    names_of: dict[str, list[str]] = {}
-    for listing in experiment.submitit.glob("packs-*.txt"):
-        names = listing.read_text().splitlines()
-        if not set(packs).isdisjoint(names):
-            key = listing.stem.removeprefix("packs-")
-            names_of[ArrayFiles(folder=listing.parent, key=key).script.name] = names
+    names_of = _packs_by_script(experiment, packs)
     if not names_of:
         return {}
     found: dict[str, str] = {}
@@ -80,6 +75,27 @@ def find_jobs(
         if index < len(names) and names[index] in packs:
             found[names[index]] = max(job_id, found.get(names[index], job_id), key=_array)
     return found
+
+
+def with_scripts(experiment: ExperimentFolder, packs: Collection[str]) -> set[str]:
+    """Return those of the packs that a script was written for, so that Slurm may have taken them.
+
+    Raises:
+        OSError: The files cannot be read.
+    """
+    lists = _packs_by_script(experiment, packs).values()
+    return {name for names in lists for name in names if name in packs}
+
+
+def _packs_by_script(experiment: ExperimentFolder, packs: Collection[str]) -> dict[str, list[str]]:
+    """Return all packs of each script that was written for one of these, by the script's name."""
+    names_of: dict[str, list[str]] = {}
+    for listing in experiment.submitit.glob("packs-*.txt"):
+        names = listing.read_text().splitlines()
+        if not set(packs).isdisjoint(names):
+            key = listing.stem.removeprefix("packs-")
+            names_of[ArrayFiles(folder=listing.parent, key=key).script.name] = names
+    return names_of
 
 
 def _array(job_id: str) -> int:

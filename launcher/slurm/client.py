@@ -30,7 +30,6 @@ from launcher.slurm.this_user import this_user, user_name
 _TIMEOUT_S = 30.0
 SHORT_TIMEOUT_S = 10.0
 """For calls that are tried again: Slurm's own MessageTimeout."""
-_ID_WIDTH, _PATH_WIDTH = 64, 4096
 _IDS_PER_CALL = 1000
 """Few enough for the kernel's limit on the length of a command line."""
 UNUSABLE = re.compile(r"down|drain|fail|maint|unknown|inval|\*", re.IGNORECASE)
@@ -102,16 +101,14 @@ def job_scripts(user: str | None = None) -> dict[str, str]:
     Raises:
         SlurmError: Slurm does not answer.
     """
-    text = _run(
-        "squeue",
-        "--noheader",
-        "--array",
-        "--states=all",
-        f"--user={user or user_name()}",
-        f"--Format=JobArrayID:{_ID_WIDTH},Command:{_PATH_WIDTH}",
-    )
-    rows = [(line[:_ID_WIDTH].strip(), line[_ID_WIDTH:].strip()) for line in text.splitlines()]
-    return {job_id: script for job_ids, script in rows for job_id in expand_array(job_ids)}
+    # The pending tasks of an array share a line, as there may be thousands. Its columns are as wide
+    # as they need to be, unlike those of --Format.
+    options = ("--states=all", f"--user={user or user_name()}", "--format=%i %o")
+    text = _run("squeue", "--noheader", *options)
+    rows = [line.partition(" ") for line in text.splitlines()]
+    return {
+        job_id: script.strip() for job_ids, _, script in rows for job_id in expand_array(job_ids)
+    }
 
 
 def job_records(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,14 @@ import attrs
 from attrs import frozen
 
 from launcher import file_lock
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, LockHeldError, SlurmError
 from launcher.experiment.experiment_folder import ExperimentFolder, PackFolder
 from launcher.job.pack import (
     Pack,
     PackEventKind,
+    SlurmTerms,
     append_pack_event,
+    owner_of,
     read_job,
     read_pack,
     read_pack_events,
@@ -28,7 +31,8 @@ from launcher.job.pack_job import run_pack
 from launcher.job.resubmit import resubmit
 from launcher.job.unfinished_members import unfinished
 from launcher.monitor.job_poller import JobPoller
-from launcher.monitor.status import ObservedRun, observe
+from launcher.monitor.job_status import GOING_ON
+from launcher.monitor.status import ObservedRun, RunStatus, observe
 from launcher.notify.notices import note_submitted
 from launcher.os_errors import doing, problem_of
 from launcher.slurm import client
@@ -40,6 +44,8 @@ _logger = logging.getLogger(__name__)
 
 _LOCK_TIMEOUT_S = 60.0
 """How long to wait for a submission of the experiment to end."""
+_PAUSE_S = 0.05
+"""After a submission: time for a submission that waits to take the lock, which it polls."""
 
 
 @frozen(kw_only=True)
@@ -60,8 +66,8 @@ class Healing:
 def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
     """Submit the packs of runs again that wait for nothing; the others are left alone.
 
-    A job that was cancelled stays so, and so does one that Slurm may still know: while Slurm does
-    not answer, nothing is submitted.
+    A job that was cancelled stays so, also one that may have been as far as Slurm's records tell,
+    and so does one that Slurm may still know: while Slurm does not answer, nothing is submitted.
 
     Raises:
         LockHeldError: A submission of the experiment takes too long.
@@ -72,10 +78,7 @@ def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
         by_experiment.setdefault(ExperimentFolder.of_run(run), []).append(run)
     healed: list[Healing] = []
     for experiment, theirs in by_experiment.items():
-        with (
-            doing(f"healing the experiment {experiment.name}", experiment.path),
-            file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S),
-        ):
+        with doing(f"healing the experiment {experiment.name}", experiment.path):
             healed += _heal(experiment, theirs)
     return healed
 
@@ -83,20 +86,42 @@ def heal_runs(runs: Iterable[RunFolder]) -> list[Healing]:
 def _heal(experiment: ExperimentFolder, runs: Sequence[RunFolder]) -> list[Healing]:
     jobs = JobPoller(max_age_s=0)
     packs: dict[PackFolder, ObservedRun] = {}
-    for seen in observe(runs, jobs=jobs, is_locked=True):
+    with file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S):
+        observed = observe(runs, jobs=jobs, is_locked=True)
+    for seen in observed:
         status = seen.status
         if status.state == Status.WAITING and not status.is_expected and status.pack:
             packs.setdefault(experiment.pack(status.pack), seen)
     job_ids = [seen.status.job_id for seen in packs.values() if seen.status.job_id]
-    ends = jobs.final_states(job_ids)
-    return [
-        healing
-        for pack, seen in packs.items()
-        if (healing := _heal_pack(pack, seen, ends)) is not None
-    ]
+    jobs.final_states(job_ids)  # in one call
+    healed = []
+    for pack, seen in packs.items():
+        # Others may have submitted the pack or its runs since it was seen: it is read again.
+        try:
+            with file_lock.hold(experiment.lock, timeout_s=_LOCK_TIMEOUT_S):
+                healing = _heal_pack(pack, seen, jobs)
+        except LockHeldError as error:
+            healed.append(_not_healed(pack, seen, error))
+            break  # of the other packs it is the same lock
+        if healing is not None:
+            healed.append(healing)
+            if healing.job_id or healing.failed:
+                time.sleep(_PAUSE_S)
+    return healed
 
 
-def _heal_pack(folder: PackFolder, seen: ObservedRun, ends: Mapping[str, str]) -> Healing | None:
+def _not_healed(folder: PackFolder, seen: ObservedRun, error: LockHeldError) -> Healing:
+    return Healing(
+        experiment=folder.experiment.name,
+        pack=folder.name,
+        runs=(seen.status.name,),
+        job_id="",
+        outcome=f"not submitted again, nor any pack after it: {error}",
+        failed=True,
+    )
+
+
+def _heal_pack(folder: PackFolder, seen: ObservedRun, jobs: JobPoller) -> Healing | None:
     """Submit a pack again, unless that is not for this command to do.
 
     None if it has no use for a job: it is a local one, or its runs are over or to be cancelled.
@@ -108,18 +133,7 @@ def _heal_pack(folder: PackFolder, seen: ObservedRun, ends: Mapping[str, str]) -
         names = _left(folder, pack)
         if pack.slurm is None or not names:
             return None
-        job = read_job(folder)
-        old = (job.job_id or job.replaces) if job else ""
-        outcome = reason_to_leave(
-            owner=(folder.job if job else folder.manifest).stat().st_uid,
-            end=ends.get(old, ""),
-            events=list(read_pack_events(folder)),
-        )
-        if not outcome:
-            job_id = resubmit(folder, pack.slurm, old, run_pack) or ""
-            outcome = f"submitted again as job {job_id}{f', for {old}' if old else ''}"
-            is_held = seen.status.job_state == "PENDING"  # and has nothing left to do
-            _note(folder, names, job_id, held_job=old if is_held else None)
+        job_id, outcome = _submit(folder, pack.slurm, names, seen.status, jobs)
     except (LauncherError, TrainerError, OSError, ValueError, TypeError, KeyError) as error:
         outcome, failed = f"not submitted again: {problem_of(error)}", True
     return Healing(
@@ -132,12 +146,60 @@ def _heal_pack(folder: PackFolder, seen: ObservedRun, ends: Mapping[str, str]) -
     )
 
 
-def reason_to_leave(*, owner: int, end: str, events: Iterable[Mapping[str, Any]]) -> str:
+def _submit(
+    folder: PackFolder,
+    terms: SlurmTerms,
+    names: Sequence[str],
+    status: RunStatus,
+    jobs: JobPoller,
+) -> tuple[str, str]:
+    """Submit a pack, if nothing speaks against it; return the new job's id, and what came of it."""
+    job = read_job(folder)
+    last = status.job_id or ""  # also one that nobody has recorded
+    old = last or (job.replaces if job else "")
+    is_held = bool(last and status.job_state)  # by Slurm, and has nothing left to do
+    if job and job.job_id not in ("", last):
+        return "", f"left alone: it has the job {job.job_id} by now"
+    owner = owner_of(folder)
+    reason = reason_to_leave(
+        owner=owner.uid if owner else (folder.job if job else folder.manifest).stat().st_uid,
+        end=_end_of(last, terms, jobs) if last and not is_held else "",
+        events=list(read_pack_events(folder)),
+    )
+    if reason:
+        return "", reason
+    job_id = resubmit(folder, terms, old, run_pack)
+    if job_id is None:
+        return "", "left alone: it has another job by now"
+    _note(folder, names, job_id, held_job=last if is_held else None)
+    return job_id, f"submitted again as job {job_id}{f', for {old}' if old else ''}"
+
+
+def _end_of(job_id: str, terms: SlurmTerms, jobs: JobPoller) -> str | None:
+    """Return how a job that has left the queue ended; None if nobody knows that any more.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    end = ""
+    try:
+        end = jobs.known_final_state(job_id)
+    except SlurmError:
+        if terms.accounting:
+            raise
+    if end and not end.startswith(GOING_ON):
+        return end
+    # There is no accounting, or it was away when the job ended: the controller knows for a while.
+    details = client.job_details(job_id)
+    return details.state if details and not details.state.startswith(GOING_ON) else None
+
+
+def reason_to_leave(*, owner: int, end: str | None, events: Iterable[Mapping[str, Any]]) -> str:
     """Return why a pack without a job is left alone; empty if it is to be submitted again.
 
     Args:
         owner: The user who has submitted it.
-        end: How its job ended by the accounting records; empty if that is not known.
+        end: How its job ended by Slurm's records; None if that is not known, empty if it had none.
         events: Those of the pack, oldest first.
     """
     if owner != os.getuid():
@@ -146,8 +208,11 @@ def reason_to_leave(*, owner: int, end: str, events: Iterable[Mapping[str, Any]]
     for event in events:
         if event["event"] in (PackEventKind.STARTED, PackEventKind.STOPPING):
             last_stop = event.get("cause")
-    if end.startswith("CANCELLED") or last_stop == Cause.CANCELLED:
+    if (end or "").startswith("CANCELLED") or last_stop == Cause.CANCELLED:
         return "left alone: its job was cancelled; `launch resubmit --state waiting` resumes it"
+    if end is None:
+        why = "its job may have been cancelled, as Slurm has no record of its end"
+        return f"left alone: {why}; `launch submit` starts it again"
     return ""
 
 

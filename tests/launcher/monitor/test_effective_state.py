@@ -78,6 +78,21 @@ def test_a_job_that_has_no_name_yet(submitted, expected):
 
 
 @pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (queued("RUNNING"), IN_SUBMISSION),
+        (queued("COMPLETING"), IN_SUBMISSION),
+        (queued("PENDING", "launch failed requeued held"), NEVER_SUBMITTED),
+    ],
+)
+def test_a_job_that_ends_may_take_its_time_to_submit_the_next_one(before, expected):
+    """For as long as it is in the queue, unless Slurm holds it: then it does nothing at all."""
+    job = SubmittedJob(job_id="", submitted=0.0, replaces="12_3")
+
+    assert job_status(job, QueueSnapshot(time=1000.0, jobs={"12_3": before})) == expected
+
+
+@pytest.mark.parametrize(
     ("recorded", "trained", "supervised", "cancel_requested", "expected"),
     [
         ("planned", False, False, False, "planned"),

@@ -1,11 +1,13 @@
 """Jobs that Slurm has, and whose submission was cut short."""
 
+import os
 import shlex
 
+import attrs
 import pytest
 
 from launcher.experiment.experiment_folder import ExperimentFolder
-from launcher.job.pack import SubmittedJob, write_job
+from launcher.job.pack import SubmittedJob, read_pack, write_job, write_pack
 from launcher.monitor.status import read_statuses
 from launcher.slurm.array_files import ArrayFiles
 from tests.fakes.fake_slurm import submitted
@@ -27,11 +29,11 @@ def takes(slurm, experiment, **jobs):
     """Slurm shows these jobs, and that the script of the experiment made them."""
     slurm.queue(*((job[1:], state) for job, state in jobs.items()))
     script = shlex.quote(str(experiment.submitit / "submission-abc.sh"))
-    lines = [f'printf "%-64s%s\\n" {job[1:]} {script}' for job in jobs]
+    lines = [f'printf "%s %s\\n" {job[1:]} {script}' for job in jobs]
     queue = shlex.quote(str(slurm.folder / "squeue.txt"))
     commands = "\n".join(lines)
     (slurm.folder / "squeue.sh").write_text(
-        f'case "$*" in *Command:*)\n{commands} ;;\n*) cat {queue} ;; esac\n'
+        f'case "$*" in *%i*)\n{commands} ;;\n*) cat {queue} ;; esac\n'
     )
 
 
@@ -86,3 +88,46 @@ def test_a_job_that_takes_the_place_of_another_is_found(experiment, slurm):
     (status,) = read_statuses([experiment.run("a")])
 
     assert status.job_id == "12_0"
+
+
+@pytest.fixture
+def shared(experiment, monkeypatch):
+    """The second pack is a colleague's; this user is not root, who sees all jobs."""
+    monkeypatch.setattr(os, "getuid", lambda: 54320)
+    for name, uid in (("pack-0000", 54320), ("pack-0001", 54321)):
+        pack = experiment.pack(name)
+        write_pack(pack, attrs.evolve(read_pack(pack), user="them", uid=uid))
+    return experiment
+
+
+def test_the_job_of_a_colleague_is_looked_for_in_their_name(shared, slurm):
+    """Whoever made the folder."""
+    takes(slurm, shared, _12_1="PENDING")
+    script = slurm.folder / "squeue.sh"
+    script.write_text(f'case "$*" in *--user=54321*)\n{script.read_text()};; esac\n')
+
+    mine, theirs = read_statuses([shared.run("a"), shared.run("b")])
+
+    assert not mine.is_expected
+    assert (theirs.job_id, theirs.is_expected) == ("12_1", True)
+
+
+def test_a_colleagues_job_that_slurm_does_not_show_may_exist(shared, slurm):
+    """Sites hide the jobs of others: unknown is never gone."""
+    takes(slurm, shared)
+
+    mine, theirs = read_statuses([shared.run("a"), shared.run("b")])
+
+    assert not mine.is_expected
+    assert theirs.is_expected
+    assert "it is of user 54321" in theirs.doubt
+
+
+def test_what_a_colleague_never_brought_to_sbatch_has_no_job(shared, slurm):
+    """Its pack is in no list."""
+    (shared.submitit / "packs-abc.txt").write_text("pack-0000\n")
+    takes(slurm, shared)
+
+    (theirs,) = read_statuses([shared.run("b")])
+
+    assert not theirs.is_expected

@@ -2,14 +2,20 @@
 
 import json
 import os
+import shlex
+from collections.abc import Callable
+from threading import Thread
+from types import SimpleNamespace
 
 import attrs
 import pytest
 
-from launcher import exit_codes
+from launcher import exit_codes, file_lock
 from launcher.errors import SubmissionError
+from launcher.experiment.experiment_folder import PackFolder
 from launcher.job import resubmit
-from launcher.job.pack import read_job, read_pack_events
+from launcher.job.pack import SubmittedJob, read_job, read_pack_events, write_job
+from launcher.slurm.array_files import ArrayFiles
 from launcher.submission.heal import heal_runs, reason_to_leave
 from tests.fakes.fake_slurm import submitted
 from trainers.run.run_state import read_state, write_state
@@ -40,6 +46,30 @@ def pack(workplace, slurm):
 
 def heal(workplace):
     return heal_runs([workplace.run("a"), workplace.run("b")])
+
+
+def controller_says(slurm, state=None):
+    """What `scontrol show job` prints; without a state, the controller has forgotten the job."""
+    forgotten = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+    known = f"echo 'JobId=15 ArrayJobId=12 ArrayTaskId=3 JobState={state} Reason=None'"
+    program = slurm.folder / "bin" / "scontrol"
+    program.write_text(f"#!/bin/sh\n{known if state else forgotten}\n")
+    program.chmod(0o755)
+
+
+def has_no_accounting(slurm):
+    """As sacct says it."""
+    said = "Slurm accounting storage is disabled"
+    (slurm.folder / "sacct.sh").write_text(f"echo '{said}' >&2; exit 1\n")
+
+
+def is_found_by_its_script(slurm, experiment, job_id, pack):
+    """Slurm has had a job for a pack, and nobody has recorded it."""
+    experiment.submitit.mkdir()
+    files = ArrayFiles(folder=experiment.submitit, key="abc")
+    files.packs.write_text(f"{pack.name}\n")
+    row = f'printf "%s %s\\n" {job_id} {shlex.quote(str(files.script))}'
+    (slurm.folder / "squeue.sh").write_text(f'case "$*" in *%i*) {row} ;; esac\n')
 
 
 def test_a_pack_whose_job_is_gone_is_submitted_again(workplace, slurm, pack, submissions):
@@ -89,6 +119,74 @@ def test_a_cancelled_job_stays_cancelled(workplace, slurm, pack, submissions):
     assert not healing.failed
 
 
+def test_while_accounting_is_silent_nothing_is_submitted(workplace, slurm, pack, submissions):
+    """The job may have been cancelled while it was away; that is a failure, to be tried again."""
+    slurm.is_silent("sacct")
+
+    (healing,) = heal(workplace)
+
+    assert not submissions
+    assert healing.failed
+    assert healing.outcome.startswith("not submitted again: `sacct ")
+    assert read_job(pack).job_id == "12_3"
+
+
+def test_without_accounting_the_controller_is_asked(workplace, slurm, pack, submissions):
+    """A pending job that was cancelled has left no event."""
+    has_no_accounting(slurm)
+    controller_says(slurm, "CANCELLED")
+    (healing,) = heal(workplace)
+    assert healing.outcome.startswith("left alone: its job was cancelled")
+
+    controller_says(slurm, "NODE_FAIL")
+    (healing,) = heal(workplace)
+    assert healing.job_id == "13"
+
+
+def test_an_end_that_nobody_knows_may_be_a_cancellation(workplace, slurm, pack, submissions):
+    """The controller forgets a job after some minutes."""
+    has_no_accounting(slurm)
+    controller_says(slurm)
+
+    (healing,) = heal(workplace)
+
+    assert not submissions
+    assert not healing.failed
+    assert healing.outcome.startswith("left alone: its job may have been cancelled")
+    assert "`launch submit`" in healing.outcome
+
+
+@pytest.mark.parametrize("record", [{}, {"_12_3": "PENDING"}])
+def test_a_record_from_before_the_end_tells_nothing(workplace, slurm, pack, submissions, record):
+    """Accounting was away when the job was cancelled."""
+    slurm.ended(**record)
+    controller_says(slurm, "CANCELLED")
+
+    (healing,) = heal(workplace)
+
+    assert not submissions
+    assert healing.outcome.startswith("left alone: its job was cancelled")
+
+
+@pytest.mark.parametrize("replaced", ["", "9"])
+@pytest.mark.parametrize("state", ["CANCELLED", "NODE_FAIL"])
+def test_the_end_of_a_job_that_nobody_has_recorded(
+    workplace, slurm, pack, submissions, state, replaced
+):
+    """Counts as well: its submission was cut short, and then it was cancelled, or not."""
+    write_job(pack, SubmittedJob(job_id="", submitted=0.0, replaces=replaced))
+    slurm.ended(_12=state)
+    is_found_by_its_script(slurm, workplace.experiment, "12", pack)
+
+    (healing,) = heal(workplace)
+
+    if state == "CANCELLED":
+        assert healing.outcome.startswith("left alone: its job was cancelled")
+        assert not submissions
+    else:
+        assert (healing.job_id, read_job(pack).replaces) == ("13", "12")
+
+
 @pytest.mark.parametrize(
     ("events", "is_left"),
     [
@@ -99,8 +197,8 @@ def test_a_cancelled_job_stays_cancelled(workplace, slurm, pack, submissions):
     ],
 )
 def test_what_the_supervisor_was_told_last(events, is_left):
-    """Counts where there is no accounting."""
-    assert bool(reason_to_leave(owner=os.getuid(), end="", events=events)) == is_left
+    """Counts whatever Slurm says."""
+    assert bool(reason_to_leave(owner=os.getuid(), end="FAILED", events=events)) == is_left
 
 
 def test_a_colleagues_pack_is_left_alone():
@@ -108,6 +206,98 @@ def test_a_colleagues_pack_is_left_alone():
     reason = reason_to_leave(owner=os.getuid() + 1, end="FAILED", events=[])
 
     assert "was submitted by user" in reason
+
+
+def test_the_owner_on_record_counts(workplace, pack, submissions):
+    """A file may have been written anew, or copied, by somebody else."""
+    write_job(pack, attrs.evolve(read_job(pack), user="them", uid=54321))
+
+    heal(workplace)
+
+    assert not submissions
+
+
+@pytest.fixture
+def second(workplace, slurm, pack):
+    """Another pack whose job is gone, of the run c."""
+    slurm.ended(_12_3="FAILED", _12_4="FAILED")
+    return submitted(workplace.experiment, "pack-0001", "c", job_id="12_4", status="waiting")
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """What others do while the first pack is submitted, as job 13."""
+    acts: list[Callable[[], object]] = []
+    found: list[PackFolder] = []
+
+    def submit(folder, packs, parameters, entry_point):
+        found.extend(packs)
+        while acts:
+            acts.pop()()
+        return [str(12 + len(found))]
+
+    monkeypatch.setattr(resubmit, "submit_array", submit)
+    return acts, found
+
+
+def test_a_submission_comes_in_between(workplace, second, meanwhile):
+    """It waits for one pack, not for thousands."""
+    acts, found = meanwhile
+    order = []
+
+    def submission():
+        with file_lock.hold(workplace.experiment.lock, timeout_s=20):
+            order.append(len(found))
+
+    waiting = Thread(target=submission)
+    acts.append(waiting.start)
+
+    healed = heal_runs([workplace.run(name) for name in "abc"])
+
+    waiting.join()
+    assert [healing.job_id for healing in healed] == ["13", "14"]
+    assert order == [1]
+
+
+def test_what_others_have_submitted_in_between_is_left_alone(workplace, second, meanwhile):
+    """A pack has one job."""
+    acts, found = meanwhile
+    acts.append(lambda: write_job(second, SubmittedJob(job_id="99", submitted=0.0)))
+
+    _, healing = heal_runs([workplace.run(name) for name in "abc"])
+
+    assert found == [workplace.experiment.pack("pack-0000")]
+    assert healing.outcome == "left alone: it has the job 99 by now"
+    assert read_job(second).job_id == "99"
+
+
+def test_runs_that_others_have_taken_in_between_are_left_alone(workplace, second, meanwhile):
+    """They belong to a new pack."""
+    acts, _ = meanwhile
+    run = workplace.run("c")
+    acts.append(lambda: write_state(run, attrs.evolve(read_state(run), pack="pack-0002")))
+
+    healed = heal_runs([workplace.run(name) for name in "abc"])
+
+    assert [healing.pack for healing in healed] == ["pack-0000"]
+
+
+def test_a_lock_that_stays_taken_ends_it(workplace, second, submissions, monkeypatch):
+    """What was submitted before is told all the same."""
+    held = []
+
+    def take(_):
+        held.append(file_lock.try_take(workplace.experiment.lock))
+
+    monkeypatch.setattr("launcher.submission.heal.time", SimpleNamespace(sleep=take))
+    monkeypatch.setattr("launcher.submission.heal._LOCK_TIMEOUT_S", 0)
+
+    first, healing = heal_runs([workplace.run(name) for name in "abc"])
+
+    os.close(held[0])
+    assert first.job_id == "13"
+    assert healing.failed
+    assert "is locked by" in healing.outcome
 
 
 def test_while_slurm_is_silent_nothing_is_submitted(workplace, slurm, pack, submissions):
