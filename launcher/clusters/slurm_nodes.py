@@ -91,6 +91,24 @@ def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) 
     return ""
 
 
+def with_constraint(
+    partition: SlurmPartition, constraint: str | None, config_source: str
+) -> SlurmPartition:
+    """Return the partition with those of its nodes that have the features.
+
+    Raises:
+        LauncherError: None has them.
+    """
+    groups = tuple(each for each in partition.groups if _has_features(each.features, constraint))
+    if partition.groups and not groups:
+        found = sorted({name for group in partition.groups for name in group.features})
+        raise LauncherError(
+            f"{config_source}: constraint: no node of partition {partition.name} has "
+            f"{constraint!r}; available features: {', '.join(found) or 'none'}"
+        )
+    return attrs.evolve(partition, groups=groups)
+
+
 def choose_nodes(
     config: SlurmClusterConfig,
     partition: SlurmPartition,
@@ -100,16 +118,13 @@ def choose_nodes(
 ) -> ChosenNodes:
     """Choose the most common nodes of those that most runs fit on, limited by the config.
 
+    Args:
+        partition: With the nodes that have the features of the config.
+
     Raises:
         LauncherError: No node has what the config asks for.
     """
-    numbers = _numbers_by_shape(config.constraint, partition.groups)
-    if partition.groups and not numbers:
-        found = sorted({name for group in partition.groups for name in group.features})
-        raise LauncherError(
-            f"{config_source}: constraint: no node of partition {partition.name} has "
-            f"{config.constraint!r}; available features: {', '.join(found) or 'none'}"
-        )
+    numbers = _numbers_by_shape(partition.groups)
     candidates = [
         (_limited(config, shape, number, partition.name, config_source), number)
         for shape, number in numbers.items()
@@ -144,18 +159,18 @@ def rank_of(groups: Iterable[NodeGroup], demands: Sequence[Demand]) -> tuple[int
         by_type.setdefault(group.gpu_type, []).append(group)
     ranks = []
     for gpu_type, alike in by_type.items():
-        for shape, number in _numbers_by_shape(None, alike).items():
+        for shape, number in _numbers_by_shape(alike).items():
             fitting, *others = _rank(shape, number, demands)
             ranks.append((fitting, not is_slice(gpu_type), *others))
     return max(ranks)
 
 
 def groups_for(config: SlurmClusterConfig, partition: SlurmPartition) -> list[NodeGroup]:
-    """Return the nodes of a partition that jobs may get: with the features and sizes of the config.
+    """Return the nodes of a partition that have the sizes of the config.
 
-    All that have the features, if none is so large: `choose_nodes` tells what is too much.
+    All if none is so large: `choose_nodes` tells what is too much.
     """
-    groups = [each for each in partition.groups if _has_features(each.features, config.constraint)]
+    groups = list(partition.groups)
     return [each for each in groups if _has_sizes(each.shape, config)] or groups
 
 
@@ -173,14 +188,11 @@ def _has_sizes(shape: NodeShape, config: SlurmClusterConfig) -> bool:
     )
 
 
-def _numbers_by_shape(
-    constraint: str | None, groups: Iterable[NodeGroup]
-) -> dict[NodeShape, _Number]:
+def _numbers_by_shape(groups: Iterable[NodeGroup]) -> dict[NodeShape, _Number]:
     numbers: dict[NodeShape, _Number] = {}
     for group in groups:
-        if _has_features(group.features, constraint):
-            usable, total = numbers.get(group.shape, (0, 0))
-            numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
+        usable, total = numbers.get(group.shape, (0, 0))
+        numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
     return numbers
 
 

@@ -48,7 +48,7 @@ def _common_groups(partitions: Sequence[SlurmPartition]) -> tuple[NodeGroup, ...
     for gpu_type in types:
         of_type = [[g for g in each.groups if g.gpu_type == gpu_type] for each in partitions]
         found += _common(of_type, gpu_type)
-    if not found:
+    if not any(group.shape.gpus for group in found):
         found = _common([each.groups for each in partitions], None)
     return tuple(sorted(found, key=lambda group: -group.num_nodes))
 

@@ -40,7 +40,7 @@ from launcher.clusters.slurm_limits import (
     tightest,
     within,
 )
-from launcher.clusters.slurm_nodes import choose_nodes
+from launcher.clusters.slurm_nodes import choose_nodes, with_constraint
 from launcher.clusters.slurm_partitions import joined
 from launcher.clusters.slurm_surprises import surprises
 from launcher.errors import LauncherError
@@ -201,8 +201,9 @@ def resolve_target(
     qos = choose_qos(choose, qos, seen, account, queues[0])
     is_named = partition is not None or config.partition is not None
     doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
-    queue = joined(queues)
-    gpus = choose_gpus(choose, config, seen, queue, demands, wanted)
+    having = [with_constraint(each, config.constraint, config_source) for each in queues]
+    queue = joined(having)
+    gpus = choose_gpus(choose, config, seen, queue, having, demands, wanted)
     asked_type = gpus.gpu_type if gpus.is_asked_for else None
     limits = [Limits.of(seen, each, account, qos, asked_type) for each in queues]
     elsewhere = [
