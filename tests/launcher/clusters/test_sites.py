@@ -11,6 +11,7 @@ from launcher.clusters.slurm_target import limits_elsewhere, resolve_target
 from launcher.errors import DoesNotFitError, LauncherError
 from launcher.packing.demand import Demand
 from launcher.packing.packing import infeasible_reasons, pack
+from launcher.slurm.access import read_access
 from launcher.slurm.tres import Tres
 from tests.launcher.clusters.site_files import SITES, USER, read_site
 
@@ -209,6 +210,20 @@ def test_accounts_below_one_that_may_use_a_partition():
 
     assert refused("22.05.8")
     assert not refused("24.05.4")
+
+
+def test_names_in_upper_case_in_the_rules_of_a_partition():
+    """Slurm does not mind, and prints them as they were configured."""
+    record = {"AllowAccounts": "LAB", "AllowQos": "High", "AllowGroups": "ALL"}
+    denying = {"DenyAccounts": "Guests", "DenyQos": "LOW"}
+
+    def refusals(record, account, qos):
+        who = {"user": USER, "accounts": (account,), "qos": qos, "has_reservation": False}
+        return len(list(read_access(record).refusals(**who)))
+
+    assert refusals(record, "lab", "high") == 0
+    assert refusals(record, "labx", "low") == 2
+    assert refusals(denying, "guests", "low") == 2
 
 
 def test_advice_leaves_out_what_is_closed():
