@@ -264,6 +264,7 @@ def as_seen(
         return attrs.evolve(
             within(partition, *most),
             closed_because=refusal.reason if refusal else None,
+            may_be_open=refusal is not None and not refusal.is_certain,
         )
 
     return attrs.evolve(site, partitions=tuple(map(seen, site.partitions)))

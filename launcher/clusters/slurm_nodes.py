@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -14,8 +13,6 @@ from launcher.errors import DoesNotFitError, LauncherError, suggestions
 from launcher.packing.demand import Demand, NodeShape
 from launcher.slurm.gres import is_slice
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
-
-_SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
 
 _SIZES = ("gpus_per_node", "cpus_per_node", "memory_gb_per_node")
 
@@ -34,15 +31,20 @@ class ChosenNodes:
 
 
 def best_partition(
-    site: SlurmSite, demands: Sequence[Demand], gpu_type: str | None = None
+    site: SlurmSite,
+    demands: Sequence[Demand],
+    gpu_type: str | None,
+    *,
+    remedies: Callable[[SlurmPartition], str],
 ) -> tuple[SlurmPartition, str]:
     """Choose a partition if none is given, and say why: the default one, unless it lacks GPUs.
 
     Args:
         gpu_type: The only type that will do.
+        remedies: Returns the options with which a partition is open to the user, or nothing.
 
     Raises:
-        DoesNotFitError: No partition has GPUs, and the runs need some.
+        DoesNotFitError: No open partition has GPUs, and the runs need some.
         LauncherError: No partition is the default, and nothing else decides.
     """
     default = next((each for each in site.partitions if each.is_default), None)
@@ -56,7 +58,7 @@ def best_partition(
             f"Slurm has no default partition; add --partition; {suggestions('', names)}"
         )
     if default is not None and not needs_gpus:
-        others = [each for each in site.open_partitions if each.groups]
+        others = _open_to_user(site, lambda each: bool(each.groups))
         if not others:
             raise LauncherError(
                 f"the default partition {default.name} {lacks}, and no other one is open to you; "
@@ -64,19 +66,39 @@ def best_partition(
             )
         best = max(others, key=lambda each: rank_of(each.groups, demands))
         return best, f"Slurm: partition {best.name}; the default, {default.name}, {lacks}"
-    with_gpus = [each for each in site.open_partitions if _has_gpus(each, gpu_type)]
+    with_gpus = _open_to_user(site, lambda each: _has_gpus(each, gpu_type))
     kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
         largest = max(demands, key=lambda demand: demand.gpus)
+        closed = [
+            f"{each.name} {each.closed_because}"
+            + (f" (add {options})" if (options := remedies(each)) else "")
+            for each in site.partitions
+            if each.is_up
+            and not each.is_hidden
+            and each.closed_because
+            and _has_gpus(each, gpu_type)
+        ]
+        why = f"no partition of this cluster has nodes with {kind}"
+        if closed:
+            why = f"the partitions with {kind} are closed to you: {'; '.join(closed)}"
         raise DoesNotFitError(
-            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
-            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
+            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and {why}; "
+            "resources.gpus=0 would fit"
         )
     best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
     if best is default:
         return best, f"Slurm: default partition {best.name}"
     why = f"the default, {default.name}, {lacks}" if default else "there is no default"
     return best, f"Slurm: partition {best.name} has {kind}; {why}"
+
+
+def _open_to_user(site: SlurmSite, suits: Callable[[SlurmPartition], bool]) -> list[SlurmPartition]:
+    """Return the suitable partitions that are open; if none is, those that may be."""
+    doubtful = [each for each in site.partitions if each.may_be_open and each.is_up]
+    return [each for each in site.open_partitions if suits(each)] or [
+        each for each in doubtful if suits(each) and not each.is_hidden
+    ]
 
 
 def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) -> str:
@@ -89,24 +111,6 @@ def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) 
     if with_gpus and not any(group.num_usable for group in with_gpus):
         return "has none that take jobs now"
     return ""
-
-
-def with_constraint(
-    partition: SlurmPartition, constraint: str | None, config_source: str
-) -> SlurmPartition:
-    """Return the partition with those of its nodes that have the features.
-
-    Raises:
-        LauncherError: None has them.
-    """
-    groups = tuple(each for each in partition.groups if _has_features(each.features, constraint))
-    if partition.groups and not groups:
-        found = sorted({name for group in partition.groups for name in group.features})
-        raise LauncherError(
-            f"{config_source}: constraint: no node of partition {partition.name} has "
-            f"{constraint!r}; available features: {', '.join(found) or 'none'}"
-        )
-    return attrs.evolve(partition, groups=groups)
 
 
 def choose_nodes(
@@ -194,15 +198,6 @@ def _numbers_by_shape(groups: Iterable[NodeGroup]) -> dict[NodeShape, _Number]:
         usable, total = numbers.get(group.shape, (0, 0))
         numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
     return numbers
-
-
-def _has_features(features: frozenset[str], constraint: str | None) -> bool:
-    """Return whether a node satisfies a constraint; only lists of & or of | are checked here."""
-    if constraint is None or not _SIMPLE.fullmatch(constraint):
-        return True
-    if "|" in constraint:
-        return not features.isdisjoint(constraint.split("|"))
-    return features.issuperset(constraint.split("&"))
 
 
 def _check_sizes(

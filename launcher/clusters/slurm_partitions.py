@@ -1,17 +1,21 @@
-"""Several partitions for one job, as `sbatch --partition a,b` takes them."""
+"""Partitions as a job may use them: several, as of `--partition a,b`, and with a constraint."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TypeVar
 
 import attrs
 
+from launcher.errors import LauncherError
 from launcher.packing.demand import NodeShape
 from launcher.slurm.site import NodeGroup, SlurmPartition
 
 T = TypeVar("T", int, float)
+
+_SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
 
 
 def joined(partitions: Sequence[SlurmPartition]) -> SlurmPartition:
@@ -36,6 +40,33 @@ def joined(partitions: Sequence[SlurmPartition]) -> SlurmPartition:
         groups=groups,
         memory_gb_per_cpu=_least(each.memory_gb_per_cpu for each in partitions),
     )
+
+
+def with_constraint(
+    partition: SlurmPartition, constraint: str | None, config_source: str
+) -> SlurmPartition:
+    """Return the partition with those of its nodes that have the features.
+
+    Raises:
+        LauncherError: None has them.
+    """
+    groups = tuple(each for each in partition.groups if _has_features(each.features, constraint))
+    if partition.groups and not groups:
+        found = sorted({name for group in partition.groups for name in group.features})
+        raise LauncherError(
+            f"{config_source}: constraint: no node of partition {partition.name} has "
+            f"{constraint!r}; available features: {', '.join(found) or 'none'}"
+        )
+    return attrs.evolve(partition, groups=groups)
+
+
+def _has_features(features: frozenset[str], constraint: str | None) -> bool:
+    """Return whether a node satisfies a constraint; only lists of & or of | are checked here."""
+    if constraint is None or not _SIMPLE.fullmatch(constraint):
+        return True
+    if "|" in constraint:
+        return not features.isdisjoint(constraint.split("|"))
+    return features.issuperset(constraint.split("&"))
 
 
 def _common_groups(partitions: Sequence[SlurmPartition]) -> tuple[NodeGroup, ...]:

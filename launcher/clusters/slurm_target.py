@@ -40,8 +40,8 @@ from launcher.clusters.slurm_limits import (
     tightest,
     within,
 )
-from launcher.clusters.slurm_nodes import choose_nodes, with_constraint
-from launcher.clusters.slurm_partitions import joined
+from launcher.clusters.slurm_nodes import choose_nodes
+from launcher.clusters.slurm_partitions import joined, with_constraint
 from launcher.clusters.slurm_surprises import surprises
 from launcher.errors import LauncherError
 from launcher.packing.demand import Demand, JobLimits, NodeShape, PackLimits
@@ -197,10 +197,9 @@ def resolve_target(
     if not seen.knows_gpus:  # a limit is what forbids them, not the lack of them
         seen = as_seen(site, **rules, whole_nodes=True)
     among = wanted.gpu_type if wanted.is_known else None
-    queues = choose_partitions(choose, partition, seen, demands, among)
+    queues = choose_partitions(choose, partition, seen, demands, among, rules)
     qos = choose_qos(choose, qos, seen, account, queues[0])
-    is_named = partition is not None or config.partition is not None
-    doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
+    doubts = [refuse_closed(choose, seen, each, rules) for each in queues]
     having = [with_constraint(each, config.constraint, config_source) for each in queues]
     queue = joined(having)
     gpus = choose_gpus(choose, config, seen, queue, having, demands, wanted)

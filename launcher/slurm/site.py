@@ -57,6 +57,8 @@ class SlurmPartition:
     access: Access = field(factory=Access)
     closed_because: str | None = None
     """Why it takes no such jobs of the user, once their account and QOS are known."""
+    may_be_open: bool = False
+    """Whether it may take them all the same, as only Slurm can tell."""
     memory_gb_per_cpu: float | None = None
     """The most memory for each CPU of a job (MaxMemPerCPU)."""
 

@@ -185,6 +185,51 @@ def test_a_partition_that_may_be_closed(partition, doubt):
     assert target.notes == (f"partition {partition} {doubt}: Slurm may refuse these jobs",)
 
 
+def only_open(*names):
+    """A site of closed partitions, without those that are open."""
+    site = read_site("closed_partitions")
+    parts = [attrs.evolve(site.partition("cpu"), is_default=True)]
+    return attrs.evolve(site, partitions=(*parts, *map(site.partition, names)))
+
+
+def test_gpus_that_are_closed_to_the_user():
+    """They are not said to be missing: the error says what opens them."""
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    with pytest.raises(DoesNotFitError) as caught:
+        resolve_target(config, only_open("labx", "admin"), config_source="c", demands=[run()])
+
+    assert str(caught.value) == (
+        "run-0 does not fit because resources.gpus is 1 and the partitions with GPUs are closed to "
+        "you: labx takes jobs of account labx only, and this account is lab (add --account labx); "
+        "admin takes jobs of root only; resources.gpus=0 would fit"
+    )
+
+
+def test_gpus_that_may_be_closed_to_the_user():
+    """They are taken if there are no others, and that is said."""
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    site = only_open("labx", "group")
+
+    target = resolve_target(config, site, config_source="c", demands=[run()])
+
+    assert target.partition == "group"
+    assert target.notes == (
+        "partition group is for members of group physics only: Slurm may refuse these jobs",
+    )
+
+
+def test_a_default_partition_that_starts_no_jobs_now():
+    """It is taken all the same, and that is said."""
+    site = read_site("maintenance")
+    (gpu,) = site.partitions
+    site = attrs.evolve(site, partitions=(attrs.evolve(gpu, is_up=False),), maintenances=())
+    config = SlurmClusterConfig(kind="slurm", description="d")
+
+    target = resolve_target(config, site, config_source="c", demands=[run()])
+
+    assert target.notes == ("partition gpu starts no jobs now",)
+
+
 def test_who_may_use_a_partition():
     """Members, root, other accounts and QOS, and holders of a reservation."""
     root = attrs.evolve(USER, groups=frozenset(), is_root=True)
