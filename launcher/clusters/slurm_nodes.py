@@ -10,7 +10,7 @@ from attrs import frozen
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import DoesNotFitError, LauncherError, suggestions
-from launcher.packing.demand import Demand, NodeShape
+from launcher.packing.demand import Demand, JobLimits, NodeShape
 from launcher.slurm.gres import is_slice
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
 
@@ -119,11 +119,13 @@ def choose_nodes(
     demands: Sequence[Demand],
     *,
     config_source: str = "cluster config",
+    limits: Sequence[JobLimits] = (),
 ) -> ChosenNodes:
     """Choose the most common nodes of those that most runs fit on, limited by the config.
 
     Args:
-        partition: With the nodes that have the features of the config.
+        partition: With the nodes that have the features of the config, cut to the limits.
+        limits: What jobs may use of a node; errors name who sets it.
 
     Raises:
         LauncherError: No node has what the config asks for.
@@ -135,7 +137,7 @@ def choose_nodes(
         if _has_sizes(shape, config)
     ]
     if not candidates:
-        _check_sizes(config, numbers, partition.name, config_source)
+        _check_sizes(config, numbers, partition.name, config_source, limits)
         return _described(config, partition.name, config_source)
     best, _ = max(candidates, key=lambda each: _rank(each[0].shape, each[1], demands))
     enough = [number for shape, number in numbers.items() if shape.covers(best.shape)]
@@ -174,8 +176,7 @@ def groups_for(config: SlurmClusterConfig, partition: SlurmPartition) -> list[No
 
     All if none is so large: `choose_nodes` tells what is too much.
     """
-    groups = list(partition.groups)
-    return [each for each in groups if _has_sizes(each.shape, config)] or groups
+    return [g for g in partition.groups if _has_sizes(g.shape, config)] or [*partition.groups]
 
 
 def _has_gpus(partition: SlurmPartition, gpu_type: str | None) -> bool:
@@ -205,20 +206,22 @@ def _check_sizes(
     shapes: Collection[NodeShape],
     partition: str,
     config_source: str,
+    limits: Sequence[JobLimits],
 ) -> None:
     """Refuse sizes that no node has, if Slurm lists nodes."""
     if not shapes:
         return
     for name in _SIZES:
         asked = getattr(config, name)
-        most = max(getattr(shape, name.removesuffix("_per_node")) for shape in shapes)
+        size = name.removesuffix("_per_node")
+        most = max(getattr(shape, size) for shape in shapes)
         if asked is not None and asked > most:
-            advice = ""
-            if name == "gpus_per_node" and not most:
-                advice = "; where Slurm does not know of its GPUs, set gpu_request: none"
+            whose = [each.sources.get(size) for each in limits if getattr(each, size) == most]
+            why = f"the limit of {whose[0]}" if whose else f"as nodes of partition {partition} have"
+            if name == "gpus_per_node" and not (most or whose):
+                why += "; where Slurm does not know of its GPUs, set gpu_request: none"
             raise LauncherError(
-                f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, as nodes of "
-                f"partition {partition} have{advice}"
+                f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, {why}"
             )
     raise LauncherError(
         f"{config_source}: no node of partition {partition} has all of {', '.join(_SIZES)} at "

@@ -213,7 +213,9 @@ def resolve_target(
     job = tightest([each.of_job() for each in limits])
     of_node = tightest([each.of_node() for each in limits])
     nodes_within = within(gpus.partition, of_node, job)
-    chosen = choose_nodes(config, nodes_within, demands, config_source=config_source)
+    chosen = choose_nodes(
+        config, nodes_within, demands, config_source=config_source, limits=(of_node, job)
+    )
     choose.sources |= sources_within(chosen.shape, chosen.sources, of_node, job)
     most_nodes, who = least(
         (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)

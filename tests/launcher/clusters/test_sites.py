@@ -326,6 +326,14 @@ def test_limits_on_what_jobs_use():
     )
 
 
+def test_a_size_in_the_config_above_a_limit():
+    """The error says whose limit it is: nodes have more."""
+    assert refusal("tres_limits", gpus_per_node=4) == (
+        "c.yaml: gpus_per_node: found 4; must be at most 3, the limit of QOS normal "
+        "(MaxTRESPerUser)"
+    )
+
+
 def test_a_limit_that_allows_no_gpus():
     """It is what the refusal names."""
     site = read_site("tres_limits")
