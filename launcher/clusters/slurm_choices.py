@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.clusters.slurm_cluster_config import (
     MEMORY_OPTIONS,
+    NO_GPUS_ASKED_FOR,
     SlurmClusterConfig,
     check_time,
 )
@@ -218,7 +219,9 @@ def choose_nodelist(choose: Choices, nodes: int) -> str | None:
     return nodelist
 
 
-def choose_memory(choose: Choices, options: Collection[str], site: SlurmSite) -> str:
+def choose_memory(
+    choose: Choices, options: Collection[str], site: SlurmSite, gpu_request: str
+) -> str:
     """Choose how memory is asked for.
 
     Args:
@@ -231,6 +234,8 @@ def choose_memory(choose: Choices, options: Collection[str], site: SlurmSite) ->
     if asked:
         otherwise, source = "none", f"{choose.config_source}: sbatch.{asked[0]} asks for it"
     memory: str = choose("memory", None, otherwise, source)
+    if memory == "per-gpu" and gpu_request == "none":
+        raise choose.error("memory", NO_GPUS_ASKED_FOR)
     return memory
 
 

@@ -241,7 +241,7 @@ def resolve_target(
         gpu_type=gpus.gpu_type,
         names_gpu_type=gpus.is_asked_for,
         gpu_request=gpu_request,
-        memory=choose_memory(choose, config.sbatch, site),
+        memory=choose_memory(choose, config.sbatch, site, gpu_request),
         time_limit_s=choose_time_limit(choose, time, limits, elsewhere),
         grace_s=choose_grace(choose, site, queue, limits[0].qos),
         signal=choose("signal", None, "USR2", "default"),

@@ -252,6 +252,13 @@ def test_how_memory_is_asked_for():
     )
 
 
+def test_memory_per_gpu_where_none_is_asked_for():
+    """Whole nodes of which Slurm knows no GPUs."""
+    assert refusal(site=WHOLE_NODES, gpus_per_node=4, memory="per-gpu") == (
+        "c.yaml: memory: gpu_request: none asks for no GPUs that memory could be for; remove one"
+    )
+
+
 def test_a_list_of_nodes_is_no_choice_among_them():
     """Slurm gives a job all of them: the error says what does."""
     with pytest.raises(LauncherError) as caught:
