@@ -107,7 +107,8 @@ def choose_gpu_type(
         ]
         raise LauncherError(
             f"gpu_type: these runs began on several ({'; '.join(runs)}), and other GPUs give other "
-            "bits; submit them one type at a time, or choose one for all with --gpu-type"
+            "bits; go on with those of one type at a time (`launch resubmit RUN`), or choose one "
+            "for all with --gpu-type"
         )
     if not types:
         return WantedGpus(gpu_type=None, is_told=False, is_known=False)

@@ -174,7 +174,8 @@ def test_runs_that_began_on_several_types():
 
     assert refusal(site=MIXED, given={"kept_gpu_types": kept}) == (
         "gpu_type: these runs began on several (a100: b; v100: a and 1 more), and other GPUs give "
-        "other bits; submit them one type at a time, or choose one for all with --gpu-type"
+        "other bits; go on with those of one type at a time (`launch resubmit RUN`), or choose one "
+        "for all with --gpu-type"
     )
     assert resolve(MIXED, given={"kept_gpu_types": kept, "gpu_type": "v100"}).gpu_type == "v100"
 
