@@ -207,8 +207,9 @@ def choose_nodes_per_job(
     return nodes
 
 
-def choose_nodelist(choose: Choices, nodes: int) -> str | None:
+def choose_nodelist(choose: Choices, nodes: int, demands: Sequence[Demand]) -> str | None:
     """Choose the nodes that every job gets; Slurm gives a job all of them, or refuses it."""
+    nodes = max(nodes, min((demand.nodes for demand in demands), default=1))
     nodelist: str | None = choose("nodelist", None, None, "default")
     if nodelist is not None and (count := len(expand_hosts(nodelist))) > nodes:
         raise choose.error(

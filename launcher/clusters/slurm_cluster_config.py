@@ -241,6 +241,10 @@ class SlurmClusterConfig:
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)
     """Further options of sbatch by their long names; true for options without a value."""
 
+    @property
+    def has_reservation(self) -> bool:
+        return self.reservation is not None or "reservation" in self.sbatch
+
     def __attrs_post_init__(self) -> None:
         given = {name.replace("_", "-"): name for name in self.sbatch}
         faults = [

@@ -191,7 +191,7 @@ def resolve_target(
     rules: dict[str, Any] = {
         "account": account,
         "qos": qos or config.qos,
-        "has_reservation": _has_reservation(config),
+        "has_reservation": config.has_reservation,
     }
     seen = as_seen(site, **rules)
     if not seen.knows_gpus:  # a limit is what forbids them, not the lack of them
@@ -231,7 +231,7 @@ def resolve_target(
         constraint=choose("constraint", None, None, "default"),
         reservation=choose("reservation", None, None, "default"),
         exclude=choose("exclude", exclude, None, "default"),
-        nodelist=choose_nodelist(choose, nodes),
+        nodelist=choose_nodelist(choose, nodes, demands),
         wckey=choose("wckey", None, None, "Slurm: the user's default one, if there are any"),
         comment=choose("comment", None, None, "default"),
         nodes=nodes,
@@ -271,7 +271,7 @@ def limits_elsewhere(
     """
     found = {}
     seen = as_seen(
-        site, account=target.account, qos=target.qos, has_reservation=_has_reservation(config)
+        site, account=target.account, qos=target.qos, has_reservation=config.has_reservation
     )
     for partition in seen.open_partitions:
         if partition.name in target.partition.split(",") or not partition.groups:
@@ -280,7 +280,3 @@ def limits_elsewhere(
             other = resolve_target(config, site, partition=partition.name, **options)
             found[partition.name] = other.pack_limits()
     return found
-
-
-def _has_reservation(config: SlurmClusterConfig) -> bool:
-    return config.reservation is not None or "reservation" in config.sbatch

@@ -37,6 +37,23 @@ def test_closed_partitions(tmp_path):
     assert "gpu  1  4  32  250 GB  08:00:00  0 s  0" in shown
 
 
+def test_a_partition_for_jobs_in_a_reservation(tmp_path):
+    """It is open to a config that has one."""
+    reserved = lines(tmp_path, "closed_partitions", "partition: course\nreservation: r\n")
+
+    assert "course  2  8  64  500 GB  no limit  0 s  0" in reserved
+    assert "course (closed)  2  8  64  500 GB  no limit  0 s  0" in lines(
+        tmp_path, "closed_partitions"
+    )
+
+
+def test_nodes_that_take_no_jobs(tmp_path):
+    """They may be reserved, not broken."""
+    shown = lines(tmp_path, "maintenance")
+
+    assert "gpu (default)  2, 2 down or reserved  8  64  500 GB  no limit  0 s  0" in shown
+
+
 def test_warnings(tmp_path):
     """Of what the user may not expect."""
     assert any(

@@ -270,6 +270,9 @@ def test_a_list_of_nodes_is_no_choice_among_them():
         "them: name at most 2, set nodes: 3, or exclude the others instead"
     )
     assert resolve(partition="gpu", nodelist="n[1-2]", nodes=2).nodelist == "n[1-2]"
+    wide = attrs.evolve(run(), nodes=3)
+    assert resolve(partition="gpu", nodelist="n[1-3]", demands=[wide]).nodelist == "n[1-3]"
+    assert "and a job has 1" in refusal(partition="gpu", nodelist="n[1-3]", demands=[wide, run()])
 
 
 def test_nodes_to_exclude():
