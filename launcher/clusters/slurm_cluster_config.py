@@ -243,7 +243,13 @@ class SlurmClusterConfig:
 
     @property
     def has_reservation(self) -> bool:
-        return self.reservation is not None or "reservation" in self.sbatch
+        return self.reservation_name is not None
+
+    @property
+    def reservation_name(self) -> str | None:
+        """That of the field, or of the option of sbatch."""
+        name = self.reservation or self.sbatch.get("reservation")
+        return None if name is None else str(name)
 
     def __attrs_post_init__(self) -> None:
         given = {name.replace("_", "-"): name for name in self.sbatch}

@@ -184,6 +184,7 @@ def resolve_target(
     """
     choose = Choices(config, config_source)
     gpu_request = choose_gpu_request(choose, config, site, demands)
+    site = site.in_reservation(config.reservation_name)
     if gpu_request == "none" and config.gpus_per_node is not None:
         site = with_stated_gpus(site, config.gpus_per_node)
     wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.access import Access, Refusal, SlurmUser
@@ -122,6 +122,15 @@ class Maintenance:
 
 
 @frozen(kw_only=True)
+class Reservation:
+    """Nodes that only some jobs may use."""
+
+    name: str
+    groups: Mapping[str, tuple[NodeGroup, ...]]
+    """Its nodes, by the names of their partitions, as its jobs see them: not as kept for others."""
+
+
+@frozen(kw_only=True)
 class SlurmSite:
     """A cluster, as seen by one user."""
 
@@ -155,6 +164,8 @@ class SlurmSite:
     suspends: bool = False
     """Whether Slurm suspends jobs, to give others their nodes (PreemptMode SUSPEND or GANG)."""
     maintenances: tuple[Maintenance, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    """Those that keep their jobs on nodes of their own."""
     user: SlurmUser | None = None
     """None: unknown."""
 
@@ -166,6 +177,22 @@ class SlurmSite:
             for each in self.partitions
             if each.is_up and not each.is_hidden and not each.closed_because
         ]
+
+    def in_reservation(self, name: str | None) -> SlurmSite:
+        """Return the site as jobs in a reservation see it: with its nodes, and their partitions.
+
+        The same site if nothing is known of the nodes of the reservation.
+        """
+        of_name = (each.groups for each in self.reservations if each.name == name)
+        groups = next(of_name, None)
+        if not groups:
+            return self
+        partitions = tuple(
+            evolve(each, groups=groups[each.name])
+            for each in self.partitions
+            if each.name in groups
+        )
+        return evolve(self, partitions=partitions)
 
     def refusal(
         self,

@@ -69,3 +69,13 @@ def test_memory_that_is_not_known(tmp_path):
     assert "memory_gb_per_node  -  Slurm: nodes of partition gpu" in lines(tmp_path, "no_memory")
     data = json.loads(json.dumps(report_json(found), allow_nan=False))
     assert data["site"]["partitions"][0]["groups"][0]["shape"]["memory_gb"] is None
+
+
+def test_reservations_as_plain_data(tmp_path):
+    """With the nodes of each."""
+    data = json.loads(json.dumps(report_json(report(tmp_path, "maintenance")), allow_nan=False))
+
+    course, _ = data["site"]["reservations"]
+    (group,) = course["groups"]["gpu"]
+    assert (course["name"], group["num_nodes"], group["num_unusable"]) == ("course", 2, 0)
+    assert group["features"] == []

@@ -461,6 +461,30 @@ def test_a_planned_maintenance_is_told():
     )
 
 
+@pytest.mark.parametrize(
+    "config", [{"reservation": "course"}, {"sbatch": {"reservation": "course"}}]
+)
+def test_jobs_in_a_reservation_are_shaped_for_its_nodes(config):
+    """They are kept for these jobs, and for no others."""
+    reserved = resolve("maintenance", **config)
+
+    assert (reserved.shape.gpus, reserved.max_nodes) == (8, 2)
+    assert not any("take no jobs now" in note for note in reserved.notes)
+    assert resolve("maintenance", reservation="other").shape.gpus == 4
+
+
+def test_partitions_without_a_node_of_the_reservation():
+    """No job of it can start there."""
+    site = read_site("maintenance")
+    (gpu,) = site.partitions
+    default = attrs.evolve(gpu, name="default")
+    gpu = attrs.evolve(gpu, is_default=False)
+    site = attrs.evolve(site, partitions=(default, gpu))
+    config = SlurmClusterConfig(kind="slurm", description="d", reservation="course")
+
+    assert resolve_target(config, site, config_source="c", demands=[run()]).partition == "gpu"
+
+
 def test_suspended_jobs_are_warned_of():
     """Only where they are."""
     (note,) = resolve("suspending").notes
