@@ -78,8 +78,6 @@ class SlurmQos:
     preempts: tuple[str, ...]
     preempt_mode: str
     max_time_s: int | None
-    max_jobs: int | None
-    """Running jobs per user."""
     max_submit_jobs: int | None
     """Running and pending jobs per user."""
     flags: frozenset[str] = frozenset()
@@ -106,7 +104,6 @@ class SlurmAssociation:
     qos: tuple[str, ...]
     default_qos: str | None
     max_time_s: int | None
-    max_jobs: int | None
     max_submit_jobs: int | None
     tres: Mapping[str, Tres] = field(factory=dict)
 

@@ -29,13 +29,12 @@ def cluster(tmp_path, monkeypatch):
 def test_other_partitions_are_looked_at_only_for_advice(cluster, monkeypatch):
     """Where there are many, and many runs, it takes seconds."""
     resolved = []
-    monkeypatch.setattr(
-        slurm_target,
-        "resolve_target",
-        lambda *given, partition=None, **options: (
-            resolved.append(partition) or resolve_target(*given, partition=partition, **options)
-        ),
-    )
+
+    def resolve_and_note(*given, partition=None, **options):
+        resolved.append(partition)
+        return resolve_target(*given, partition=partition, **options)
+
+    monkeypatch.setattr(slurm_target, "resolve_target", resolve_and_note)
 
     choice = choose_target(cluster, [], SlurmOptions(), {})
 
