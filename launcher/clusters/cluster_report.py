@@ -68,7 +68,12 @@ def report_cluster(cluster: Cluster, ask_site: Callable[[], SlurmSite]) -> Clust
         return report
     try:
         site = ask_site()
-        report = attrs.evolve(report, site=as_seen(site, account=config.account, qos=config.qos))
+        rules: dict[str, Any] = {
+            "account": config.account,
+            "qos": config.qos,
+            "has_reservation": config.has_reservation,
+        }
+        report = attrs.evolve(report, site=as_seen(site, **rules))
         target = resolve_target(config, site, config_source=short(cluster.path))
     except LauncherError as error:
         return attrs.evolve(report, problem=str(error))
@@ -165,7 +170,7 @@ def _row(partition: SlurmPartition, group: NodeGroup) -> tuple[str, ...]:
         )
         if applies
     ]
-    unusable = f", {group.num_unusable} down" if group.num_unusable else ""
+    unusable = f", {group.num_unusable} down or reserved" if group.num_unusable else ""
     time = partition.max_time_s
     return (
         " ".join((partition.name, *notes)),

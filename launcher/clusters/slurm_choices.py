@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from launcher.clusters.slurm_cluster_config import (
     MEMORY_OPTIONS,
+    NO_GPUS_ASKED_FOR,
     SlurmClusterConfig,
     check_time,
 )
@@ -52,15 +53,19 @@ def choose_partitions(
     site: SlurmSite,
     demands: Sequence[Demand],
     gpu_type: str | None,
+    rules: Mapping[str, Any],
 ) -> list[SlurmPartition]:
     """Choose the partition of a job, or several, of which Slurm takes the first that is free.
 
     Args:
         site: As jobs of the account and the QOS see it.
+        rules: What decides who may use a partition, as for `SlurmSite.refusal`.
     """
     text = choose("partition", given, None, "")
     if text is None:
-        best, choose.sources["partition"] = best_partition(site, demands, gpu_type)
+        best, choose.sources["partition"] = best_partition(
+            site, demands, gpu_type, remedies=lambda each: _remedies(site, each, rules)
+        )
         return [best]
     found = []
     for name in dict.fromkeys(filter(None, map(str.strip, text.split(",")))):
@@ -76,37 +81,41 @@ def refuse_closed(
     choose: Choices,
     site: SlurmSite,
     partition: SlurmPartition,
-    *,
-    account: str | None,
-    qos: str | None,
-    has_reservation: bool,
+    rules: Mapping[str, Any],
 ) -> str | None:
-    """Return a doubt about a partition that was chosen by name; None if there is none.
+    """Return a doubt about a partition that was chosen; None if there is none.
 
     Raises:
         LauncherError: It takes no such jobs of the user, as Slurm says without a doubt.
     """
-    refusal = site.refusal(partition, account=account, qos=qos, has_reservation=has_reservation)
+    refusal = site.refusal(partition, **rules)
     if refusal is None:
         return None if partition.is_up else f"partition {partition.name} starts no jobs now"
     if not refusal.is_certain:
         return f"partition {partition.name} {refusal.reason}: Slurm may refuse these jobs"
-    remedies = [
-        f"--account {each}"
-        for each in dict.fromkeys(each.account for each in site.associations)
-        if not site.refusal(partition, account=each, qos=qos, has_reservation=has_reservation)
-    ] + [
-        f"--qos {each}"
-        for each in qos_names(site, account, partition)
-        if not site.refusal(partition, account=account, qos=each, has_reservation=has_reservation)
-    ]
     others = [each.name for each in site.open_partitions]
-    advice = f"add {' or '.join(remedies)}" if remedies else "choose another one"
+    remedies = _remedies(site, partition, rules)
+    advice = f"add {remedies}" if remedies else "choose another one"
     raise choose.error(
         "partition",
         f"found {partition.name!r}, which {refusal.reason}; {advice}; open to you: "
         f"{', '.join(others) or 'none'}",
     )
+
+
+def _remedies(site: SlurmSite, partition: SlurmPartition, rules: Mapping[str, Any]) -> str:
+    """Return the options with which a partition is open; empty if there are none."""
+    accounts = dict.fromkeys(each.account for each in site.associations)
+    changes = [
+        *(("account", each) for each in accounts),
+        *(("qos", each) for each in qos_names(site, rules["account"], partition)),
+    ]
+    opening = [
+        f"--{name} {value}"
+        for name, value in changes
+        if not site.refusal(partition, **{**rules, name: value})
+    ]
+    return " or ".join(opening)
 
 
 def choose_account(choose: Choices, given: str | None, site: SlurmSite) -> str | None:
@@ -198,8 +207,9 @@ def choose_nodes_per_job(
     return nodes
 
 
-def choose_nodelist(choose: Choices, nodes: int) -> str | None:
+def choose_nodelist(choose: Choices, nodes: int, demands: Sequence[Demand]) -> str | None:
     """Choose the nodes that every job gets; Slurm gives a job all of them, or refuses it."""
+    nodes = max(nodes, min((demand.nodes for demand in demands), default=1))
     nodelist: str | None = choose("nodelist", None, None, "default")
     if nodelist is not None and (count := len(expand_hosts(nodelist))) > nodes:
         raise choose.error(
@@ -210,7 +220,9 @@ def choose_nodelist(choose: Choices, nodes: int) -> str | None:
     return nodelist
 
 
-def choose_memory(choose: Choices, options: Collection[str], site: SlurmSite) -> str:
+def choose_memory(
+    choose: Choices, options: Collection[str], site: SlurmSite, gpu_request: str
+) -> str:
     """Choose how memory is asked for.
 
     Args:
@@ -223,6 +235,8 @@ def choose_memory(choose: Choices, options: Collection[str], site: SlurmSite) ->
     if asked:
         otherwise, source = "none", f"{choose.config_source}: sbatch.{asked[0]} asks for it"
     memory: str = choose("memory", None, otherwise, source)
+    if memory == "per-gpu" and gpu_request == "none":
+        raise choose.error("memory", NO_GPUS_ASKED_FOR)
     return memory
 
 

@@ -25,6 +25,7 @@ MemoryRequest = Literal["per-node", "per-cpu", "per-gpu", "none"]
 
 MEMORY_OPTIONS = ("mem", "mem-per-cpu", "mem-per-gpu")
 """Options of sbatch for memory, of which a job has one at most."""
+NO_GPUS_ASKED_FOR = "gpu_request: none asks for no GPUs that memory could be for; remove one"
 PASSED_ON = ("comment", "exclude", "nodelist", "reservation", "wckey")
 """Fields that are options of sbatch, as they are."""
 
@@ -240,6 +241,16 @@ class SlurmClusterConfig:
     sbatch: dict[str, Any] = field(factory=dict, validator=_options)
     """Further options of sbatch by their long names; true for options without a value."""
 
+    @property
+    def has_reservation(self) -> bool:
+        return self.reservation_name is not None
+
+    @property
+    def reservation_name(self) -> str | None:
+        """That of the field, or of the option of sbatch."""
+        name = self.reservation or self.sbatch.get("reservation")
+        return None if name is None else str(name)
+
     def __attrs_post_init__(self) -> None:
         given = {name.replace("_", "-"): name for name in self.sbatch}
         faults = [
@@ -256,5 +267,7 @@ class SlurmClusterConfig:
             faults.append(Fault(("sbatch", asked[1]), f"excludes {asked[0]}; remove one of them"))
         if self.gpu_request == "none" and self.gpu_type is not None:
             faults.append(Fault(("gpu_type",), "gpu_request: none asks for no type; remove one"))
+        if self.gpu_request == "none" and self.memory == "per-gpu":
+            faults.append(Fault(("memory",), NO_GPUS_ASKED_FOR))
         if faults:
             raise MalformedError(faults)

@@ -107,7 +107,8 @@ def choose_gpu_type(
         ]
         raise LauncherError(
             f"gpu_type: these runs began on several ({'; '.join(runs)}), and other GPUs give other "
-            "bits; submit them one type at a time, or choose one for all with --gpu-type"
+            "bits; go on with those of one type at a time (`launch resubmit RUN`), or choose one "
+            "for all with --gpu-type"
         )
     if not types:
         return WantedGpus(gpu_type=None, is_told=False, is_known=False)
@@ -120,23 +121,30 @@ def choose_gpus(
     config: SlurmClusterConfig,
     site: SlurmSite,
     partition: SlurmPartition,
+    queues: Sequence[SlurmPartition],
     demands: Sequence[Demand],
     wanted: WantedGpus,
 ) -> ChosenGpus:
     """Choose one type of GPUs for all jobs; whole GPUs rather than slices, then the commonest.
 
     Args:
-        partition: Where jobs are submitted.
+        partition: Where jobs are submitted, with the nodes that Slurm may give them.
+        queues: The partitions that this one stands for.
         demands: Empty if the runs are not known.
 
     Raises:
-        LauncherError: The partition has no GPUs of the type that is wanted.
+        LauncherError: The partition has no GPUs of the type that is wanted, or its parts have none
+            in common.
     """
     by_type: dict[str | None, list[NodeGroup]] = {}
     for group in groups_for(config, partition):
         if group.shape.gpus:
             by_type.setdefault(group.gpu_type, []).append(group)
     is_needed = not demands or any(demand.gpus for demand in demands)
+    # Slurm does not hear of the sizes in the config: without a type it may give any of these.
+    kinds = {kind for each in queues for kind in each.gpu_types}
+    if is_needed and len(queues) > 1 and set(by_type) == {None} and kinds != {None}:
+        raise choose.error("partition", _no_common_type(queues))
     gpu_type = wanted.gpu_type if is_needed else None
     if gpu_type is not None and partition.groups:
         gpu_type = _as_listed(choose, wanted, list(by_type), site, partition)
@@ -154,7 +162,7 @@ def choose_gpus(
     ]
     return ChosenGpus(
         gpu_type=gpu_type,
-        is_asked_for=gpu_type is not None and (wanted.is_told or len(by_type) > 1),
+        is_asked_for=gpu_type is not None and (wanted.is_told or len(kinds) > 1),
         partition=attrs.evolve(partition, groups=tuple(groups)),
     )
 
@@ -191,6 +199,17 @@ def _as_listed(
         known = suggestions(wanted.gpu_type, names)
     raise choose.error(
         "gpu_type", f"found {wanted.gpu_type!r}; partition {partition.name}: {known}{elsewhere}"
+    )
+
+
+def _no_common_type(queues: Sequence[SlurmPartition]) -> str:
+    types = [
+        f"{each.name} has {', '.join(name or 'GPUs without a type' for name in each.gpu_types)}"
+        for each in queues
+    ]
+    return (
+        f"found {','.join(each.name for each in queues)!r}, which have no type of GPUs in common "
+        f"({'; '.join(types)}), and other GPUs give other bits; choose one of them"
     )
 
 

@@ -171,13 +171,16 @@ class Limits:
         return [self._first_tres(name, resource) for name in _OF_JOB]
 
     def _first_tres(self, name: str, resource: str) -> Bound:
+        """Return the limit that decides: the first; of `GrpTRES` of accounts, each one holds."""
+        of_accounts: list[Bound] = []
         for who, holder in self._holders():
             tres = holder.tres.get(name, Tres())
             typed = tres.gpus_by_type.get(self.gpu_type or "") if resource == "gpus" else None
             limit, _ = least((getattr(tres, resource), ""), (typed, ""))
-            if limit is not None:
+            if limit is not None and (name != "GrpTRES" or isinstance(holder, SlurmQos)):
                 return limit, f"{who} ({name})"
-        return None, "no limit"
+            of_accounts.append((limit, f"{who} ({name})"))
+        return least(*of_accounts)
 
 
 def exceeded(site: SlurmSite, job: JobDetails) -> list[str]:
@@ -261,6 +264,7 @@ def as_seen(
         return attrs.evolve(
             within(partition, *most),
             closed_because=refusal.reason if refusal else None,
+            may_be_open=refusal is not None and not refusal.is_certain,
         )
 
     return attrs.evolve(site, partitions=tuple(map(seen, site.partitions)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -11,11 +10,9 @@ from attrs import frozen
 
 from launcher.clusters.slurm_cluster_config import SlurmClusterConfig
 from launcher.errors import DoesNotFitError, LauncherError, suggestions
-from launcher.packing.demand import Demand, NodeShape
+from launcher.packing.demand import Demand, JobLimits, NodeShape
 from launcher.slurm.gres import is_slice
 from launcher.slurm.site import NodeGroup, SlurmPartition, SlurmSite
-
-_SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
 
 _SIZES = ("gpus_per_node", "cpus_per_node", "memory_gb_per_node")
 
@@ -34,15 +31,20 @@ class ChosenNodes:
 
 
 def best_partition(
-    site: SlurmSite, demands: Sequence[Demand], gpu_type: str | None = None
+    site: SlurmSite,
+    demands: Sequence[Demand],
+    gpu_type: str | None,
+    *,
+    remedies: Callable[[SlurmPartition], str],
 ) -> tuple[SlurmPartition, str]:
     """Choose a partition if none is given, and say why: the default one, unless it lacks GPUs.
 
     Args:
         gpu_type: The only type that will do.
+        remedies: Returns the options with which a partition is open to the user, or nothing.
 
     Raises:
-        DoesNotFitError: No partition has GPUs, and the runs need some.
+        DoesNotFitError: No open partition has GPUs, and the runs need some.
         LauncherError: No partition is the default, and nothing else decides.
     """
     default = next((each for each in site.partitions if each.is_default), None)
@@ -56,7 +58,7 @@ def best_partition(
             f"Slurm has no default partition; add --partition; {suggestions('', names)}"
         )
     if default is not None and not needs_gpus:
-        others = [each for each in site.open_partitions if each.groups]
+        others = _open_to_user(site, lambda each: bool(each.groups))
         if not others:
             raise LauncherError(
                 f"the default partition {default.name} {lacks}, and no other one is open to you; "
@@ -64,19 +66,39 @@ def best_partition(
             )
         best = max(others, key=lambda each: rank_of(each.groups, demands))
         return best, f"Slurm: partition {best.name}; the default, {default.name}, {lacks}"
-    with_gpus = [each for each in site.open_partitions if _has_gpus(each, gpu_type)]
+    with_gpus = _open_to_user(site, lambda each: _has_gpus(each, gpu_type))
     kind = f"GPUs of type {gpu_type}" if gpu_type else "GPUs"
     if not with_gpus:
         largest = max(demands, key=lambda demand: demand.gpus)
+        closed = [
+            f"{each.name} {each.closed_because}"
+            + (f" (add {options})" if (options := remedies(each)) else "")
+            for each in site.partitions
+            if each.is_up
+            and not each.is_hidden
+            and each.closed_because
+            and _has_gpus(each, gpu_type)
+        ]
+        why = f"no partition of this cluster has nodes with {kind}"
+        if closed:
+            why = f"the partitions with {kind} are closed to you: {'; '.join(closed)}"
         raise DoesNotFitError(
-            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and no "
-            f"partition of this cluster has nodes with {kind}; resources.gpus=0 would fit"
+            f"{largest.name} does not fit because resources.gpus is {largest.gpus:g} and {why}; "
+            "resources.gpus=0 would fit"
         )
     best = max(with_gpus, key=lambda each: rank_of(each.groups, demands))
     if best is default:
         return best, f"Slurm: default partition {best.name}"
     why = f"the default, {default.name}, {lacks}" if default else "there is no default"
     return best, f"Slurm: partition {best.name} has {kind}; {why}"
+
+
+def _open_to_user(site: SlurmSite, suits: Callable[[SlurmPartition], bool]) -> list[SlurmPartition]:
+    """Return the suitable partitions that are open; if none is, those that may be."""
+    doubtful = [each for each in site.partitions if each.may_be_open and each.is_up]
+    return [each for each in site.open_partitions if suits(each)] or [
+        each for each in doubtful if suits(each) and not each.is_hidden
+    ]
 
 
 def _lack(partition: SlurmPartition, gpu_type: str | None, *, needs_gpus: bool) -> str:
@@ -97,26 +119,25 @@ def choose_nodes(
     demands: Sequence[Demand],
     *,
     config_source: str = "cluster config",
+    limits: Sequence[JobLimits] = (),
 ) -> ChosenNodes:
     """Choose the most common nodes of those that most runs fit on, limited by the config.
+
+    Args:
+        partition: With the nodes that have the features of the config, cut to the limits.
+        limits: What jobs may use of a node; errors name who sets it.
 
     Raises:
         LauncherError: No node has what the config asks for.
     """
-    numbers = _numbers_by_shape(config.constraint, partition.groups)
-    if partition.groups and not numbers:
-        found = sorted({name for group in partition.groups for name in group.features})
-        raise LauncherError(
-            f"{config_source}: constraint: no node of partition {partition.name} has "
-            f"{config.constraint!r}; available features: {', '.join(found) or 'none'}"
-        )
+    numbers = _numbers_by_shape(partition.groups)
     candidates = [
         (_limited(config, shape, number, partition.name, config_source), number)
         for shape, number in numbers.items()
         if _has_sizes(shape, config)
     ]
     if not candidates:
-        _check_sizes(config, numbers, partition.name, config_source)
+        _check_sizes(config, numbers, partition.name, config_source, limits)
         return _described(config, partition.name, config_source)
     best, _ = max(candidates, key=lambda each: _rank(each[0].shape, each[1], demands))
     enough = [number for shape, number in numbers.items() if shape.covers(best.shape)]
@@ -144,19 +165,18 @@ def rank_of(groups: Iterable[NodeGroup], demands: Sequence[Demand]) -> tuple[int
         by_type.setdefault(group.gpu_type, []).append(group)
     ranks = []
     for gpu_type, alike in by_type.items():
-        for shape, number in _numbers_by_shape(None, alike).items():
+        for shape, number in _numbers_by_shape(alike).items():
             fitting, *others = _rank(shape, number, demands)
             ranks.append((fitting, not is_slice(gpu_type), *others))
     return max(ranks)
 
 
 def groups_for(config: SlurmClusterConfig, partition: SlurmPartition) -> list[NodeGroup]:
-    """Return the nodes of a partition that jobs may get: with the features and sizes of the config.
+    """Return the nodes of a partition that have the sizes of the config.
 
-    All that have the features, if none is so large: `choose_nodes` tells what is too much.
+    All if none is so large: `choose_nodes` tells what is too much.
     """
-    groups = [each for each in partition.groups if _has_features(each.features, config.constraint)]
-    return [each for each in groups if _has_sizes(each.shape, config)] or groups
+    return [g for g in partition.groups if _has_sizes(g.shape, config)] or [*partition.groups]
 
 
 def _has_gpus(partition: SlurmPartition, gpu_type: str | None) -> bool:
@@ -173,24 +193,12 @@ def _has_sizes(shape: NodeShape, config: SlurmClusterConfig) -> bool:
     )
 
 
-def _numbers_by_shape(
-    constraint: str | None, groups: Iterable[NodeGroup]
-) -> dict[NodeShape, _Number]:
+def _numbers_by_shape(groups: Iterable[NodeGroup]) -> dict[NodeShape, _Number]:
     numbers: dict[NodeShape, _Number] = {}
     for group in groups:
-        if _has_features(group.features, constraint):
-            usable, total = numbers.get(group.shape, (0, 0))
-            numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
+        usable, total = numbers.get(group.shape, (0, 0))
+        numbers[group.shape] = _Number(usable + group.num_usable, total + group.num_nodes)
     return numbers
-
-
-def _has_features(features: frozenset[str], constraint: str | None) -> bool:
-    """Return whether a node satisfies a constraint; only lists of & or of | are checked here."""
-    if constraint is None or not _SIMPLE.fullmatch(constraint):
-        return True
-    if "|" in constraint:
-        return not features.isdisjoint(constraint.split("|"))
-    return features.issuperset(constraint.split("&"))
 
 
 def _check_sizes(
@@ -198,20 +206,22 @@ def _check_sizes(
     shapes: Collection[NodeShape],
     partition: str,
     config_source: str,
+    limits: Sequence[JobLimits],
 ) -> None:
     """Refuse sizes that no node has, if Slurm lists nodes."""
     if not shapes:
         return
     for name in _SIZES:
         asked = getattr(config, name)
-        most = max(getattr(shape, name.removesuffix("_per_node")) for shape in shapes)
+        size = name.removesuffix("_per_node")
+        most = max(getattr(shape, size) for shape in shapes)
         if asked is not None and asked > most:
-            advice = ""
-            if name == "gpus_per_node" and not most:
-                advice = "; where Slurm does not know of its GPUs, set gpu_request: none"
+            whose = [each.sources.get(size) for each in limits if getattr(each, size) == most]
+            why = f"the limit of {whose[0]}" if whose else f"as nodes of partition {partition} have"
+            if name == "gpus_per_node" and not (most or whose):
+                why += "; where Slurm does not know of its GPUs, set gpu_request: none"
             raise LauncherError(
-                f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, as nodes of "
-                f"partition {partition} have{advice}"
+                f"{config_source}: {name}: found {asked:g}; must be at most {most:g}, {why}"
             )
     raise LauncherError(
         f"{config_source}: no node of partition {partition} has all of {', '.join(_SIZES)} at "

@@ -1,17 +1,21 @@
-"""Several partitions for one job, as `sbatch --partition a,b` takes them."""
+"""Partitions as a job may use them: several, as of `--partition a,b`, and with a constraint."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TypeVar
 
 import attrs
 
+from launcher.errors import LauncherError
 from launcher.packing.demand import NodeShape
 from launcher.slurm.site import NodeGroup, SlurmPartition
 
 T = TypeVar("T", int, float)
+
+_SIMPLE = re.compile(r"[\w.-]+((&[\w.-]+)*|(\|[\w.-]+)*)")
 
 
 def joined(partitions: Sequence[SlurmPartition]) -> SlurmPartition:
@@ -38,6 +42,33 @@ def joined(partitions: Sequence[SlurmPartition]) -> SlurmPartition:
     )
 
 
+def with_constraint(
+    partition: SlurmPartition, constraint: str | None, config_source: str
+) -> SlurmPartition:
+    """Return the partition with those of its nodes that have the features.
+
+    Raises:
+        LauncherError: None has them.
+    """
+    groups = tuple(each for each in partition.groups if _has_features(each.features, constraint))
+    if partition.groups and not groups:
+        found = sorted({name for group in partition.groups for name in group.features})
+        raise LauncherError(
+            f"{config_source}: constraint: no node of partition {partition.name} has "
+            f"{constraint!r}; available features: {', '.join(found) or 'none'}"
+        )
+    return attrs.evolve(partition, groups=groups)
+
+
+def _has_features(features: frozenset[str], constraint: str | None) -> bool:
+    """Return whether a node satisfies a constraint; only lists of & or of | are checked here."""
+    if constraint is None or not _SIMPLE.fullmatch(constraint):
+        return True
+    if "|" in constraint:
+        return not features.isdisjoint(constraint.split("|"))
+    return features.issuperset(constraint.split("&"))
+
+
 def _common_groups(partitions: Sequence[SlurmPartition]) -> tuple[NodeGroup, ...]:
     """Return nodes that a job may count on in each partition, with no more of them than in any.
 
@@ -48,7 +79,7 @@ def _common_groups(partitions: Sequence[SlurmPartition]) -> tuple[NodeGroup, ...
     for gpu_type in types:
         of_type = [[g for g in each.groups if g.gpu_type == gpu_type] for each in partitions]
         found += _common(of_type, gpu_type)
-    if not found:
+    if not any(group.shape.gpus for group in found):
         found = _common([each.groups for each in partitions], None)
     return tuple(sorted(found, key=lambda group: -group.num_nodes))
 

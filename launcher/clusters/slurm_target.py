@@ -41,7 +41,7 @@ from launcher.clusters.slurm_limits import (
     within,
 )
 from launcher.clusters.slurm_nodes import choose_nodes
-from launcher.clusters.slurm_partitions import joined
+from launcher.clusters.slurm_partitions import joined, with_constraint
 from launcher.clusters.slurm_surprises import surprises
 from launcher.errors import LauncherError
 from launcher.packing.demand import Demand, JobLimits, NodeShape, PackLimits
@@ -184,6 +184,7 @@ def resolve_target(
     """
     choose = Choices(config, config_source)
     gpu_request = choose_gpu_request(choose, config, site, demands)
+    site = site.in_reservation(config.reservation_name)
     if gpu_request == "none" and config.gpus_per_node is not None:
         site = with_stated_gpus(site, config.gpus_per_node)
     wanted = choose_gpu_type(choose, gpu_type, kept_gpu_types or {}, site)
@@ -191,18 +192,18 @@ def resolve_target(
     rules: dict[str, Any] = {
         "account": account,
         "qos": qos or config.qos,
-        "has_reservation": _has_reservation(config),
+        "has_reservation": config.has_reservation,
     }
     seen = as_seen(site, **rules)
     if not seen.knows_gpus:  # a limit is what forbids them, not the lack of them
         seen = as_seen(site, **rules, whole_nodes=True)
     among = wanted.gpu_type if wanted.is_known else None
-    queues = choose_partitions(choose, partition, seen, demands, among)
+    queues = choose_partitions(choose, partition, seen, demands, among, rules)
     qos = choose_qos(choose, qos, seen, account, queues[0])
-    is_named = partition is not None or config.partition is not None
-    doubts = [refuse_closed(choose, seen, each, **rules) for each in queues] if is_named else []
-    queue = joined(queues)
-    gpus = choose_gpus(choose, config, seen, queue, demands, wanted)
+    doubts = [refuse_closed(choose, seen, each, rules) for each in queues]
+    having = [with_constraint(each, config.constraint, config_source) for each in queues]
+    queue = joined(having)
+    gpus = choose_gpus(choose, config, seen, queue, having, demands, wanted)
     asked_type = gpus.gpu_type if gpus.is_asked_for else None
     limits = [Limits.of(seen, each, account, qos, asked_type) for each in queues]
     elsewhere = [
@@ -213,7 +214,9 @@ def resolve_target(
     job = tightest([each.of_job() for each in limits])
     of_node = tightest([each.of_node() for each in limits])
     nodes_within = within(gpus.partition, of_node, job)
-    chosen = choose_nodes(config, nodes_within, demands, config_source=config_source)
+    chosen = choose_nodes(
+        config, nodes_within, demands, config_source=config_source, limits=(of_node, job)
+    )
     choose.sources |= sources_within(chosen.shape, chosen.sources, of_node, job)
     most_nodes, who = least(
         (queue.max_nodes, ""), (chosen.num_nodes, ""), *(each.nodes() for each in limits)
@@ -229,7 +232,7 @@ def resolve_target(
         constraint=choose("constraint", None, None, "default"),
         reservation=choose("reservation", None, None, "default"),
         exclude=choose("exclude", exclude, None, "default"),
-        nodelist=choose_nodelist(choose, nodes),
+        nodelist=choose_nodelist(choose, nodes, demands),
         wckey=choose("wckey", None, None, "Slurm: the user's default one, if there are any"),
         comment=choose("comment", None, None, "default"),
         nodes=nodes,
@@ -239,7 +242,7 @@ def resolve_target(
         gpu_type=gpus.gpu_type,
         names_gpu_type=gpus.is_asked_for,
         gpu_request=gpu_request,
-        memory=choose_memory(choose, config.sbatch, site),
+        memory=choose_memory(choose, config.sbatch, site, gpu_request),
         time_limit_s=choose_time_limit(choose, time, limits, elsewhere),
         grace_s=choose_grace(choose, site, queue, limits[0].qos),
         signal=choose("signal", None, "USR2", "default"),
@@ -269,7 +272,7 @@ def limits_elsewhere(
     """
     found = {}
     seen = as_seen(
-        site, account=target.account, qos=target.qos, has_reservation=_has_reservation(config)
+        site, account=target.account, qos=target.qos, has_reservation=config.has_reservation
     )
     for partition in seen.open_partitions:
         if partition.name in target.partition.split(",") or not partition.groups:
@@ -278,7 +281,3 @@ def limits_elsewhere(
             other = resolve_target(config, site, partition=partition.name, **options)
             found[partition.name] = other.pack_limits()
     return found
-
-
-def _has_reservation(config: SlurmClusterConfig) -> bool:
-    return config.reservation is not None or "reservation" in config.sbatch

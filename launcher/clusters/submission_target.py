@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -66,8 +67,8 @@ class SlurmChoice:
     """As given to `--cluster`."""
     target: SlurmTarget
     limits: PackLimits
-    elsewhere: dict[str, PackLimits]
-    """Of the other partitions, for advice."""
+    elsewhere: Callable[[], dict[str, PackLimits]]
+    """Returns those of the other partitions, for advice: it takes seconds where there are many."""
     options: SlurmOptions = field(factory=SlurmOptions)
     """As given."""
 
@@ -107,7 +108,7 @@ def choose_target(
         cluster=cluster.reference,
         target=target,
         limits=_limits(target, _runs_per_pack(options.pack)),
-        elsewhere=limits_elsewhere(target, cluster.config, site, **arguments),
+        elsewhere=partial(limits_elsewhere, target, cluster.config, site, **arguments),
         options=options,
     )
 

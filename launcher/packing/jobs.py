@@ -118,32 +118,32 @@ def _side_by_side(groups: Sequence[Job]) -> Job:
 def take_turns(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:
     """Merge jobs that cannot run at once anyway: runs wait for each other better than in the queue.
 
-    Not if that makes long jobs, which start later and lose more at a preemption.
+    Only jobs that ask for as much of what is limited: small ones run beside large ones. Not if that
+    makes long jobs, which start later and lose more at a preemption.
     """
-    at_once = _at_once(jobs, limits)
-    if at_once is None or len(jobs) <= at_once or limits.runs_per_pack is not None:
-        return jobs
-    with suppress(DoesNotFitError):
-        merged = _run_sequentially(jobs, at_once, limits)
-        if max(job.time_s for job in merged) <= _LONG_S:
-            return merged
-    return jobs
-
-
-def _at_once(jobs: Sequence[Job], limits: PackLimits) -> int | None:
-    """Return how many of the jobs may run at once; None if there is no limit."""
     most = limits.job.all_jobs
-    if not most or not jobs:
-        return None
-    peaks = [(job.num_nodes, job.peak()) for job in jobs]
-    asked = {
-        "gpus": max(nodes * peak.whole for nodes, peak in peaks),
-        "cpus": max(nodes * peak.cpus for nodes, peak in peaks),
-        "memory_gb": max(nodes * peak.memory for nodes, peak in peaks) / GB,
-        "nodes": max(nodes for nodes, _ in peaks),
-    }
-    numbers = [int(most[name] // asked[name]) for name in most if asked[name]]
-    return max(1, min(numbers)) if numbers else None
+    if not most or limits.runs_per_pack is not None:
+        return jobs
+    alike: dict[tuple[float, ...], list[Job]] = {}
+    for job in jobs:
+        alike.setdefault((job.num_nodes, *_asked(job, most)), []).append(job)
+    found: list[Job] = []
+    for (_, *asked), group in alike.items():
+        numbers = [int(most[name] // each) for name, each in zip(most, asked, strict=True) if each]
+        at_once = max(1, min(numbers, default=len(group)))
+        merged = group
+        if len(group) > at_once:
+            with suppress(DoesNotFitError):
+                merged = _run_sequentially(group, at_once, limits)
+        found += group if max(job.time_s for job in merged) > _LONG_S else merged
+    return sorted(found, key=lambda job: job.order)
+
+
+def _asked(job: Job, names: Iterable[str]) -> list[float]:
+    """Return how much of each resource a job asks for, on all of its nodes together."""
+    peak = job.peak()
+    of_node = {"gpus": peak.whole, "cpus": peak.cpus, "memory_gb": peak.memory / GB, "nodes": 1}
+    return [job.num_nodes * of_node[name] for name in names]
 
 
 def fewer_jobs(jobs: Sequence[Job], limits: PackLimits) -> Sequence[Job]:

@@ -90,10 +90,10 @@ def read_access(record: Mapping[str, str]) -> Access:
     hosts = record.get("AllocNodes", "ALL")
     return Access(
         groups=_allowed(record.get("AllowGroups")),
-        accounts=_allowed(record.get("AllowAccounts")),
-        denied_accounts=_names(record.get("DenyAccounts", "")),
-        qoses=_allowed(record.get("AllowQos")),
-        denied_qoses=_names(record.get("DenyQos", "")),
+        accounts=_allowed(_lower(record.get("AllowAccounts"))),
+        denied_accounts=_names(_lower(record.get("DenyAccounts")) or ""),
+        qoses=_allowed(_lower(record.get("AllowQos"))),
+        denied_qoses=_names(_lower(record.get("DenyQos")) or ""),
         hosts=None if hosts in ("ALL", "") else frozenset(expand_hosts(hosts)),
         root_only=record.get("RootOnly") == "YES",
         refuses_root=record.get("DisableRootJobs") == "YES",
@@ -102,7 +102,12 @@ def read_access(record: Mapping[str, str]) -> Access:
 
 
 def _allowed(text: str | None) -> frozenset[str] | None:
-    return None if text in (None, "", "ALL", "(null)") else _names(text or "")
+    return None if text in (None, "", "ALL", "all", "(null)") else _names(text or "")
+
+
+def _lower(names: str | None) -> str | None:
+    """Return names of accounts or QOS as Slurm stores them, however its configuration has them."""
+    return names and names.lower()
 
 
 def _names(text: str) -> frozenset[str]:

@@ -15,7 +15,6 @@ QOS_COLUMNS = (
     "PreemptMode",
     "Flags",
     "MaxWall",
-    "MaxJobsPerUser",
     "MaxSubmitJobsPerUser",
     "MaxTRESPerJob",
     "MaxTRESPerNode",
@@ -32,7 +31,6 @@ ASSOCIATION_COLUMNS = (
     "QOS",
     "DefaultQOS",
     "MaxWall",
-    "MaxJobs",
     "MaxSubmitJobs",
     "MaxTRESPerJob",
     "MaxTRESPerNode",
@@ -77,7 +75,6 @@ def _qos(row: Mapping[str, str], enforced: bool) -> SlurmQos:
         preempt_mode=row["PreemptMode"],
         flags=frozenset(filter(None, row["Flags"].split(","))),
         max_time_s=read_seconds(row["MaxWall"]) if enforced else None,
-        max_jobs=read_number(row["MaxJobsPerUser"]) if enforced else None,
         max_submit_jobs=read_number(row["MaxSubmitJobsPerUser"]) if enforced else None,
         tres=_tres(row, names) if enforced else {},
     )
@@ -90,7 +87,6 @@ def _association(row: Mapping[str, str], enforced: bool) -> SlurmAssociation:
         qos=tuple(filter(None, row["QOS"].split(","))),
         default_qos=_value(row["DefaultQOS"]),
         max_time_s=read_seconds(row["MaxWall"]) if enforced else None,
-        max_jobs=read_number(row["MaxJobs"]) if enforced else None,
         max_submit_jobs=read_number(row["MaxSubmitJobs"]) if enforced else None,
         tres=_tres(row, ("MaxTRESPerJob", "MaxTRESPerNode", "GrpTRES")) if enforced else {},
     )

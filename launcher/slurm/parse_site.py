@@ -13,18 +13,22 @@ from launcher.slurm.gres import gpus_by_type
 from launcher.slurm.parse_accounting import parse_accounts, parse_associations, parse_qoses
 from launcher.slurm.parsing import (
     NOTHING,
+    expand_hosts,
     read_number,
     read_records,
     read_seconds,
     read_settings,
 )
-from launcher.slurm.site import Maintenance, NodeGroup, SlurmPartition, SlurmSite
+from launcher.slurm.site import Maintenance, NodeGroup, Reservation, SlurmPartition, SlurmSite
 
 _UNUSABLE = re.compile(
     r"[*$]|\b(BLOCKED|DOWN|DRAIN|ERROR|FAIL|FUTURE|INVAL|MAINT|NOT_RESPONDING|RESERVED|UNKNOWN)"
 )
 """In the state of a node that takes no jobs, or only those of a reservation; a node that is powered
 down does, and is resumed."""
+
+_KEPT = re.compile(r"\+?\b(RESERVED|MAINT(ENANCE)?)\b")
+"""In the state of a node that is kept for the jobs of a reservation."""
 
 _Node = tuple[str, int, int, float, frozenset[str], bool]
 """GRES, CPUs, sockets, memory in MB, features, and whether it takes jobs now."""
@@ -60,6 +64,11 @@ def parse_site(
     enforced = _enforced(settings)
     limits_hold = enforced is None or not enforced.isdisjoint(("limits", "safe", "all"))
     node_records = _of_cluster(read_records(nodes), settings)
+    partition_records = [
+        record
+        for record in _of_cluster(read_records(partitions), settings)
+        if "PartitionName" in record
+    ]
     by_partition = _groups(node_records)
     return SlurmSite(
         version=settings.get("SLURM_VERSION", "unknown"),
@@ -73,8 +82,7 @@ def parse_site(
         job_requeue=settings.get("JobRequeue") == "1",
         partitions=tuple(
             _partition(record, by_partition.get(record["PartitionName"], Counter()), settings)
-            for record in _of_cluster(read_records(partitions), settings)
-            if "PartitionName" in record
+            for record in partition_records
         ),
         qoses=parse_qoses(qoses, enforced=limits_hold),
         associations=parse_associations(associations, enforced=limits_hold),
@@ -84,6 +92,11 @@ def parse_site(
         tracks_memory=_tracks_memory(settings, node_records),
         suspends=bool(re.search("SUSPEND|GANG", settings.get("PreemptMode", ""))),
         maintenances=tuple(_maintenances(read_records(reservations))),
+        reservations=tuple(
+            _reservation(record, partition_records, node_records, settings)
+            for record in read_records(reservations)
+            if "FLEX" not in record.get("Flags", "").split(",")
+        ),
         user=user,
     )
 
@@ -98,6 +111,30 @@ def _maintenances(records: Iterable[Mapping[str, str]]) -> Iterator[Maintenance]
                 start=record.get("StartTime", "unknown"),
                 num_nodes=read_number(record.get("NodeCnt", "")) or 0,
             )
+
+
+def _reservation(
+    record: Mapping[str, str],
+    partitions: Iterable[Mapping[str, str]],
+    nodes: Iterable[Mapping[str, str]],
+    settings: Mapping[str, str],
+) -> Reservation:
+    names = record.get("Nodes", "")
+    hosts = frozenset() if names in NOTHING else frozenset(expand_hosts(names))
+    own = [
+        {**node, "State": _KEPT.sub("", node.get("State", "UNKNOWN"))}
+        for node in nodes
+        if node.get("NodeName") in hosts
+    ]
+    counted = _groups(own)
+    return Reservation(
+        name=record.get("ReservationName", "unknown"),
+        groups={
+            name: _node_groups(each, counted[name], settings)
+            for each in partitions
+            if (name := each["PartitionName"]) in counted
+        },
+    )
 
 
 def _max_array_size(settings: Mapping[str, str]) -> int:
@@ -176,14 +213,14 @@ def _groups(records: Iterable[Mapping[str, str]]) -> dict[str, Counter[_Node]]:
     return groups
 
 
-def _partition(
+def _node_groups(
     record: Mapping[str, str], nodes: Counter[_Node], settings: Mapping[str, str]
-) -> SlurmPartition:
+) -> tuple[NodeGroup, ...]:
+    """Return nodes as jobs of a partition may use them, the largest group first."""
     max_cpus = read_number(record.get("MaxCPUsPerNode", ""))
     max_cpus_per_socket = read_number(record.get("MaxCPUsPerSocket", ""))
     memory_limit = record if _limits_memory(record) else settings
     max_memory_mb = read_number(memory_limit.get("MaxMemPerNode", "")) or math.inf
-    max_memory_mb_per_cpu = read_number(memory_limit.get("MaxMemPerCPU", ""))
     alike: dict[tuple[NodeShape, str | None, frozenset[str]], list[int]] = {}
     for (gres, cpus, sockets, memory_mb, features, is_usable), number in nodes.items():
         by_socket = sockets * max_cpus_per_socket if max_cpus_per_socket else cpus
@@ -206,6 +243,14 @@ def _partition(
         )
         for (shape, gpu_type, features), (number, unusable) in alike.items()
     ]
+    return tuple(sorted(groups, key=lambda group: -group.num_nodes))
+
+
+def _partition(
+    record: Mapping[str, str], nodes: Counter[_Node], settings: Mapping[str, str]
+) -> SlurmPartition:
+    memory_limit = record if _limits_memory(record) else settings
+    max_memory_mb_per_cpu = read_number(memory_limit.get("MaxMemPerCPU", ""))
     return SlurmPartition(
         name=record["PartitionName"],
         is_default=record.get("Default") == "YES",
@@ -218,7 +263,7 @@ def _partition(
         preempt_mode=record.get("PreemptMode", "OFF"),
         priority_tier=read_number(record.get("PriorityTier", "")) or 0,
         qos=_value(record.get("QoS", "")),
-        groups=tuple(sorted(groups, key=lambda group: -group.num_nodes)),
+        groups=_node_groups(record, nodes, settings),
         access=read_access(record),
         memory_gb_per_cpu=max_memory_mb_per_cpu / 1024 if max_memory_mb_per_cpu else None,
     )

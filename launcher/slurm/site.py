@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from launcher.packing.demand import NodeShape
 from launcher.slurm.access import Access, Refusal, SlurmUser
@@ -57,6 +57,8 @@ class SlurmPartition:
     access: Access = field(factory=Access)
     closed_because: str | None = None
     """Why it takes no such jobs of the user, once their account and QOS are known."""
+    may_be_open: bool = False
+    """Whether it may take them all the same, as only Slurm can tell."""
     memory_gb_per_cpu: float | None = None
     """The most memory for each CPU of a job (MaxMemPerCPU)."""
 
@@ -76,8 +78,6 @@ class SlurmQos:
     preempts: tuple[str, ...]
     preempt_mode: str
     max_time_s: int | None
-    max_jobs: int | None
-    """Running jobs per user."""
     max_submit_jobs: int | None
     """Running and pending jobs per user."""
     flags: frozenset[str] = frozenset()
@@ -104,7 +104,6 @@ class SlurmAssociation:
     qos: tuple[str, ...]
     default_qos: str | None
     max_time_s: int | None
-    max_jobs: int | None
     max_submit_jobs: int | None
     tres: Mapping[str, Tres] = field(factory=dict)
 
@@ -117,6 +116,15 @@ class Maintenance:
     start: str
     """In local time, such as `2026-12-01T08:00:00`."""
     num_nodes: int
+
+
+@frozen(kw_only=True)
+class Reservation:
+    """Nodes that only some jobs may use."""
+
+    name: str
+    groups: Mapping[str, tuple[NodeGroup, ...]]
+    """Its nodes, by the names of their partitions, as its jobs see them: not as kept for others."""
 
 
 @frozen(kw_only=True)
@@ -153,6 +161,8 @@ class SlurmSite:
     suspends: bool = False
     """Whether Slurm suspends jobs, to give others their nodes (PreemptMode SUSPEND or GANG)."""
     maintenances: tuple[Maintenance, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    """Those that keep their jobs on nodes of their own."""
     user: SlurmUser | None = None
     """None: unknown."""
 
@@ -164,6 +174,22 @@ class SlurmSite:
             for each in self.partitions
             if each.is_up and not each.is_hidden and not each.closed_because
         ]
+
+    def in_reservation(self, name: str | None) -> SlurmSite:
+        """Return the site as jobs in a reservation see it: with its nodes, and their partitions.
+
+        The same site if nothing is known of the nodes of the reservation.
+        """
+        of_name = (each.groups for each in self.reservations if each.name == name)
+        groups = next(of_name, None)
+        if not groups:
+            return self
+        partitions = tuple(
+            evolve(each, groups=groups[each.name])
+            for each in self.partitions
+            if each.name in groups
+        )
+        return evolve(self, partitions=partitions)
 
     def refusal(
         self,

@@ -20,7 +20,7 @@ class JobArray:
 
     packs: tuple[PackPlan, ...]
     at_once: int | None
-    """How many of them may run at once; None: all."""
+    """How many of them may run at once; None: all. Jobs that are resubmitted later do not count."""
     after: int | None = None
     """The position of the array that has to end first; None: none."""
 

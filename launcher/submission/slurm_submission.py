@@ -153,8 +153,8 @@ def setup_lines(setup: Sequence[str], environment: Mapping[str, Any], packages: 
 
 def _pack(due: Sequence[PlannedRun], choice: SlurmChoice) -> Packing:
     demands = [demand_of(run.config) for run in due]
-    reasons = infeasible_reasons(demands, choice.limits, elsewhere=choice.elsewhere)
-    if reasons:
+    if infeasible_reasons(demands, choice.limits):
+        reasons = infeasible_reasons(demands, choice.limits, elsewhere=choice.elsewhere())
         raise DoesNotFitError("\n".join(reasons))
     return pack(demands, choice.limits)
 

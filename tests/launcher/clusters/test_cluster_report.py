@@ -37,6 +37,23 @@ def test_closed_partitions(tmp_path):
     assert "gpu  1  4  32  250 GB  08:00:00  0 s  0" in shown
 
 
+def test_a_partition_for_jobs_in_a_reservation(tmp_path):
+    """It is open to a config that has one."""
+    reserved = lines(tmp_path, "closed_partitions", "partition: course\nreservation: r\n")
+
+    assert "course  2  8  64  500 GB  no limit  0 s  0" in reserved
+    assert "course (closed)  2  8  64  500 GB  no limit  0 s  0" in lines(
+        tmp_path, "closed_partitions"
+    )
+
+
+def test_nodes_that_take_no_jobs(tmp_path):
+    """They may be reserved, not broken."""
+    shown = lines(tmp_path, "maintenance")
+
+    assert "gpu (default)  2, 2 down or reserved  8  64  500 GB  no limit  0 s  0" in shown
+
+
 def test_warnings(tmp_path):
     """Of what the user may not expect."""
     assert any(
@@ -52,3 +69,13 @@ def test_memory_that_is_not_known(tmp_path):
     assert "memory_gb_per_node  -  Slurm: nodes of partition gpu" in lines(tmp_path, "no_memory")
     data = json.loads(json.dumps(report_json(found), allow_nan=False))
     assert data["site"]["partitions"][0]["groups"][0]["shape"]["memory_gb"] is None
+
+
+def test_reservations_as_plain_data(tmp_path):
+    """With the nodes of each."""
+    data = json.loads(json.dumps(report_json(report(tmp_path, "maintenance")), allow_nan=False))
+
+    course, _ = data["site"]["reservations"]
+    (group,) = course["groups"]["gpu"]
+    assert (course["name"], group["num_nodes"], group["num_unusable"]) == ("course", 2, 0)
+    assert group["features"] == []

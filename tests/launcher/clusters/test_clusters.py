@@ -217,6 +217,11 @@ def test_all_faults_are_listed_at_once(project):
             "gpu_request: none\ngpu_type: a100",
             "c.yaml:4: gpu_type: gpu_request: none asks for no type; remove one",
         ),
+        (
+            "gpu_request: none\nmemory: per-gpu",
+            "c.yaml:4: memory: gpu_request: none asks for no GPUs that memory could be for; remove "
+            "one",
+        ),
     ],
 )
 def test_what_is_said_twice_is_refused(project, lines, message):

@@ -11,6 +11,7 @@ from launcher.clusters.slurm_target import limits_elsewhere, resolve_target
 from launcher.errors import DoesNotFitError, LauncherError
 from launcher.packing.demand import Demand
 from launcher.packing.packing import infeasible_reasons, pack
+from launcher.slurm.access import read_access
 from launcher.slurm.tres import Tres
 from tests.launcher.clusters.site_files import SITES, USER, read_site
 
@@ -184,6 +185,51 @@ def test_a_partition_that_may_be_closed(partition, doubt):
     assert target.notes == (f"partition {partition} {doubt}: Slurm may refuse these jobs",)
 
 
+def only_open(*names):
+    """A site of closed partitions, without those that are open."""
+    site = read_site("closed_partitions")
+    parts = [attrs.evolve(site.partition("cpu"), is_default=True)]
+    return attrs.evolve(site, partitions=(*parts, *map(site.partition, names)))
+
+
+def test_gpus_that_are_closed_to_the_user():
+    """They are not said to be missing: the error says what opens them."""
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    with pytest.raises(DoesNotFitError) as caught:
+        resolve_target(config, only_open("labx", "admin"), config_source="c", demands=[run()])
+
+    assert str(caught.value) == (
+        "run-0 does not fit because resources.gpus is 1 and the partitions with GPUs are closed to "
+        "you: labx takes jobs of account labx only, and this account is lab (add --account labx); "
+        "admin takes jobs of root only; resources.gpus=0 would fit"
+    )
+
+
+def test_gpus_that_may_be_closed_to_the_user():
+    """They are taken if there are no others, and that is said."""
+    config = SlurmClusterConfig(kind="slurm", description="d")
+    site = only_open("labx", "group")
+
+    target = resolve_target(config, site, config_source="c", demands=[run()])
+
+    assert target.partition == "group"
+    assert target.notes == (
+        "partition group is for members of group physics only: Slurm may refuse these jobs",
+    )
+
+
+def test_a_default_partition_that_starts_no_jobs_now():
+    """It is taken all the same, and that is said."""
+    site = read_site("maintenance")
+    (gpu,) = site.partitions
+    site = attrs.evolve(site, partitions=(attrs.evolve(gpu, is_up=False),), maintenances=())
+    config = SlurmClusterConfig(kind="slurm", description="d")
+
+    target = resolve_target(config, site, config_source="c", demands=[run()])
+
+    assert target.notes == ("partition gpu starts no jobs now",)
+
+
 def test_who_may_use_a_partition():
     """Members, root, other accounts and QOS, and holders of a reservation."""
     root = attrs.evolve(USER, groups=frozenset(), is_root=True)
@@ -209,6 +255,20 @@ def test_accounts_below_one_that_may_use_a_partition():
 
     assert refused("22.05.8")
     assert not refused("24.05.4")
+
+
+def test_names_in_upper_case_in_the_rules_of_a_partition():
+    """Slurm does not mind, and prints them as they were configured."""
+    record = {"AllowAccounts": "LAB", "AllowQos": "High", "AllowGroups": "ALL"}
+    denying = {"DenyAccounts": "Guests", "DenyQos": "LOW"}
+
+    def refusals(record, account, qos):
+        who = {"user": USER, "accounts": (account,), "qos": qos, "has_reservation": False}
+        return len(list(read_access(record).refusals(**who)))
+
+    assert refusals(record, "lab", "high") == 0
+    assert refusals(record, "labx", "low") == 2
+    assert refusals(denying, "guests", "low") == 2
 
 
 def test_advice_leaves_out_what_is_closed():
@@ -263,6 +323,14 @@ def test_limits_on_what_jobs_use():
         "3 GPUs, by QOS normal (MaxTRESPerUser)",
         "48 cores, by QOS normal (MaxTRESPerJob)",
         "100 GB of memory, by QOS normal (MaxTRESPerJob)",
+    )
+
+
+def test_a_size_in_the_config_above_a_limit():
+    """The error says whose limit it is: nodes have more."""
+    assert refusal("tres_limits", gpus_per_node=4) == (
+        "c.yaml: gpus_per_node: found 4; must be at most 3, the limit of QOS normal "
+        "(MaxTRESPerUser)"
     )
 
 
@@ -391,6 +459,30 @@ def test_a_planned_maintenance_is_told():
         "maintenance power of 3 nodes begins at 2026-12-01T08:00:00: jobs that may run into it "
         "wait until it is over; with a shorter --time they may start before",
     )
+
+
+@pytest.mark.parametrize(
+    "config", [{"reservation": "course"}, {"sbatch": {"reservation": "course"}}]
+)
+def test_jobs_in_a_reservation_are_shaped_for_its_nodes(config):
+    """They are kept for these jobs, and for no others."""
+    reserved = resolve("maintenance", **config)
+
+    assert (reserved.shape.gpus, reserved.max_nodes) == (8, 2)
+    assert not any("take no jobs now" in note for note in reserved.notes)
+    assert resolve("maintenance", reservation="other").shape.gpus == 4
+
+
+def test_partitions_without_a_node_of_the_reservation():
+    """No job of it can start there."""
+    site = read_site("maintenance")
+    (gpu,) = site.partitions
+    default = attrs.evolve(gpu, name="default")
+    gpu = attrs.evolve(gpu, is_default=False)
+    site = attrs.evolve(site, partitions=(default, gpu))
+    config = SlurmClusterConfig(kind="slurm", description="d", reservation="course")
+
+    assert resolve_target(config, site, config_source="c", demands=[run()]).partition == "gpu"
 
 
 def test_suspended_jobs_are_warned_of():

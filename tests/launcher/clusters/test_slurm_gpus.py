@@ -64,6 +64,65 @@ def test_the_config_may_rule_types_out():
     assert resolve(MIXED, gpus_per_node=10).gpu_type == "a100_1g.5gb"
 
 
+def test_slurm_does_not_hear_of_sizes_in_the_config():
+    """Where they leave one type, it is asked for; after a constraint it need not be."""
+    site = site_of(typed("a100", 4, 10, "old"), typed("h100", 8, 2, "new"))
+
+    large = resolve(site, gpus_per_node=8)
+    new = resolve(site, constraint="new")
+
+    assert (large.gpu_type, large.names_gpu_type) == ("h100", True)
+    assert (new.gpu_type, new.names_gpu_type) == ("h100", False)
+
+
+def two_partitions(first, second):
+    parts = (partition("a", *first, is_default=True), partition("b", *second))
+    return attrs.evolve(SITE, partitions=parts)
+
+
+def test_partitions_with_gpus_of_different_types():
+    """Slurm would give either: a type that both have is asked for, or one partition is."""
+    mixed = two_partitions([typed("a100", 4, 9), typed("v100", 4, 3)], [typed("a100", 4, 2)])
+    apart = two_partitions([typed("a100", 4, 9)], [typed("h100", 8, 2)])
+
+    common = resolve(mixed, partition="a,b")
+
+    assert (common.gpu_type, common.names_gpu_type) == ("a100", True)
+    assert refusal(site=apart, given={"partition": "a,b", "gpu_type": "h100"}) == (
+        "--partition: found 'a,b', which have no type of GPUs in common (a has a100; b has h100), "
+        "and other GPUs give other bits; choose one of them"
+    )
+    assert resolve(apart, partition="a,b", demands=[run(gpus=0)]).shape.gpus == 4
+
+
+def test_partitions_with_nodes_without_gpus():
+    """They are no type of GPUs that the partitions have in common."""
+    cpu = group(0, 64, 256, 50)
+    same = two_partitions([cpu, typed("a100", 4, 9)], [cpu, typed("a100", 8, 2)])
+    plain = two_partitions([cpu, typed(None, 4, 9)], [typed(None, 8, 2)])
+    apart = two_partitions([cpu, typed("a100", 4, 9)], [cpu, typed("h100", 8, 2)])
+
+    assert resolve(same, partition="a,b").shape.gpus == 4
+    assert resolve(plain, partition="a,b").shape.gpus == 4
+    assert "no type of GPUs in common" in refusal(site=apart, partition="a,b")
+
+
+def test_partitions_with_a_constraint():
+    """It picks the nodes of each before what they have in common is taken."""
+    site = two_partitions(
+        [typed("a100", 2, 9), typed("a100", 8, 2, "big")], [typed("a100", 8, 3, "big")]
+    )
+
+    target = resolve(site, partition="a,b", constraint="big")
+
+    assert (target.shape.gpus, target.max_nodes) == (8, 2)
+    assert refusal(
+        site=two_partitions(site.partitions[0].groups, [typed("a100", 8, 3)]),
+        partition="a,b",
+        constraint="big",
+    ) == ("c.yaml: constraint: no node of partition b has 'big'; available features: none")
+
+
 def test_a_type_is_asked_for_only_where_it_matters():
     """Where there is one, it is known all the same; some sites refuse types."""
     one = resolve(site_of(typed("a100", 4, 10)))
@@ -115,7 +174,8 @@ def test_runs_that_began_on_several_types():
 
     assert refusal(site=MIXED, given={"kept_gpu_types": kept}) == (
         "gpu_type: these runs began on several (a100: b; v100: a and 1 more), and other GPUs give "
-        "other bits; submit them one type at a time, or choose one for all with --gpu-type"
+        "other bits; go on with those of one type at a time (`launch resubmit RUN`), or choose one "
+        "for all with --gpu-type"
     )
     assert resolve(MIXED, given={"kept_gpu_types": kept, "gpu_type": "v100"}).gpu_type == "v100"
 
@@ -193,6 +253,13 @@ def test_how_memory_is_asked_for():
     )
 
 
+def test_memory_per_gpu_where_none_is_asked_for():
+    """Whole nodes of which Slurm knows no GPUs."""
+    assert refusal(site=WHOLE_NODES, gpus_per_node=4, memory="per-gpu") == (
+        "c.yaml: memory: gpu_request: none asks for no GPUs that memory could be for; remove one"
+    )
+
+
 def test_a_list_of_nodes_is_no_choice_among_them():
     """Slurm gives a job all of them: the error says what does."""
     with pytest.raises(LauncherError) as caught:
@@ -203,6 +270,9 @@ def test_a_list_of_nodes_is_no_choice_among_them():
         "them: name at most 2, set nodes: 3, or exclude the others instead"
     )
     assert resolve(partition="gpu", nodelist="n[1-2]", nodes=2).nodelist == "n[1-2]"
+    wide = attrs.evolve(run(), nodes=3)
+    assert resolve(partition="gpu", nodelist="n[1-3]", demands=[wide]).nodelist == "n[1-3]"
+    assert "and a job has 1" in refusal(partition="gpu", nodelist="n[1-3]", demands=[wide, run()])
 
 
 def test_nodes_to_exclude():

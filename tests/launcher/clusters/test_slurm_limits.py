@@ -56,6 +56,23 @@ def test_a_job_that_can_start_in_one_of_its_partitions():
     assert exceeded(site, job("gres/gpu=9", "gone")) == []
 
 
+def test_limits_of_all_accounts_above():
+    """Slurm asks each of them; a QOS that limits the same stands for them all."""
+    site = read_site("account_limits")
+    few = {"GrpTRES": Tres(gpus=4, nodes=1)}
+    own = tuple(attrs.evolve(each, tres=few) for each in site.associations)
+    site = attrs.evolve(site, associations=own)
+    qos = attrs.evolve(site.qos("normal"), tres={"GrpTRES": Tres(gpus=6)})
+    (gpu,) = site.partitions
+
+    of_accounts = Limits.of(site, gpu, None, None).of_job()
+    of_qos = Limits.of(attrs.evolve(site, qoses=(qos,)), gpu, None, None).of_job()
+
+    assert (of_accounts.gpus, of_accounts.sources["gpus"]) == (2, "account group (GrpTRES)")
+    assert (of_accounts.cpus, of_accounts.nodes, of_accounts.all_jobs["gpus"]) == (40, 1, 2)
+    assert (of_qos.gpus, of_qos.sources["gpus"]) == (6, "QOS normal (GrpTRES)")
+
+
 def test_limits_on_a_type_of_gpus():
     """They hold for jobs that ask for that type."""
     site = read_site("tres_limits")

@@ -70,7 +70,6 @@ QOS = SlurmQos(
     preempts=(),
     preempt_mode="requeue",
     max_time_s=12 * HOUR,
-    max_jobs=None,
     max_submit_jobs=50,
 )
 LAB = SlurmAssociation(
@@ -79,7 +78,6 @@ LAB = SlurmAssociation(
     qos=("low", "high"),
     default_qos="low",
     max_time_s=None,
-    max_jobs=None,
     max_submit_jobs=200,
 )
 ACCOUNTED = attrs.evolve(SITE, qoses=(QOS,), associations=(LAB,), default_account="lab")

@@ -1,12 +1,46 @@
 """How many jobs may still be submitted."""
 
+import attrs
 import pytest
 
+from launcher.clusters import slurm_target
+from launcher.clusters.cluster_search import open_cluster
 from launcher.clusters.slurm_limits import SubmitLimit
-from launcher.clusters.submission_target import jobs_left
+from launcher.clusters.slurm_target import resolve_target
+from launcher.clusters.submission_target import SlurmOptions, choose_target, jobs_left
 from launcher.errors import LauncherError
+from launcher.slurm import client
 from launcher.slurm.jobs import QueuedJob
-from tests.launcher.clusters.test_slurm_target import ACCOUNTED, resolve
+from tests.launcher.clusters.test_slurm_target import ACCOUNTED, SITE, group, partition, resolve
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """A cluster of two partitions, of which the default one has the fewer GPUs."""
+    small = partition("small", group(1, 8, 32, 9), is_default=True)
+    large = partition("large", group(8, 64, 256, 9))
+    site = attrs.evolve(SITE, partitions=(small, large))
+    monkeypatch.setattr(client, "ask_site", lambda: site)
+    config = tmp_path / "c.yaml"
+    config.write_text("kind: slurm\ndescription: d\n")
+    return open_cluster(str(config))
+
+
+def test_other_partitions_are_looked_at_only_for_advice(cluster, monkeypatch):
+    """Where there are many, and many runs, it takes seconds."""
+    resolved = []
+
+    def resolve_and_note(*given, partition=None, **options):
+        resolved.append(partition)
+        return resolve_target(*given, partition=partition, **options)
+
+    monkeypatch.setattr(slurm_target, "resolve_target", resolve_and_note)
+
+    choice = choose_target(cluster, [], SlurmOptions(), {})
+
+    assert resolved == []
+    assert set(choice.elsewhere()) == {"large"}
+    assert resolved == ["large"]
 
 
 def jobs(number, partition="gpu", account="lab", qos="low"):

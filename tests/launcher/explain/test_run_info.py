@@ -56,8 +56,8 @@ esac
 """
 SACCTMGR = """\
 case "$5" in
-  qos) echo 'low|00:00:00||requeue|||||||gres/gpu=2|||';;
-  assoc) echo 'lab||low|low||||||';;
+  qos) echo 'low|00:00:00||requeue||||||gres/gpu=2|||';;
+  assoc) echo 'lab||low|low|||||';;
   *) echo 'lab';;
 esac
 """

@@ -5,7 +5,14 @@ import attrs
 import pytest
 
 from launcher.errors import DoesNotFitError
-from launcher.packing.packing import Demand, NodeShape, PackLimits, infeasible_reasons, pack
+from launcher.packing.packing import (
+    Demand,
+    JobLimits,
+    NodeShape,
+    PackLimits,
+    infeasible_reasons,
+    pack,
+)
 from scripts.workloads.packing_instances import instance
 from tests.launcher.packing.packing_oracle import check, fewest_nodes
 
@@ -278,6 +285,19 @@ def test_runs_do_not_wait_long_for_want_of_room_in_the_queue():
     )
     assert (len(always_few.packs), always_few.num_side_by_side) == (1, 40)
     assert (len(short.packs), short.num_side_by_side) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wide", "hours"), [(None, 4, [1, 5, 5, 5, 5]), (4, 1, [1, 5, 5, 5, 5])]
+)
+def test_small_jobs_do_not_wait_for_large_ones(gpus, wide, hours):
+    """Of jobs that may not run at once only those that ask for as much are merged."""
+    limits = JobLimits(all_jobs={"gpus": gpus} if gpus else {"nodes": 4})
+    narrow = [run(f"{number}", gpus=1, cpus=32) for number in range(20)]
+
+    packing = packed([run("wide", gpus=4, nodes=wide), *narrow], job=limits)
+
+    assert [plan.time_s // HOUR_S for plan in packing.packs] == hours
 
 
 def test_what_does_not_fit_is_said_at_once():

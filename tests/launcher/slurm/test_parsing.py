@@ -59,13 +59,13 @@ NodeName=n4 CPUEfctv=94 CPUTot=96 ActiveFeatures=h100,ib Gres=gpu:h100:8(S:0-1) 
 MemSpecLimit=2048 State=MIXED Partitions=preemptible
 """
 QOSES = """\
-normal|00:00:08||requeue|||||||gres/gpu=4,node=2|||
-low|00:00:30||requeue|DenyOnLimit,OverPartQOS|1-00:00:00|4|10|cpu=64,mem=250G||gres/gpu:a100=2|||
-high|00:00:00|low,normal|cluster||||||||||
+normal|00:00:08||requeue||||||gres/gpu=4,node=2|||
+low|00:00:30||requeue|DenyOnLimit,OverPartQOS|1-00:00:00|10|cpu=64,mem=250G||gres/gpu:a100=2|||
+high|00:00:00|low,normal|cluster|||||||||
 """
 ASSOCIATIONS = """\
-lab||high,low|low|||200|||gres/gpu=8
-lab|priority|high|high|12:00:00|2|5|||
+lab||high,low|low||200|||gres/gpu=8
+lab|priority|high|high|12:00:00|5|||
 """
 ACCOUNTS = "root|||\nfaculty||root|gres/gpu=16\nlab||faculty|\nlab|ada||gres/gpu=8\n"
 

@@ -42,6 +42,24 @@ def test_runs_keep_the_type_of_their_last_pack(workplace, experiment):
     assert kept_gpu_types(experiment, workplace.experiment.path.parent) == {"seed-1": "a100"}
 
 
+def test_runs_that_go_on_by_themselves_do_not_choose(workplace, experiment, slurm):
+    """One that was resubmitted to other GPUs, and is queued, is not in the way of the rest."""
+    folder = submitted(workplace.experiment, "pack-0001", "seed-2")
+    pack = read_pack(folder)
+    write_pack(folder, attrs.evolve(pack, slurm=attrs.evolve(pack.slurm, gpu_type="v100")))
+    change(workplace, "seed-2", pack="pack-0001")
+    for name in ("seed-1", "seed-3"):
+        change(workplace, name, status="cancelled")
+
+    slurm.queue(("12_3", "PENDING"))
+    waiting = kept_gpu_types(experiment, workplace.experiment.path.parent)
+    slurm.queue()
+    ended = kept_gpu_types(experiment, workplace.experiment.path.parent)
+
+    assert waiting == {"seed-1": "a100", "seed-3": "a100"}
+    assert ended == {**waiting, "seed-2": "v100"}
+
+
 def test_what_cannot_be_read_keeps_nothing(workplace, experiment):
     """Nor does a run that is new; planning tells what is wrong with the others."""
     workplace.run("seed-1").state.write_text("{")
