@@ -228,7 +228,7 @@ def _write(
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     manifest = json.dumps({"files": dict(sorted(hashes.items()))}, indent=1).encode()
     try:
-        for place in ("packages", *places):
+        for place in {_PLACE_OF_PACKAGES, *places}:
             (temporary / place).mkdir(parents=True)
         for name, content in {**contents, _MANIFEST: manifest}.items():
             file = temporary / name

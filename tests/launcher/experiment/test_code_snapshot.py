@@ -455,6 +455,18 @@ def test_a_resubmission_has_the_own_packages_of_the_submission(code, user, insta
     assert again.path == first.path
 
 
+def test_a_newer_launcher_takes_over_the_own_packages(code, user, installed, tmp_path, monkeypatch):
+    """Then the snapshot is another one, and the folder of packages is made once."""
+    first = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    monkeypatch.setattr("cluster_configs.__path__", [str(tmp_path / "newer")])
+    write(tmp_path / "newer", "__init__.py")
+
+    again = snapshot_code(code, first.copies_of([user]), import_paths=["own_net.deep:Net"])
+
+    assert again.path != first.path
+    assert (again.packages / "own_net" / "deep.py").read_text() == "x = 1\n"
+
+
 def test_a_named_module_is_copied_though_git_ignores_it(code, user):
     """What a config names is needed, generated or not."""
     write(user, ".gitignore", text="gen\nignored.py\nother\n")
