@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from launcher.errors import LauncherError
 
-_CODE = (".py", ".pyi", ".so")
+CODE = (".py", ".pyi", ".so")
 _CONFIGS = (".toml", ".yaml", ".yml", ".json")
 _MAX_CONFIG_BYTES = 1_000_000
 _NOT_CODE = ("__pycache__", "node_modules", "site-packages", "venv")
@@ -78,19 +78,19 @@ def source_files(
 
     names, doubt = _files_of_git(folder) if asks_git else ([], "")
     listed = select(names)
-    if not any(name.endswith(_CODE) for name in listed):  # no repository, or ignored as a whole
+    if not any(name.endswith(CODE) for name in listed):  # no repository, or ignored as a whole
         listed = select(_walk(folder, apart_from))
     for name in whole:
         is_link = _is_link_to_folder(folder / name)
         below = [f"{name}/"] if is_link else _walk(folder, apart_from, f"{name}/")
         listed += select([f"{name}.py", *below])
-    with_code = {_parent(name) for name in listed if name.endswith(_CODE)}
+    with_code = {_parent(name) for name in listed if name.endswith(CODE)}
     listed += _compiled(folder, with_code)
     below_code = with_code - {""}
     chosen = {
         name
         for name in listed
-        if name.endswith(_CODE) or _parent(name) in with_code or below_code & {*_parents(name)}
+        if name.endswith(CODE) or _parent(name) in with_code or below_code & {*_parents(name)}
     }
     included = set(_matching(folder, include))
     copied = _of_allowed_size(folder, sorted(chosen | included), included)
@@ -111,7 +111,7 @@ def _selected(names: Iterable[str], folder: Path, apart_from: Path) -> list[str]
     return [
         name
         for name in names
-        if name.endswith((*_CODE, *_CONFIGS)) and not is_left_out(_parent(name))
+        if name.endswith((*CODE, *_CONFIGS)) and not is_left_out(_parent(name))
     ]
 
 
@@ -164,7 +164,7 @@ def _files_of_git(folder: Path, below: str = "") -> tuple[list[str], str]:
         # git lists a submodule or another repository inside as one name, and not its files.
         if name.endswith("/") or (not PurePath(name).suffix and _is_repository(folder / name)):
             names += _files_of_git(folder, f"{name.rstrip('/')}/")[0]
-        elif not name.endswith((*_CODE, *_CONFIGS)) and _is_link_to_folder(folder / name):
+        elif not name.endswith((*CODE, *_CONFIGS)) and _is_link_to_folder(folder / name):
             names.append(f"{name}/")
         else:
             names.append(name)
@@ -226,7 +226,7 @@ def _followed(names: Iterable[str], folder: Path, apart_from: Path) -> Iterator[
             behind = list(_walk(folder, apart_from, name, _MAX_LINKED_ENTRIES))
         except LauncherError:
             continue
-        if any(each.endswith(_CODE) for each in behind):
+        if any(each.endswith(CODE) for each in behind):
             pending += behind
 
 
@@ -267,7 +267,7 @@ def _of_allowed_size(folder: Path, names: Iterable[str], included: set[str]) -> 
         if not path.is_file() or not os.access(path, os.R_OK):
             continue  # removed but still tracked by git, a broken link, or unreadable
         size = path.stat().st_size
-        if name.endswith(_CODE) or name in included or size < _MAX_CONFIG_BYTES:
+        if name.endswith(CODE) or name in included or size < _MAX_CONFIG_BYTES:
             kept.append(name)
             total += size
         if len(kept) > _MAX_FILES:

@@ -11,7 +11,8 @@ import pytest
 from launcher.errors import LauncherError
 from launcher.experiment import code_files
 from launcher.experiment.code_files import source_files
-from launcher.experiment.code_snapshot import collect_code, verify_snapshot, write_snapshot
+from launcher.experiment.code_snapshot import verify_snapshot, write_snapshot
+from launcher.experiment.collect_code import collect_code
 
 
 def snapshot_code(folder, python_path, **options):
@@ -465,6 +466,48 @@ def test_a_newer_launcher_takes_over_the_own_packages(code, user, installed, tmp
 
     assert again.path != first.path
     assert (again.packages / "own_net" / "deep.py").read_text() == "x = 1\n"
+
+
+def test_different_own_packages_of_one_name_are_refused(code, user, installed):
+    """The jobs of a submission share them: one would train what it was not submitted with."""
+    write(installed, "own_net/gone.py")
+    first = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    (installed / "own_net" / "gone.py").unlink()
+    second = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    both = [*first.copies_of([user]), *second.copies_of([user])]
+
+    with pytest.raises(LauncherError) as caught:
+        collect_code(code, both, import_paths=["own_net.deep:Net"])
+    assert str(caught.value).startswith(
+        "these runs were submitted with different code of own_net "
+        f"({first.path} and {second.path}), and the jobs"
+    )
+    assert "Resubmit the runs of each by themselves, as EXPERIMENT/RUN" in str(caught.value)
+
+    mixed = [*first.copies_of([user]), user]
+    with pytest.raises(LauncherError, match=r"different code of own_net .* and no copy so far"):
+        collect_code(code, mixed, import_paths=["own_net.deep:Net"])
+
+
+@pytest.mark.parametrize("name", ["nets.py", "nets/__init__.py", "nets/deep.py"])
+def test_a_resubmission_has_the_copied_modules_wherever_they_are_found_now(
+    code, user, tmp_path, monkeypatch, name
+):
+    """Here the folder was put on PYTHONPATH after the submission, and the module edited."""
+    module = name.replace("/", ".").removesuffix(".py").removesuffix(".__init__")
+    write(user, "helper.py")
+    write(user, name, text="from helper import x\n")
+    first = snapshot_code(code, [user], import_paths=[f"{module}:x"])
+    write(user, name, "helper.py", text="x = 'edited'\n")
+    monkeypatch.syspath_prepend(user)
+
+    again = snapshot_code(code, first.copies_of([user]), import_paths=[f"{module}:x"])
+
+    assert run_with(again, f"from {module} import x; print(x)", user) == "1"
+    assert set(again.own_packages) == {"nets", "helper"}
+    write(user, name, "helper.py", text="x = 'edited again'\n")
+    third = snapshot_code(code, again.copies_of(first.copies_of([user])), import_paths=["nets:x"])
+    assert run_with(third, f"from {module} import x; print(x)", user) == "1"
 
 
 def test_a_named_module_is_copied_though_git_ignores_it(code, user):

@@ -9,7 +9,8 @@ import pytest
 
 import launcher
 from launcher.errors import LauncherError
-from launcher.experiment.code_snapshot import collect_code, write_snapshot
+from launcher.experiment.code_snapshot import write_snapshot
+from launcher.experiment.collect_code import collect_code
 from launcher.job.submitted_code import verify_submitted_code
 
 CHECK = """
