@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -26,6 +27,7 @@ _MAX_LINKED_ENTRIES = 5_000
 """Below a linked folder, which may lead to all the data of a site."""
 _MAX_FILES = 5_000
 _MAX_BYTES = 100_000_000
+_NOT_LISTED = (PermissionError, FileNotFoundError, NotADirectoryError)
 _GIT_TIMEOUT_S = 20
 _GIT_ENVIRONMENT = {
     "LC_ALL": "C",
@@ -204,7 +206,7 @@ def _walk(
                         yield name
                     elif not _is_left_out(folder / name, apart_from):
                         folders.append(f"{name}/")
-        except (PermissionError, FileNotFoundError, NotADirectoryError):
+        except _NOT_LISTED:
             continue  # nor could a run import from it
 
 
@@ -240,7 +242,8 @@ def _matching(folder: Path, patterns: Iterable[str]) -> Iterator[str]:
 def _beside(folder: Path, with_code: Iterable[str], copied: set[str]) -> Iterator[str]:
     """Yield what lies beside modules and is not copied: files, and links to folders."""
     for inner in with_code:
-        with os.scandir(folder / inner) as entries:
+        # Removed but still tracked by git, or unreadable: nor is a module copied from it.
+        with suppress(*_NOT_LISTED), os.scandir(folder / inner) as entries:
             for entry in entries:
                 name = f"{inner}/{entry.name}" if inner else entry.name
                 is_read = not entry.name.startswith(".") and not entry.name.endswith(_NOT_READ)

@@ -328,6 +328,18 @@ def test_git_says_what_is_code(code, user):
     assert (copied / "model.py").read_text() == "x = 'uncommitted'\n"
 
 
+def test_a_folder_that_git_tracks_may_be_gone(code, user):
+    """As after `rm -r`, before the next commit; a file may have its place."""
+    write(user, "gone/a.py", "now_a_file/b.py")
+    git(user, "init")
+    git(user, "add", ".")
+    shutil.rmtree(user / "gone")
+    shutil.rmtree(user / "now_a_file")
+    (user / "now_a_file").touch()
+
+    assert modules_of(code, user) == ["model.py"]
+
+
 def test_a_folder_that_git_ignores_as_a_whole_is_copied(code, user, tmp_path):
     """A home folder may be a repository of a few settings: modules in it still count."""
     write(tmp_path, ".gitignore", text="*\n")
