@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from launcher.errors import LauncherError
-from launcher.experiment.code_files import CODE, source_files
+from launcher.experiment.code_files import source_files
 from launcher.experiment.code_snapshot import (
     PACKAGES,
     PLACE_OF_PACKAGES,
@@ -17,6 +17,7 @@ from launcher.experiment.code_snapshot import (
     is_copy,
     manifest_of,
 )
+from launcher.experiment.folder_walk import CODE
 from launcher.experiment.import_paths import find_module, lies_in
 from launcher.experiment.own_packages import files_of, own_modules
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.experiment import code_files
+from launcher.experiment import code_files, folder_walk
 from launcher.experiment.code_files import source_files
 from launcher.experiment.code_snapshot import verify_snapshot, write_snapshot
 from launcher.experiment.collect_code import collect_code
@@ -279,11 +279,26 @@ def test_links_are_followed_to_code(code, user, tmp_path):
     ]
 
 
+def test_several_links_may_lead_to_one_folder(code, user, tmp_path):
+    """Each is followed: one of them may be the name that modules are imported by."""
+    write(tmp_path / "src", "net.py")
+    (user / "nets").symlink_to(tmp_path / "src")
+    (user / "old_nets").symlink_to(tmp_path / "src")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", "a.py")
+    (tmp_path / "src" / "other").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "src")  # a circle over two links
+
+    names = ["net.py", "other/a.py"]
+    expected = ["model.py", *(f"{link}/{name}" for link in ("nets", "old_nets") for name in names)]
+    assert source_files(user, apart_from=code).names == expected
+
+
 def test_a_linked_folder_may_lead_to_all_data_of_a_site(code, user, tmp_path, monkeypatch):
     """It is left out, and does not hinder the submission."""
     write(tmp_path / "store", "a.py", "b.bin", "c.bin")
     (user / "store").symlink_to(tmp_path / "store")
-    monkeypatch.setattr(code_files, "_MAX_LINKED_ENTRIES", 2)
+    monkeypatch.setattr(folder_walk, "_MAX_LINKED_ENTRIES", 2)
 
     found = source_files(user, apart_from=code)
 
@@ -308,6 +323,44 @@ def test_patterns_add_files_to_the_code(code, user):
 
     assert found.names == ["model.py", "nets/a.npy", "nets/net.py", "tables/c/d.csv"]
     assert found.left_out == ["nets/b.npy"]
+
+
+def test_patterns_do_not_lead_into_what_is_no_code(code, user, tmp_path):
+    """Earlier snapshots, environments and chunks are left out, unless a folder is named."""
+    write(
+        user,
+        "experiments/old/experiment.yaml",
+        "experiments/old/runs/a/state.json",
+        "experiments/old/code/hash/user-0/a.npy",
+        ".venv/a.npy",
+        "raw.zarr/a.npy",
+        "nets/a.npy",
+        "nets/deep/a.npy",
+        "a.npy",
+    )
+    (tmp_path / "weights").mkdir()
+    write(tmp_path / "weights", "w.pt", "more/w.pt")
+    (user / "weights").symlink_to(tmp_path / "weights")
+
+    def found(*patterns):
+        names = source_files(user, apart_from=code, include=patterns).names
+        return [name for name in names if name != "model.py"]
+
+    assert found("**/*.npy") == ["a.npy", "nets/a.npy", "nets/deep/a.npy"]
+    assert found("weights/*.pt", "raw.zarr/[a-c].npy") == ["raw.zarr/a.npy", "weights/w.pt"]
+    assert found("*/*/a.npy", "a.npy") == ["a.npy", "nets/deep/a.npy"]
+
+
+def test_a_pattern_is_looked_for_as_far_as_it_leads(code, user, monkeypatch):
+    """What lies deeper may be large; too much where it is to be looked for is refused."""
+    write(user, "table.npy", *(f"data/{number}.bin" for number in range(9)))
+    git(user, "init")
+    monkeypatch.setattr(folder_walk, "_MAX_ENTRIES", 8)
+
+    found = source_files(user, apart_from=code, include=["*.npy"])
+    assert found.names == ["model.py", "table.npy"]
+    with pytest.raises(LauncherError, match="it holds more than 8 files"):
+        source_files(user, apart_from=code, include=["**/*.npy"])
 
 
 def test_git_says_what_is_code(code, user):
@@ -349,16 +402,16 @@ def test_a_folder_that_git_ignores_as_a_whole_is_copied(code, user, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "why"),
+    ("module", "limit", "why"),
     [
-        ("_MAX_ENTRIES", "it holds more than 2 files"),
-        ("_MAX_FILES", "it holds more than 2 files of code"),
+        (folder_walk, "_MAX_ENTRIES", "it holds more than 2 files"),
+        (code_files, "_MAX_FILES", "it holds more than 2 files of code"),
     ],
 )
-def test_a_huge_folder_is_refused(user, monkeypatch, limit, why):
+def test_a_huge_folder_is_refused(user, monkeypatch, module, limit, why):
     """The message says what to set instead."""
     write(user, "a.py", "b.py")
-    monkeypatch.setattr(code_files, limit, 2)
+    monkeypatch.setattr(module, limit, 2)
 
     with pytest.raises(LauncherError) as caught:
         code_files.source_files(user, apart_from=user / "code")
