@@ -81,7 +81,7 @@ def source_files(
     def select(names: Iterable[str]) -> list[str]:
         return _selected(followed(names, folder, apart_from), folder, apart_from)
 
-    names, doubt = _files_of_git(folder) if asks_git else ([], "")
+    names, doubt = _files_of_git(folder, apart_from) if asks_git else ([], "")
     listed = select(names)
     if not any(name.endswith(CODE) for name in listed):  # no repository, or ignored as a whole
         listed = select(walk(folder, apart_from))
@@ -120,10 +120,11 @@ def _selected(names: Iterable[str], folder: Path, apart_from: Path) -> list[str]
     ]
 
 
-def _files_of_git(folder: Path, below: str = "") -> tuple[list[str], str]:
+def _files_of_git(folder: Path, apart_from: Path, below: str = "") -> tuple[list[str], str]:
     """List files that git tracks or does not ignore, of nested repositories too.
 
-    Empty outside of a repository, and if git refuses; then with the reason.
+    Empty outside of a repository, and if git refuses; then with the reason. Of a nested repository
+    that git refuses all files are listed.
     """
     excludes = [*NOT_CODE, *(f"*{volume}" for volume in VOLUMES), f"**/{RUNS}"]
     command = ["git", "-C", str(folder / below), "ls-files", "-z", "-co", "--exclude-standard"]
@@ -142,18 +143,22 @@ def _files_of_git(folder: Path, below: str = "") -> tuple[list[str], str]:
         raise too_much(folder, f"git takes more than {_GIT_TIMEOUT_S} s to list it") from None
     if listing.returncode != 0:
         refusal = listing.stderr.decode(errors="replace").partition("\n")[0].strip()
-        return [], "" if "not a git repository" in refusal else refusal
+        return [], "" if "not a git repository" in refusal and not below else refusal
     names: list[str] = []
+    doubts: list[str] = []
     for each in filter(None, listing.stdout.split(b"\0")):
         name = f"{below}{os.fsdecode(each)}"
         # git lists a submodule or another repository inside as one name, and not its files.
         if name.endswith("/") or (not PurePath(name).suffix and _is_repository(folder / name)):
-            names += _files_of_git(folder, f"{name.rstrip('/')}/")[0]
+            inner = f"{name.rstrip('/')}/"
+            found, doubt = _files_of_git(folder, apart_from, inner)
+            names += found if not doubt else walk(folder, apart_from, inner)
+            doubts += filter(None, [doubt])
         elif not name.endswith((*CODE, *_CONFIGS)) and is_link_to_folder(folder / name):
             names.append(f"{name}/")
         else:
             names.append(name)
-    return names, ""
+    return names, "; ".join(doubts)
 
 
 def _is_repository(path: Path) -> bool:

@@ -604,6 +604,22 @@ def test_a_repository_of_somebody_else_says_what_it_ignores(code, user, monkeypa
     assert doubt.startswith(f"files of {user} are copied though git may ignore them: fatal: ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_nested_repository_that_git_refuses_is_copied_as_a_whole(code, user, monkeypatch):
+    """Its files do not vanish without a word."""
+    write(user, "inner/tool.py", "inner/ignored.py", "inner/.gitignore", text="ignored.py\n")
+    git(user, "init")
+    git(user / "inner", "init")
+    for path in [user / "inner", *(user / "inner").rglob("*")]:
+        os.chown(path, 54321, 54321)
+    monkeypatch.setattr(code_files, "_GIT_ENVIRONMENT", {"LC_ALL": "C"})  # as git before 2.38
+
+    found = source_files(user, apart_from=code)
+
+    assert found.names == ["inner/ignored.py", "inner/tool.py", "model.py"]
+    assert "dubious ownership" in found.doubt
+
+
 def test_a_job_imports_nothing_else(code, user, installed):
     """Whatever puts another folder first: both paths are named. Installed copies are no other."""
     snapshot = snapshot_code(code, [user], import_paths=["own_net:x"])
