@@ -19,7 +19,7 @@ from launcher.experiment.code_snapshot import (
 )
 from launcher.experiment.folder_walk import CODE
 from launcher.experiment.import_paths import find_module, lies_in
-from launcher.experiment.own_packages import files_of, own_modules
+from launcher.experiment.own_packages import files_of, own_modules, refuse_unless_copy_wins
 
 
 def collect_code(
@@ -41,8 +41,8 @@ def collect_code(
         include: Patterns of further files to copy, below the folders.
 
     Raises:
-        LauncherError: A folder holds too much for code, or earlier snapshots have different
-            packages of one name.
+        LauncherError: A folder holds too much for code, a copy would not be imported, or earlier
+            snapshots have different packages of one name.
     """
     named = list(dict.fromkeys(path.partition(":")[0].partition(".")[0] for path in import_paths))
     named = [name for name in named if name not in PACKAGES]
@@ -73,11 +73,15 @@ def collect_code(
     for snapshot in earlier:
         own = {**snapshot.own, **own}
     modules = own_modules(named, folders, apart_from=[*PACKAGES, *own], copies=copies)
+    for name in own:
+        refuse_unless_copy_wins(name)
     for name, module in modules.items():
         if copied := next(filter(None, (each.module(name) for each in earlier)), None):
+            refuse_unless_copy_wins(name)
             own[name] = copied
             continue
         try:
+            refuse_unless_copy_wins(name)
             files, found = files_of(module, include)
         except LauncherError as error:
             if name in named:

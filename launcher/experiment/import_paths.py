@@ -12,11 +12,13 @@ from importlib.machinery import (
     ExtensionFileLoader,
     FileFinder,
     ModuleSpec,
+    PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
 from pathlib import Path
 
+import attrs
 from attrs import frozen
 
 from launcher.errors import suggestions
@@ -41,6 +43,8 @@ class FoundModule:
     """None for a namespace package, and for a module without a file."""
     folders: tuple[Path, ...] = ()
     """Where the modules of a package lie."""
+    goes_first: bool = False
+    """Whether it is found before any folder is looked in, wherever that is on the path."""
 
     @property
     def is_installed(self) -> bool:
@@ -159,13 +163,15 @@ def _find_top(name: str, python_path: Sequence[Path]) -> FoundModule | None:
 
 def _in_environment(name: str) -> FoundModule | None:
     """Find a module that is installed, in whatever way; modules in memory do not count."""
+    goes_first = PathFinder in sys.meta_path
     for finder in sys.meta_path:
+        goes_first = goes_first and finder is not PathFinder
         try:
             spec = finder.find_spec(name, None)
         except (ImportError, AttributeError, ValueError):
             continue
         if spec is not None:
-            return _found(name, spec)
+            return attrs.evolve(_found(name, spec), goes_first=goes_first)
     return None
 
 

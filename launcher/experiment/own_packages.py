@@ -108,6 +108,22 @@ def files_of(
     return files, SourceFiles(names=sorted(files), left_out=left_out)
 
 
+def refuse_unless_copy_wins(name: str) -> None:
+    """Refuse a package that this Python finds before it looks at any path, where copies lie.
+
+    Raises:
+        LauncherError: It is installed editable by a build backend with a finder of its own.
+    """
+    module = find_module(name, ())
+    if module and module.goes_first and not module.is_installed:
+        raise LauncherError(
+            f"{name} is installed editable, in {module.file or module.folders[0]}, in a way that "
+            "goes before every copy (as meson-python and scikit-build-core do): jobs would import "
+            "what is edited there later. Install it with `pip install .` (not -e), then submit "
+            "again"
+        )
+
+
 def _copied(name: str, copies: Sequence[Path]) -> FoundModule | None:
     found = find_in_folders(name, copies, full_name=name)
     return found if found and (found.file or _sources(found)) else None

@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -474,6 +475,34 @@ def test_what_an_own_package_imports_is_copied_too(code, user, installed):
     assert (snapshot.packages / "other.py").is_file()
     assert not (snapshot.packages / "torch").exists()
     assert not (snapshot.packages / "model.py").exists()
+
+
+@pytest.mark.parametrize(("position", "is_refused"), [(0, True), (-1, False)])
+def test_an_editable_package_that_goes_before_every_copy_is_refused(
+    code, user, installed, monkeypatch, position, is_refused
+):
+    """As of meson-python, whose finder goes first; that of setuptools goes last."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return PathFinder.find_spec(name, [str(installed)]) if name == "own_net" else None
+
+    sys.path.remove(str(installed))
+    finders = list(sys.meta_path)
+    finders.insert(position if position == 0 else len(finders), Finder)
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+    if not is_refused:
+        assert snapshot_code(code, [user], import_paths=["own_net:x"]).own_packages == ("own_net",)
+        return
+    with pytest.raises(
+        LauncherError, match=r"own_net is installed editable, in .*`pip install \.`"
+    ):
+        snapshot_code(code, [user], import_paths=["own_net:x"])
+    write(user, "model.py", text="import own_net\n")
+    (doubt,) = collect_code(code, [user], import_paths=["model:x"]).doubts
+    assert doubt.startswith("own_net is imported from where it may be edited later: ")
 
 
 def test_what_is_installed_as_a_copy_is_not_copied(code, user):
