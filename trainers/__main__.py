@@ -85,7 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     # may round otherwise than the processes of data workers do, which have one thread as well.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     log_in_background()
-    create_for_group(folder.path)
+    with create_for_group(folder.path):
+        return _start(folder, arguments, stop, times)
+
+
+def _start(
+    folder: RunFolder, arguments: argparse.Namespace, stop: StopFlag, times: StartTimes
+) -> int:
     try:
         watchdog.start()
         prepare_folders(folder)

@@ -12,11 +12,13 @@ from importlib.machinery import (
     ExtensionFileLoader,
     FileFinder,
     ModuleSpec,
+    PathFinder,
     SourceFileLoader,
     SourcelessFileLoader,
 )
 from pathlib import Path
 
+import attrs
 from attrs import frozen
 
 from launcher.errors import suggestions
@@ -41,6 +43,8 @@ class FoundModule:
     """None for a namespace package, and for a module without a file."""
     folders: tuple[Path, ...] = ()
     """Where the modules of a package lie."""
+    goes_first: bool = False
+    """Whether it is found before any folder is looked in, wherever that is on the path."""
 
     @property
     def is_installed(self) -> bool:
@@ -70,13 +74,27 @@ def find_module(name: str, python_path: Sequence[Path]) -> FoundModule | None:
     for part in inner:
         if found is None:
             return None
-        found = _in_folders(part, found.folders, full_name=f"{found.name}.{part}")
+        found = find_in_folders(part, found.folders, full_name=f"{found.name}.{part}")
     return found
+
+
+def find_in_folders(name: str, folders: Iterable[Path], *, full_name: str) -> FoundModule | None:
+    """Find a module in folders alone, by its last name; the first wins."""
+    portions: list[Path] = []
+    for folder in folders:
+        spec = FileFinder(str(folder), *_LOADERS).find_spec(name)
+        if spec is None:
+            continue
+        found = _found(full_name, spec)
+        if found.file:
+            return found
+        portions += found.folders
+    return FoundModule(name=full_name, file=None, folders=tuple(portions)) if portions else None
 
 
 def lies_in(name: str, folder: Path) -> bool:
     """Return whether a module or package, and not just a folder of its name, lies in a folder."""
-    found = _in_folders(name, [folder], full_name=name)
+    found = find_in_folders(name, [folder], full_name=name)
     return found is not None and found.file is not None
 
 
@@ -137,7 +155,7 @@ def _find_top(name: str, python_path: Sequence[Path]) -> FoundModule | None:
     environment = _in_environment(name)
     if environment and (environment.file or not environment.folders):
         return environment
-    beside = _in_folders(name, python_path, full_name=name)
+    beside = find_in_folders(name, python_path, full_name=name)
     if environment is None or beside is None or beside.file:
         return beside or environment
     return FoundModule(name=name, file=None, folders=(*environment.folders, *beside.folders))
@@ -145,27 +163,16 @@ def _find_top(name: str, python_path: Sequence[Path]) -> FoundModule | None:
 
 def _in_environment(name: str) -> FoundModule | None:
     """Find a module that is installed, in whatever way; modules in memory do not count."""
+    goes_first = PathFinder in sys.meta_path
     for finder in sys.meta_path:
+        goes_first = goes_first and finder is not PathFinder
         try:
             spec = finder.find_spec(name, None)
         except (ImportError, AttributeError, ValueError):
             continue
         if spec is not None:
-            return _found(name, spec)
+            return attrs.evolve(_found(name, spec), goes_first=goes_first)
     return None
-
-
-def _in_folders(name: str, folders: Iterable[Path], *, full_name: str) -> FoundModule | None:
-    portions: list[Path] = []
-    for folder in folders:
-        spec = FileFinder(str(folder), *_LOADERS).find_spec(name)
-        if spec is None:
-            continue
-        found = _found(full_name, spec)
-        if found.file:
-            return found
-        portions += found.folders
-    return FoundModule(name=full_name, file=None, folders=tuple(portions)) if portions else None
 
 
 def _found(name: str, spec: ModuleSpec) -> FoundModule:

@@ -12,7 +12,12 @@ import attrs
 
 from launcher.errors import LauncherError
 from launcher.experiment.code_files import SourceFiles, source_files
-from launcher.experiment.import_paths import FoundModule, find_module, imported_names
+from launcher.experiment.import_paths import (
+    FoundModule,
+    find_in_folders,
+    find_module,
+    imported_names,
+)
 from trainers.config_faults import Key
 from trainers.imports import is_installed
 
@@ -36,7 +41,11 @@ def import_paths(config: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
 
 
 def own_modules(
-    names: Iterable[str], python_path: Sequence[Path], *, apart_from: Iterable[str]
+    names: Iterable[str],
+    python_path: Sequence[Path],
+    *,
+    apart_from: Iterable[str],
+    copies: Sequence[Path] = (),
 ) -> dict[str, FoundModule]:
     """Find what this Python imports from where it may be edited, by name, with all that needs it.
 
@@ -46,6 +55,8 @@ def own_modules(
     Args:
         names: Of modules without a dot.
         apart_from: Names of modules that do not count.
+        copies: Those of `python_path` that were copied earlier: a module in there stands for the
+            one that this Python would import instead.
     """
     found: dict[str, FoundModule] = {}
     seen = {*sys.stdlib_module_names, *apart_from}
@@ -58,12 +69,13 @@ def own_modules(
         module = find_module(name, python_path)
         if module is None or module.is_installed:
             continue
-        for path in _sources(module):
+        by_itself = find_module(name, ())
+        copy = _copied(name, copies)
+        if by_itself and by_itself.file == module.file:
+            found[name] = copy or by_itself
+        for path in _sources(copy or module):
             with suppress(OSError, UnicodeDecodeError):  # nor could a run import it
                 pending += imported_names(path.read_text(encoding="utf-8-sig"))
-        by_itself = find_module(name, ())
-        if by_itself and by_itself.file == module.file:
-            found[name] = by_itself
     return found
 
 
@@ -94,6 +106,27 @@ def files_of(
         files |= {f"{module.name}/{name}": folder / name for name in found.names}
         left_out += [f"{module.name}/{name}" for name in found.left_out]
     return files, SourceFiles(names=sorted(files), left_out=left_out)
+
+
+def refuse_unless_copy_wins(name: str) -> None:
+    """Refuse a package that this Python finds before it looks at any path, where copies lie.
+
+    Raises:
+        LauncherError: It is installed editable by a build backend with a finder of its own.
+    """
+    module = find_module(name, ())
+    if module and module.goes_first and not module.is_installed:
+        raise LauncherError(
+            f"{name} is installed editable, in {module.file or module.folders[0]}, in a way that "
+            "goes before every copy (as meson-python and scikit-build-core do): jobs would import "
+            "what is edited there later. Install it with `pip install .` (not -e), then submit "
+            "again"
+        )
+
+
+def _copied(name: str, copies: Sequence[Path]) -> FoundModule | None:
+    found = find_in_folders(name, copies, full_name=name)
+    return found if found and (found.file or _sources(found)) else None
 
 
 def _sources(module: FoundModule) -> list[Path]:

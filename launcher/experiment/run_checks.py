@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import LauncherError
+from launcher.experiment.folder_walk import matching
 from launcher.experiment.import_paths import find_module, import_fault
 from launcher.experiment.own_packages import import_paths
 from trainers.architectures.architecture_config import ArchitectureConfig
@@ -174,7 +176,10 @@ def _patterns_without_files(sections: Mapping[str, Any]) -> Iterator[Fault]:
     folders = sections.get("python_path", ())
     for position, pattern in enumerate(sections.get("code_include", ())):
         first = pattern.partition("/")[0]
-        if any(next(folder.glob(pattern), None) for folder in folders):
+        try:
+            if any(next(matching(each, [pattern], apart_from=each), None) for each in folders):
+                continue
+        except LauncherError:  # too many files: where they are to be copied, this is refused
             continue
         if first.isidentifier() and find_module(first, ()):
             continue

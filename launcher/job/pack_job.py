@@ -38,11 +38,11 @@ def run_pack(path: str) -> None:
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
     logging.getLogger("submitit").propagate = False  # has its own handlers, would log twice
     log_in_background()
-    create_for_group(Path(path))
-    try:
-        _run(PackFolder(path), stop)
-    finally:
-        flush_log()
+    with create_for_group(Path(path)):
+        try:
+            _run(PackFolder(path), stop)
+        finally:
+            flush_log()
 
 
 def _run(folder: PackFolder, stop: StopFlag) -> None:

@@ -19,6 +19,7 @@ from launcher.experiment.experiment_folder import PackFolder
 from launcher.job.attempt_end import AttemptEnd
 from launcher.job.bad_nodes import note_lost_node
 from launcher.job.bookkeeping import PackRecords
+from launcher.job.code_check import verify_submitted_code
 from launcher.job.multi_node_rendezvous import NodeEnds
 from launcher.job.node import ThisNode, allocated_machine, this_slurm_node
 from launcher.job.node_supervisor import NodeSupervisor
@@ -40,7 +41,6 @@ from launcher.job.slots import Slots
 from launcher.job.slots_folder import slots_folder
 from launcher.job.stop_cause import lost_end
 from launcher.job.stop_request import JobStop, SlurmStop
-from launcher.job.submitted_code import verify_submitted_code
 from launcher.job.unfinished_members import mark_ended, unfinished
 from launcher.notify.notifier import Notifier
 from trainers.errors import LeaseHeldError, LeaseLostError, StopRequestedError

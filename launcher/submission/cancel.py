@@ -73,9 +73,11 @@ def cancel_runs(runs: Sequence[RunFolder]) -> list[Cancellation]:
     outcomes: dict[RunFolder, str] = {}
     failed = set()
     for run, status in zip(runs, statuses, strict=True):
-        create_for_group(run.path)
         try:
-            with doing("requesting that the run end", run.cancel_request):
+            with (
+                create_for_group(run.path),
+                doing("requesting that the run end", run.cancel_request),
+            ):
                 outcomes[run] = _cancel(run, status.state)
         except OSError as error:  # the other runs are to be cancelled all the same
             outcomes[run] = f"not cancelled: {sentence(error)}"
@@ -111,8 +113,13 @@ def _cancel(run: RunFolder, state: Status) -> str:
 
 def _mark_cancelled(runs: Iterable[RunFolder]) -> None:
     """Write the state of cancelled runs that have no supervisor; a supervisor writes it itself."""
+    by_folder: dict[Path, list[RunFolder]] = {}
+    for run in runs:
+        by_folder.setdefault(run.path.parent, []).append(run)
     with ThreadPoolExecutor(_NUM_WRITERS) as writers:
-        list(writers.map(_try_to_mark, runs))
+        for folder, its_runs in by_folder.items():
+            with create_for_group(folder):
+                list(writers.map(_try_to_mark, its_runs))
 
 
 def _try_to_mark(run: RunFolder) -> None:

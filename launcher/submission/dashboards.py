@@ -14,6 +14,7 @@ from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.os_errors import problem_of
 from launcher.wandb_views import make_view
 from trainers.run.atomic_write import atomic_write
+from trainers.run.group_folder import create_for_group
 
 TIMEOUT_S = 30.0
 """How long a submission waits for all of them together."""
@@ -70,7 +71,7 @@ def make_dashboards(
             try:
                 answer = make_view("dashboard", request, timeout_s=remaining)
                 known[project] = str(answer["url"])
-                with atomic_write(folder.dashboards) as file:
+                with create_for_group(folder.path), atomic_write(folder.dashboards) as file:
                     file.write(json.dumps(known, indent=1).encode())
             except LauncherError as error:
                 found.append(Dashboard(project=project, problem=str(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -69,7 +70,7 @@ def choose_runs(
         cluster=cluster,
         options=_with_earlier(
             options or SlurmOptions(),
-            [each.options for each in terms if each.cluster == cluster],
+            [each.options for each in terms if _file(each.cluster) == _file(cluster)],
         ),
     )
 
@@ -122,6 +123,11 @@ def _only_cluster(terms: Iterable[_Terms]) -> str:
     return clusters[0]
 
 
+def _file(cluster: str) -> str:
+    """Return the file that a path leads to, from whatever folder it was given; or the name."""
+    return str(Path(cluster).resolve()) if cluster.endswith((".yaml", ".yml")) else cluster
+
+
 def _with_earlier(options: SlurmOptions, earlier: Sequence[Mapping[str, Any]]) -> SlurmOptions:
     """Return the options, with those of earlier submissions in place of those that are not set."""
     found: dict[str, Any] = {}
@@ -130,12 +136,12 @@ def _with_earlier(options: SlurmOptions, earlier: Sequence[Mapping[str, Any]]) -
         if each.name in options.given or not values:
             continue
         if len(values) > 1:
-            shown = " and ".join(
-                sorted("none" if value is None else str(value) for value in values)
-            )
+            shown = sorted("none" if value is None else str(value) for value in values)
+            option = f"--{each.name.replace('_', '-')}"
+            advice = "or resubmit the runs of each value by themselves, as EXPERIMENT/RUN"
             raise LauncherError(
-                f"these runs were submitted with several values of --{each.name}, {shown}; add "
-                f"--{each.name}"
+                f"these runs were submitted with several values of {option}, "
+                f"{' and '.join(shown)}; add {option}, {advice}"
             )
         found[each.name] = values[0]
     return attrs.evolve(options, **found)

@@ -103,13 +103,18 @@ def planned(
             refuse_runs_of_others(folder, runs, take_over=options.take_over)
             yield folder, runs
             return
-        create_for_group(folder.path)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
+        with create_for_group(folder.path), _locked(folder):
             runs = plan_runs(folder, experiment.runs, is_locked=True)
             refuse_runs_of_others(folder, runs, take_over=options.take_over)
             write_notify(folder, experiment.notify)  # for jobs that run already, too
             yield folder, runs
+
+
+@contextmanager
+def _locked(folder: ExperimentFolder) -> Iterator[None]:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with file_lock.hold(folder.lock, timeout_s=_SUBMISSION_TIMEOUT_S):
+        yield
 
 
 def new_pack_folders(folder: ExperimentFolder, count: int) -> list[PackFolder]:

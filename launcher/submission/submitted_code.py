@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from launcher.experiment.code_snapshot import CodeSnapshot, CollectedCode, collect_code
+from launcher.experiment.code_snapshot import CodeSnapshot, CollectedCode
+from launcher.experiment.collect_code import collect_code
 from launcher.experiment.experiment_folder import ExperimentFolder
 from launcher.experiment.own_packages import import_paths
 from launcher.submission.plan import PlannedRun

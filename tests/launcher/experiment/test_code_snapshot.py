@@ -4,14 +4,16 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.experiment import code_files
+from launcher.experiment import code_files, folder_walk
 from launcher.experiment.code_files import source_files
-from launcher.experiment.code_snapshot import collect_code, verify_snapshot, write_snapshot
+from launcher.experiment.code_snapshot import verify_snapshot, write_snapshot
+from launcher.experiment.collect_code import collect_code
 
 
 def snapshot_code(folder, python_path, **options):
@@ -278,11 +280,26 @@ def test_links_are_followed_to_code(code, user, tmp_path):
     ]
 
 
+def test_several_links_may_lead_to_one_folder(code, user, tmp_path):
+    """Each is followed: one of them may be the name that modules are imported by."""
+    write(tmp_path / "src", "net.py")
+    (user / "nets").symlink_to(tmp_path / "src")
+    (user / "old_nets").symlink_to(tmp_path / "src")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", "a.py")
+    (tmp_path / "src" / "other").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "src")  # a circle over two links
+
+    names = ["net.py", "other/a.py"]
+    expected = ["model.py", *(f"{link}/{name}" for link in ("nets", "old_nets") for name in names)]
+    assert source_files(user, apart_from=code).names == expected
+
+
 def test_a_linked_folder_may_lead_to_all_data_of_a_site(code, user, tmp_path, monkeypatch):
     """It is left out, and does not hinder the submission."""
     write(tmp_path / "store", "a.py", "b.bin", "c.bin")
     (user / "store").symlink_to(tmp_path / "store")
-    monkeypatch.setattr(code_files, "_MAX_LINKED_ENTRIES", 2)
+    monkeypatch.setattr(folder_walk, "_MAX_LINKED_ENTRIES", 2)
 
     found = source_files(user, apart_from=code)
 
@@ -309,6 +326,44 @@ def test_patterns_add_files_to_the_code(code, user):
     assert found.left_out == ["nets/b.npy"]
 
 
+def test_patterns_do_not_lead_into_what_is_no_code(code, user, tmp_path):
+    """Earlier snapshots, environments and chunks are left out, unless a folder is named."""
+    write(
+        user,
+        "experiments/old/experiment.yaml",
+        "experiments/old/runs/a/state.json",
+        "experiments/old/code/hash/user-0/a.npy",
+        ".venv/a.npy",
+        "raw.zarr/a.npy",
+        "nets/a.npy",
+        "nets/deep/a.npy",
+        "a.npy",
+    )
+    (tmp_path / "weights").mkdir()
+    write(tmp_path / "weights", "w.pt", "more/w.pt")
+    (user / "weights").symlink_to(tmp_path / "weights")
+
+    def found(*patterns):
+        names = source_files(user, apart_from=code, include=patterns).names
+        return [name for name in names if name != "model.py"]
+
+    assert found("**/*.npy") == ["a.npy", "nets/a.npy", "nets/deep/a.npy"]
+    assert found("weights/*.pt", "raw.zarr/[a-c].npy") == ["raw.zarr/a.npy", "weights/w.pt"]
+    assert found("*/*/a.npy", "a.npy") == ["a.npy", "nets/deep/a.npy"]
+
+
+def test_a_pattern_is_looked_for_as_far_as_it_leads(code, user, monkeypatch):
+    """What lies deeper may be large; too much where it is to be looked for is refused."""
+    write(user, "table.npy", *(f"data/{number}.bin" for number in range(9)))
+    git(user, "init")
+    monkeypatch.setattr(folder_walk, "_MAX_ENTRIES", 8)
+
+    found = source_files(user, apart_from=code, include=["*.npy"])
+    assert found.names == ["model.py", "table.npy"]
+    with pytest.raises(LauncherError, match="it holds more than 8 files"):
+        source_files(user, apart_from=code, include=["**/*.npy"])
+
+
 def test_git_says_what_is_code(code, user):
     """Uncommitted and new files are copied as they are, ignored and removed ones are not."""
     write(user, "removed.py", "ignored.py", "built.so", "inner/tool.py")
@@ -327,6 +382,18 @@ def test_git_says_what_is_code(code, user):
     assert (copied / "model.py").read_text() == "x = 'uncommitted'\n"
 
 
+def test_a_folder_that_git_tracks_may_be_gone(code, user):
+    """As after `rm -r`, before the next commit; a file may have its place."""
+    write(user, "gone/a.py", "now_a_file/b.py")
+    git(user, "init")
+    git(user, "add", ".")
+    shutil.rmtree(user / "gone")
+    shutil.rmtree(user / "now_a_file")
+    (user / "now_a_file").touch()
+
+    assert modules_of(code, user) == ["model.py"]
+
+
 def test_a_folder_that_git_ignores_as_a_whole_is_copied(code, user, tmp_path):
     """A home folder may be a repository of a few settings: modules in it still count."""
     write(tmp_path, ".gitignore", text="*\n")
@@ -336,16 +403,16 @@ def test_a_folder_that_git_ignores_as_a_whole_is_copied(code, user, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "why"),
+    ("module", "limit", "why"),
     [
-        ("_MAX_ENTRIES", "it holds more than 2 files"),
-        ("_MAX_FILES", "it holds more than 2 files of code"),
+        (folder_walk, "_MAX_ENTRIES", "it holds more than 2 files"),
+        (code_files, "_MAX_FILES", "it holds more than 2 files of code"),
     ],
 )
-def test_a_huge_folder_is_refused(user, monkeypatch, limit, why):
+def test_a_huge_folder_is_refused(user, monkeypatch, module, limit, why):
     """The message says what to set instead."""
     write(user, "a.py", "b.py")
-    monkeypatch.setattr(code_files, limit, 2)
+    monkeypatch.setattr(module, limit, 2)
 
     with pytest.raises(LauncherError) as caught:
         code_files.source_files(user, apart_from=user / "code")
@@ -410,6 +477,34 @@ def test_what_an_own_package_imports_is_copied_too(code, user, installed):
     assert not (snapshot.packages / "model.py").exists()
 
 
+@pytest.mark.parametrize(("position", "is_refused"), [(0, True), (-1, False)])
+def test_an_editable_package_that_goes_before_every_copy_is_refused(
+    code, user, installed, monkeypatch, position, is_refused
+):
+    """As of meson-python, whose finder goes first; that of setuptools goes last."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return PathFinder.find_spec(name, [str(installed)]) if name == "own_net" else None
+
+    sys.path.remove(str(installed))
+    finders = list(sys.meta_path)
+    finders.insert(position if position == 0 else len(finders), Finder)
+    monkeypatch.setattr(sys, "meta_path", finders)
+
+    if not is_refused:
+        assert snapshot_code(code, [user], import_paths=["own_net:x"]).own_packages == ("own_net",)
+        return
+    with pytest.raises(
+        LauncherError, match=r"own_net is installed editable, in .*`pip install \.`"
+    ):
+        snapshot_code(code, [user], import_paths=["own_net:x"])
+    write(user, "model.py", text="import own_net\n")
+    (doubt,) = collect_code(code, [user], import_paths=["model:x"]).doubts
+    assert doubt.startswith("own_net is imported from where it may be edited later: ")
+
+
 def test_what_is_installed_as_a_copy_is_not_copied(code, user):
     """Nobody edits it, and it may be large."""
     snapshot = snapshot_code(code, [user], import_paths=["attrs:Factory", "json:dumps"])
@@ -455,6 +550,60 @@ def test_a_resubmission_has_the_own_packages_of_the_submission(code, user, insta
     assert again.path == first.path
 
 
+def test_a_newer_launcher_takes_over_the_own_packages(code, user, installed, tmp_path, monkeypatch):
+    """Then the snapshot is another one, and the folder of packages is made once."""
+    first = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    monkeypatch.setattr("cluster_configs.__path__", [str(tmp_path / "newer")])
+    write(tmp_path / "newer", "__init__.py")
+
+    again = snapshot_code(code, first.copies_of([user]), import_paths=["own_net.deep:Net"])
+
+    assert again.path != first.path
+    assert (again.packages / "own_net" / "deep.py").read_text() == "x = 1\n"
+
+
+def test_different_own_packages_of_one_name_are_refused(code, user, installed):
+    """The jobs of a submission share them: one would train what it was not submitted with."""
+    write(installed, "own_net/gone.py")
+    first = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    (installed / "own_net" / "gone.py").unlink()
+    second = snapshot_code(code, [user], import_paths=["own_net.deep:Net"])
+    both = [*first.copies_of([user]), *second.copies_of([user])]
+
+    with pytest.raises(LauncherError) as caught:
+        collect_code(code, both, import_paths=["own_net.deep:Net"])
+    assert str(caught.value).startswith(
+        "these runs were submitted with different code of own_net "
+        f"({first.path} and {second.path}), and the jobs"
+    )
+    assert "Resubmit the runs of each by themselves, as EXPERIMENT/RUN" in str(caught.value)
+
+    mixed = [*first.copies_of([user]), user]
+    with pytest.raises(LauncherError, match=r"different code of own_net .* and no copy so far"):
+        collect_code(code, mixed, import_paths=["own_net.deep:Net"])
+
+
+@pytest.mark.parametrize("name", ["nets.py", "nets/__init__.py", "nets/deep.py"])
+def test_a_resubmission_has_the_copied_modules_wherever_they_are_found_now(
+    code, user, tmp_path, monkeypatch, name
+):
+    """Here the folder was put on PYTHONPATH after the submission, and the module edited."""
+    module = name.replace("/", ".").removesuffix(".py").removesuffix(".__init__")
+    write(user, "helper.py")
+    write(user, name, text="from helper import x\n")
+    first = snapshot_code(code, [user], import_paths=[f"{module}:x"])
+    write(user, name, "helper.py", text="x = 'edited'\n")
+    monkeypatch.syspath_prepend(user)
+
+    again = snapshot_code(code, first.copies_of([user]), import_paths=[f"{module}:x"])
+
+    assert run_with(again, f"from {module} import x; print(x)", user) == "1"
+    assert set(again.own_packages) == {"nets", "helper"}
+    write(user, name, "helper.py", text="x = 'edited again'\n")
+    third = snapshot_code(code, again.copies_of(first.copies_of([user])), import_paths=["nets:x"])
+    assert run_with(third, f"from {module} import x; print(x)", user) == "1"
+
+
 def test_a_named_module_is_copied_though_git_ignores_it(code, user):
     """What a config names is needed, generated or not."""
     write(user, ".gitignore", text="gen\nignored.py\nother\n")
@@ -482,6 +631,22 @@ def test_a_repository_of_somebody_else_says_what_it_ignores(code, user, monkeypa
     assert "dubious ownership" in found.doubt
     (doubt,) = collect_code(code, [user]).doubts
     assert doubt.startswith(f"files of {user} are copied though git may ignore them: fatal: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_nested_repository_that_git_refuses_is_copied_as_a_whole(code, user, monkeypatch):
+    """Its files do not vanish without a word."""
+    write(user, "inner/tool.py", "inner/ignored.py", "inner/.gitignore", text="ignored.py\n")
+    git(user, "init")
+    git(user / "inner", "init")
+    for path in [user / "inner", *(user / "inner").rglob("*")]:
+        os.chown(path, 54321, 54321)
+    monkeypatch.setattr(code_files, "_GIT_ENVIRONMENT", {"LC_ALL": "C"})  # as git before 2.38
+
+    found = source_files(user, apart_from=code)
+
+    assert found.names == ["inner/ignored.py", "inner/tool.py", "model.py"]
+    assert "dubious ownership" in found.doubt
 
 
 def test_a_job_imports_nothing_else(code, user, installed):

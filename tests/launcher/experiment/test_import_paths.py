@@ -123,10 +123,12 @@ def test_which_modules_a_module_imports():
 
 
 def test_a_missing_network_is_refused_with_its_line(workplace):
-    """Before anything is written; so is a pattern of files to copy that matches none."""
+    """Before anything is written; so is a pattern of files to copy that matches none of code."""
     file = Path("dummies.yaml")
+    Path(".tables").mkdir()
+    Path(".tables", "a.npy").touch()
     text = file.read_text().replace("torch.nn:Conv3d", "no_such_nets:Net")
-    file.write_text(text + "code_include: [nets/*.npy]\n")
+    file.write_text(text + "code_include: [nets/*.npy, '**/a.npy', '.tables/*']\n")
     line = 1 + next(n for n, each in enumerate(text.splitlines()) if "no_such_nets" in each)
 
     assert workplace.submit() == 2
@@ -135,4 +137,6 @@ def test_a_missing_network_is_refused_with_its_line(workplace):
         f"dummies.yaml:{line}: architecture.import_path: found 'no_such_nets:Net'" in workplace.err
     )
     assert "code_include.0: found 'nets/*.npy', which matches no file below" in workplace.err
+    assert "code_include.1: found '**/a.npy', which matches no file below" in workplace.err
+    assert "code_include.2" not in workplace.err
     assert not workplace.experiment.path.exists()

@@ -106,10 +106,12 @@ def test_what_is_made_in_a_folder_of_a_group_is_the_groups(tmp_path, umask, mode
     os.chown(folder, -1, os.getegid())
     folder.chmod(mode)
 
-    create_for_group(folder / "experiments" / "one")
+    with create_for_group(folder / "experiments" / "one"):
+        (folder / "file").touch()
 
-    (folder / "file").touch()
     assert stat.S_IMODE((folder / "file").stat().st_mode) == expected
+    (folder / "later").touch()
+    assert stat.S_IMODE((folder / "later").stat().st_mode) == 0o644
 
 
 def test_a_forgotten_umask_locks_no_colleague_out(workplace, slurm, umask):
@@ -121,3 +123,4 @@ def test_a_forgotten_umask_locks_no_colleague_out(workplace, slurm, umask):
     made = [path for path in workplace.experiment.path.rglob("*") if not path.is_symlink()]
     closed = [path for path in made if not path.stat().st_mode & stat.S_IWGRP]
     assert made and closed == []
+    assert os.umask(0o022) == 0o022  # of a program that uses the launcher

@@ -92,6 +92,33 @@ def test_options_of_slurm_are_remembered(written, slurm):
     assert (found.partition, found.pack) == ("gpu", 2)
 
 
+def test_a_cluster_is_the_same_from_every_folder(written, slurm):
+    """A pack has the absolute path of its config, a command line perhaps a relative one."""
+    given = {"partition": "gpu"}
+    pack = submitted(written.experiment, "pack-0001", "seed-1", status="failed", options=given)
+    found = read_pack(pack)
+    config = str(Path("mine.yaml").absolute())
+    write_pack(pack, attrs.evolve(found, slurm=attrs.evolve(found.slurm, cluster=config)))
+
+    chosen = again(written, "failed", cluster="mine.yaml")
+
+    assert (chosen.cluster, chosen.options.partition) == ("mine.yaml", "gpu")
+
+
+def test_an_option_that_some_runs_have_not_is_named_as_it_is_typed(written, slurm):
+    """None cannot be given: then these runs are a submission of their own."""
+    submitted(written.experiment, "pack-0001", "seed-1", options={"gpu_type": "a100"})
+    submitted(written.experiment, "pack-0002", "seed-2", options={})
+
+    with pytest.raises(LauncherError) as caught:
+        again(written, "submitted", "waiting")
+
+    assert str(caught.value) == (
+        "these runs were submitted with several values of --gpu-type, a100 and none; add "
+        "--gpu-type, or resubmit the runs of each value by themselves, as EXPERIMENT/RUN"
+    )
+
+
 def test_a_local_cluster_of_ones_own_is_remembered(written):
     """By its absolute path: the next command may come from another folder."""
     config = Path("cluster_configs/local.yaml").rename("mine.yaml")

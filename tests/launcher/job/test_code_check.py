@@ -9,13 +9,14 @@ import pytest
 
 import launcher
 from launcher.errors import LauncherError
-from launcher.experiment.code_snapshot import collect_code, write_snapshot
-from launcher.job.submitted_code import verify_submitted_code
+from launcher.experiment.code_snapshot import write_snapshot
+from launcher.experiment.collect_code import collect_code
+from launcher.job.code_check import verify_submitted_code
 
 CHECK = """
 import sys
 from pathlib import Path
-from launcher.job.submitted_code import verify_submitted_code
+from launcher.job.code_check import verify_submitted_code
 verify_submitted_code(Path(sys.argv[1]))
 """
 
