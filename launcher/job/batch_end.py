@@ -56,8 +56,6 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
     folder, status = PackFolder(sys.argv[1]), int(sys.argv[2])
     setup_line = int(sys.argv[3]) if len(sys.argv) > 3 else None
-    for signum in SIGNALS:  # Slurm signals a job that is requeued, this process included
-        signal.signal(signum, signal.SIG_IGN)
     try:
         pack = patiently(partial(read_pack, folder))
         submitted = patiently(partial(read_job, folder))
@@ -216,4 +214,6 @@ def _lease(folder: PackFolder) -> LeaseRecord | None:
 
 
 if __name__ == "__main__":
+    for signum in SIGNALS:  # Slurm signals a job that is requeued, this process included
+        signal.signal(signum, signal.SIG_IGN)
     sys.exit(main())

@@ -94,8 +94,9 @@ def test_a_write_is_tried_until_it_succeeds(
     disk.error = error
     for number in range(3):
         writer.put(EVENTS, disk.write(str(number)))
+    assert disk.is_reached.wait(LONG_S)
     with pytest.raises(OSError, match=r"events\.jsonl"):
-        writer.flush(0.01)
+        writer.flush(0.1)
     disk.error = None
 
     writer.flush(LONG_S)

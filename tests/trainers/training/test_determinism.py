@@ -274,10 +274,10 @@ def test_a_run_says_why_it_is_not_exact(tmp_path):
 @pytest.mark.slow
 def test_a_run_says_which_operation_is_not_exact(tmp_path):
     """However many iterations use it."""
+    (tmp_path / "putting_net.py").write_text(PUTTING_NET)
     folder = write_run(
         tmp_path, "run", {"architecture.import_path": "putting_net:Net"}, num_iterations=2
     )
-    (tmp_path / "putting_net.py").write_text(PUTTING_NET)
 
     assert train(folder) == ["torch has no deterministic implementation of put_"]
 

@@ -67,7 +67,10 @@ def test_a_stop_while_data_are_away_loses_no_iteration(tmp_path: Path, num_ranks
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
 def test_data_that_stay_away_cost_no_iteration(tmp_path: Path, num_ranks: int) -> None:
-    """Exit code 5; when they are back, the run ends as one that nothing has happened to."""
+    """Exit code 5; when they are back, the run ends as one that nothing has happened to.
+
+    The other rank stops, or loses the first one while it does.
+    """
     undisturbed = start_of(tmp_path, "undisturbed", 600, num_iterations=60)
     assert Attempt(undisturbed, num_ranks).end() == [0] * num_ranks
     folder = start_of(tmp_path, "run", 1, num_iterations=60)
@@ -77,7 +80,7 @@ def test_data_that_stay_away_cost_no_iteration(tmp_path: Path, num_ranks: int) -
 
     statuses = attempt.end()
 
-    assert 5 in statuses and set(statuses) <= {5, 75}, attempt.logs()
+    assert 5 in statuses and set(statuses) <= {5, 9, 75}, attempt.logs()
     assert 3 <= newest_checkpoint(folder) == len(losses(folder)) < 60
     (tmp_path / "away").rename(tmp_path / "data")
     assert Attempt(folder, num_ranks, number=1).end() == [0] * num_ranks
