@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,13 +70,20 @@ def test_one_release_does_not_read_what_another_has_written(tmp_path: Path) -> N
     assert folder.release == "installed"
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Slurm's sockets have short paths, which pytest's folders are not."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("has_queue", [False, True])
 def test_a_first_start_that_fails(
-    tmp_path: Path, trees: Path, monkeypatch: pytest.MonkeyPatch, has_queue: bool
+    short_folder: Path, trees: Path, monkeypatch: pytest.MonkeyPatch, has_queue: bool
 ) -> None:
     """Another release may come next, unless there is a queue by then that it cannot read."""
     (trees / "trixie" / "slurm" / "usr" / "lib" / "arch" / "slurm-wlm").mkdir(parents=True)
-    folder = Folder(tmp_path / "sandbox")
+    folder = Folder(short_folder)
 
     def fail(folder: Folder) -> None:
         assert folder.release == "trixie"
